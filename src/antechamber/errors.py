@@ -1,0 +1,237 @@
+"""Every error that Antechamber raises on purpose, by who must act on it.
+
+The tree::
+
+    AntechamberError
+    ├── CallerError      the request was wrong; the caller can mend it (4xx)
+    ├── OperatorError    the installation is misconfigured or lacks something
+    ├── MachineError     a machine, its keeper or its guest misbehaved
+    ├── ProviderError    the vendor's CLI or service did something unexpected
+    └── VaultError       a credential could not be sealed or opened
+
+A code is a stable word that callers may match on. `CATALOGUE` gives each code its HTTP status, the sentence that a
+person may read and what to do next; detail goes to the operator's log only. Bugs stay built-in exceptions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Code(StrEnum):
+    """The stable code of an error."""
+
+    # caller
+    BAD_REQUEST = "bad_request"
+    UNKNOWN_FIELD = "unknown_field"
+    BODY_TOO_LARGE = "body_too_large"
+    NOT_JSON = "not_json"
+    UNKNOWN_PROVIDER = "unknown_provider"
+    MALFORMED_ID = "malformed_id"
+    NOT_SIGNED_IN = "not_signed_in"
+    NOT_ALLOWED = "not_allowed"
+    WRONG_HOST = "wrong_host"
+    WRONG_ORIGIN = "wrong_origin"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    SESSION_NOT_FOUND = "session_not_found"
+    CREDENTIAL_NOT_FOUND = "credential_not_found"
+    SESSION_ENDED = "session_ended"
+    ALREADY_OPEN = "already_open"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    LINK_NOT_VALID = "link_not_valid"
+    TICKET_NOT_VALID = "ticket_not_valid"
+    CONSENT_NEEDED = "consent_needed"
+    SCREEN_NOT_READY = "screen_not_ready"
+    SCREEN_IN_USE = "screen_in_use"
+    NOT_REJECTABLE = "not_rejectable"
+    # operator
+    MISCONFIGURED = "misconfigured"
+    DRIVER_UNAVAILABLE = "driver_unavailable"
+    STORE_UNAVAILABLE = "store_unavailable"
+    ALREADY_RUNNING = "already_running"
+    WRONG_WORLD = "wrong_world"
+    WRONG_OWNER = "wrong_owner"
+    KEY_MISSING = "key_missing"
+    KEY_MISMATCH = "key_mismatch"
+    KEY_EXPOSED = "key_exposed"
+    KEY_UNREADABLE = "key_unreadable"
+    SCHEMA_TOO_NEW = "schema_too_new"
+    PROVIDER_NOT_INSTALLED = "provider_not_installed"
+    PROVIDER_ALTERED = "provider_altered"
+    PROVIDER_INVALID = "provider_invalid"
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL = "internal"
+    # machine
+    MACHINE_DID_NOT_START = "machine_did_not_start"
+    MACHINE_ENDED = "machine_ended"
+    GUEST_PROTOCOL = "guest_protocol"
+    GUEST_VERSION = "guest_version"
+    SANDBOX_OFF = "sandbox_off"
+    # provider
+    CREDENTIAL_MALFORMED = "credential_malformed"
+    CREDENTIAL_TOO_LARGE = "credential_too_large"
+    CREDENTIAL_INCOMPLETE = "credential_incomplete"
+    CREDENTIAL_STALE = "credential_stale"
+    CAPTURE_REFUSED = "capture_refused"
+    CLI_ENDED = "cli_ended"
+    CLI_NEVER_OPENED_PAGE = "cli_never_opened_page"
+    # vault
+    SEAL_FAILED = "seal_failed"
+    OPEN_FAILED = "open_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a code means to HTTP and to the person who reads it."""
+
+    http_status: int
+    message: str
+    next: str
+    retryable: bool = False
+
+
+_ASK_OPERATOR: Final = "Ask whoever runs this service to look at its log."
+_NEW_SESSION: Final = "Start a new sign-in."
+
+CATALOGUE: Final[dict[Code, Meaning]] = {
+    Code.BAD_REQUEST: Meaning(422, "The request is not valid.", "Correct what the message names and send it again."),
+    Code.UNKNOWN_FIELD: Meaning(
+        422, "The request has a field that is not known.", "Remove the field and send it again."
+    ),
+    Code.BODY_TOO_LARGE: Meaning(413, "The request's body is too large.", "Send less than 64 KiB."),
+    Code.NOT_JSON: Meaning(415, "The request's body is not JSON.", "Send JSON with Content-Type: application/json."),
+    Code.UNKNOWN_PROVIDER: Meaning(422, "There is no such provider.", "Choose one that GET /api/providers lists."),
+    Code.MALFORMED_ID: Meaning(422, "The id is not well-formed.", "Use the id exactly as it was given to you."),
+    Code.NOT_SIGNED_IN: Meaning(
+        401, "This needs a sign-in.", "Open the link that the service printed, or send its token."
+    ),
+    Code.NOT_ALLOWED: Meaning(403, "This is not allowed.", "Use the credentials that belong to this request."),
+    Code.WRONG_HOST: Meaning(421, "This address does not serve that.", "Use the address that the service printed."),
+    Code.WRONG_ORIGIN: Meaning(
+        403, "The request came from another site.", "Open the page from the service's own address."
+    ),
+    Code.NOT_FOUND: Meaning(404, "There is nothing at this address.", "Check the address."),
+    Code.METHOD_NOT_ALLOWED: Meaning(
+        405, "This address does not take that method.", "See /openapi.json for the methods."
+    ),
+    Code.SESSION_NOT_FOUND: Meaning(404, "There is no such session.", "Check the id, or start a new sign-in."),
+    Code.CREDENTIAL_NOT_FOUND: Meaning(404, "There is no such credential.", "Check the id, or sign in again."),
+    Code.SESSION_ENDED: Meaning(409, "This session has ended already.", _NEW_SESSION),
+    Code.ALREADY_OPEN: Meaning(
+        409,
+        "A sign-in for this user and provider is open already.",
+        "Finish it, or send replace: true to end it and start another.",
+    ),
+    Code.IDEMPOTENCY_MISMATCH: Meaning(
+        422, "This Idempotency-Key was used with another body.", "Use a new key, or send the same body."
+    ),
+    Code.LINK_NOT_VALID: Meaning(403, "This link is used up or too old.", "Ask for a new link where you got this one."),
+    Code.TICKET_NOT_VALID: Meaning(
+        403, "This screen ticket is used up or too old.", "Reload the page.", retryable=True
+    ),
+    Code.CONSENT_NEEDED: Meaning(403, "The sign-in has not been agreed to yet.", "Read the page and agree first."),
+    Code.SCREEN_NOT_READY: Meaning(409, "The screen is not ready yet.", "Wait for awaiting_sign_in.", retryable=True),
+    Code.SCREEN_IN_USE: Meaning(409, "The screen is open in another browser.", "Use the browser that opened the link."),
+    Code.NOT_REJECTABLE: Meaning(
+        409, "This sign-in can no longer be taken back here.", "Delete the credential instead."
+    ),
+    Code.MISCONFIGURED: Meaning(500, "The service is misconfigured.", _ASK_OPERATOR),
+    Code.DRIVER_UNAVAILABLE: Meaning(503, "No machine can be started here.", "Run `antechamber doctor` on the server."),
+    Code.STORE_UNAVAILABLE: Meaning(503, "The database is not available.", "Try again shortly.", retryable=True),
+    Code.ALREADY_RUNNING: Meaning(
+        500, "Another service uses this data directory.", "Stop it, or use another data directory."
+    ),
+    Code.WRONG_WORLD: Meaning(
+        500,
+        "This data directory belongs to the other world (serve or demo).",
+        "Use another data directory for this command.",
+    ),
+    Code.WRONG_OWNER: Meaning(
+        500, "A file of this installation has another owner.", "Run as that owner, or change it."
+    ),
+    Code.KEY_MISSING: Meaning(
+        500, "The key file is missing, but there are credentials sealed with it.", "Restore the key file from a backup."
+    ),
+    Code.KEY_MISMATCH: Meaning(
+        500, "The key file is not the one that this database knows.", "Restore the key file that belongs to it."
+    ),
+    Code.KEY_EXPOSED: Meaning(500, "The key file can be read by others.", "chmod 600 it, and consider a new key."),
+    Code.KEY_UNREADABLE: Meaning(500, "The key file cannot be read.", "Restore the key file from a backup."),
+    Code.SCHEMA_TOO_NEW: Meaning(500, "The database is newer than this release.", "Run the release that upgraded it."),
+    Code.PROVIDER_NOT_INSTALLED: Meaning(
+        503, "This provider's command-line tool is not installed.", "Run `antechamber providers install` on the server."
+    ),
+    Code.PROVIDER_ALTERED: Meaning(
+        503,
+        "This provider's command-line tool is not what was installed.",
+        "Run `antechamber providers install --again` on the server.",
+    ),
+    Code.PROVIDER_INVALID: Meaning(500, "A provider's definition is not valid.", "Run `antechamber providers check`."),
+    Code.SHUTTING_DOWN: Meaning(503, "The service is stopping.", "Try again shortly.", retryable=True),
+    Code.INTERNAL: Meaning(500, "Something went wrong on our side.", _ASK_OPERATOR, retryable=True),
+    Code.MACHINE_DID_NOT_START: Meaning(503, "The machine did not start.", _NEW_SESSION, retryable=True),
+    Code.MACHINE_ENDED: Meaning(409, "The machine has ended.", _NEW_SESSION),
+    Code.GUEST_PROTOCOL: Meaning(502, "The machine sent something that is not of its protocol.", _NEW_SESSION),
+    Code.GUEST_VERSION: Meaning(502, "The machine's agent is of another version.", _NEW_SESSION),
+    Code.SANDBOX_OFF: Meaning(502, "The browser in the machine ran without its sandbox.", _ASK_OPERATOR),
+    Code.CREDENTIAL_MALFORMED: Meaning(502, "The credential file is not well-formed.", _ASK_OPERATOR),
+    Code.CREDENTIAL_TOO_LARGE: Meaning(502, "The credential file is too large.", _ASK_OPERATOR),
+    Code.CREDENTIAL_INCOMPLETE: Meaning(502, "The credential file lacks something that it must have.", _ASK_OPERATOR),
+    Code.CREDENTIAL_STALE: Meaning(502, "The credential file is older than its session.", _NEW_SESSION),
+    Code.CAPTURE_REFUSED: Meaning(409, "The session had ended before its credential came.", _NEW_SESSION),
+    Code.CLI_ENDED: Meaning(502, "The command-line tool ended without signing in.", _NEW_SESSION),
+    Code.CLI_NEVER_OPENED_PAGE: Meaning(502, "The command-line tool never opened its sign-in page.", _NEW_SESSION),
+    Code.SEAL_FAILED: Meaning(500, "The credential could not be sealed.", _ASK_OPERATOR),
+    Code.OPEN_FAILED: Meaning(500, "The credential could not be opened.", _ASK_OPERATOR),
+}
+
+
+class AntechamberError(Exception):
+    """An error with a code; `detail` is for the operator's log and never leaves the service.
+
+    `message` replaces the catalogue's sentence where a more exact one is safe to show (which field, which provider).
+    """
+
+    def __init__(
+        self, code: Code, *, message: str | None = None, next_step: str | None = None, detail: str = ""
+    ) -> None:
+        """Make the error of that code."""
+        meaning = CATALOGUE[code]
+        self.code = code
+        self.message = message or meaning.message
+        self.next = next_step or meaning.next
+        self.detail = detail
+        super().__init__(f"{code}: {self.message}" + (f" ({detail})" if detail else ""))
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status of an answer with this error."""
+        return CATALOGUE[self.code].http_status
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request can succeed later without any change."""
+        return CATALOGUE[self.code].retryable
+
+
+class CallerError(AntechamberError):
+    """The request was wrong, and the caller can mend it."""
+
+
+class OperatorError(AntechamberError):
+    """The installation is misconfigured or lacks something; names every fault that was found at once."""
+
+
+class MachineError(AntechamberError):
+    """A machine, its keeper or its guest misbehaved."""
+
+
+class ProviderError(AntechamberError):
+    """The vendor changed something, refused, timed out, or its CLI is outdated."""
+
+
+class VaultError(AntechamberError):
+    """A credential could not be sealed or opened."""

@@ -1,0 +1,1 @@
+"""What runs inside the machine; standard library only, imports nothing of the rest of Antechamber."""

@@ -1,0 +1,137 @@
+"""The protocols of the doors, for both ends: frames, messages and limits. Standard library only.
+
+**Link** (guest dials, one connection at a time): frames of a 4-byte big-endian length and that many bytes of UTF-8
+JSON, an object with `type`. The guest speaks first with `hello`; the host answers `welcome` (with the job when the
+guest has none yet) or closes. The guest keeps each *report* until its `ack` and sends it again after a reconnect.
+
+Guest to host::
+
+    hello            {protocol, build, incarnation, has_job}
+    report           {id, kind, body}         kinds in ReportKind; acknowledged one by one
+Host to guest::
+
+    welcome          {job?}                   the job is an object, see `guest/job.py`
+    ack              {id}
+    refuse           {id, code}               the report was not accepted and must not be sent again
+    capture_done     {}                       stop the CLI, wipe its home; the screen stays as it is
+    look_again       {}                       send a whole credential file at once if there is one; answered by a
+                                              report `credential` or `nothing_yet`
+    stop             {}                       end everything; the machine ends with it
+
+**Screen** (guest dials, keeps one spare): the guest waits for one byte `GO`, then joins this connection with a new one
+to the X server's VNC socket, and dials the next spare. What follows is RFB, untouched.
+
+**Egress** (guest dials, one connection a request): one JSON line of at most `EGRESS_LINE` bytes,
+`{"op": "resolve", "name"}` or `{"op": "connect", "name", "port"}`; the answer is one JSON line `{"answer": ...}` with a
+word of `EgressAnswer`; after `ok` to `connect` the bytes of that connection follow both ways.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from enum import Enum
+from typing import Any, Final
+
+PROTOCOL: Final = 1
+"""Raised when either end could misread the other."""
+
+MAX_FRAME: Final = 1024 * 1024
+"""Bytes of one link frame; a longer one ends the connection."""
+
+MAX_CREDENTIAL: Final = 256 * 1024
+"""Bytes of one captured file."""
+
+EGRESS_LINE: Final = 1024
+GO: Final = b"\x01"
+
+_LENGTH: Final = struct.Struct(">I")
+
+
+class ReportKind(str, Enum):
+    """What a guest reports; each is kept until it is acknowledged."""
+
+    STARTED = "started"
+    """{cli_pid_started: bool}: the guest has begun its job."""
+    SCREEN_UP = "screen_up"
+    """{}: the X server's VNC socket answers."""
+    BROWSER_SANDBOX = "browser_sandbox"
+    """{ok: bool, renderers: int, detail: str}: read from /proc."""
+    PAGE_ASKED = "page_asked"
+    """{host: str}: the CLI asked for a page of that host (the URL itself stays in the machine)."""
+    CREDENTIAL = "credential"
+    """{files: {name: {content: base64, mtime_ns: int, mode: int}}, cli_version: str}: name is `credential` or a companion's."""
+    NOTHING_YET = "nothing_yet"
+    """{}: answer to look_again."""
+    CLI_ENDED = "cli_ended"
+    """{code: int, lines: [str], file: "none" | "unreadable" | "incomplete" | "too_large" | "not_a_file" | "stale"}."""
+    CHECKED = "checked"
+    """{accepted: bool, code: int, lines: [str]}: the result of an offline check."""
+    TROUBLE = "trouble"
+    """{what: str, detail: str}: something in the machine is broken, such as the X server."""
+
+
+class EgressAnswer(str, Enum):
+    """The host's word to an egress request; to the guest every refusal looks like a name that does not exist."""
+
+    OK = "ok"
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    FAILED = "failed"
+    """The connection could not be made."""
+
+
+class ProtocolError(Exception):
+    """The other end sent something that is not of the protocol."""
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return the frame of a message; raises ProtocolError when it is too long."""
+    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(body) > MAX_FRAME:
+        text = f"a frame of {len(body)} bytes"
+        raise ProtocolError(text)
+    return _LENGTH.pack(len(body)) + body
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Return the message of a frame's body; raises ProtocolError unless it is a JSON object with a `type`."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        text = "a frame is not JSON"
+        raise ProtocolError(text) from error
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        text = "a frame is not an object with a type"
+        raise ProtocolError(text)
+    return message
+
+
+def frame_length(head: bytes) -> int:
+    """Return the length that a frame's 4-byte head announces; raises ProtocolError when it is too long or zero."""
+    (length,) = _LENGTH.unpack(head)
+    if not 0 < length <= MAX_FRAME:
+        text = f"a frame of {length} bytes"
+        raise ProtocolError(text)
+    return int(length)
+
+
+class Framer:
+    """Cuts a byte stream into messages, however it is split."""
+
+    def __init__(self) -> None:
+        """Begin with nothing received."""
+        self._buffer = bytearray()
+
+    def feed(self, received: bytes) -> list[dict[str, Any]]:
+        """Return the messages that are now whole; raises ProtocolError on the first bad one."""
+        self._buffer += received
+        messages = []
+        while len(self._buffer) >= _LENGTH.size:
+            length = frame_length(bytes(self._buffer[: _LENGTH.size]))
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            messages.append(decode(bytes(self._buffer[_LENGTH.size : end])))
+            del self._buffer[:end]
+        return messages

@@ -1,0 +1,79 @@
+"""Structured logs that cannot show a secret: JSON lines on standard error, each value redacted.
+
+Redaction is the last processor, so that what a library or a stray exception text brings is covered too.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from antechamber.model import Secret, clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from structlog.typing import FilteringBoundLogger, WrappedLogger
+
+_PLAIN_KEYS: Final = frozenset(
+    {"event", "level", "timestamp", "logger", "session", "machine", "incarnation", "credential", "task"}
+)
+_LIMIT: Final = 4000
+
+
+def _redacted(value: object) -> object:
+    match value:
+        case Secret():
+            return "***"
+        case bool() | int() | float() | None:
+            return value
+        case dict():
+            return {str(key): _redacted(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(item) for item in value]
+        case _:
+            return clean_text(str(value), _LIMIT)
+
+
+def redact(_: WrappedLogger, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Clean every value that our own code did not choose the form of."""
+    return {key: value if key in _PLAIN_KEYS else _redacted(value) for key, value in entry.items()}
+
+
+def configure(level: str = "INFO", *, pretty: bool = False) -> None:
+    """Set up logging for the process: JSON lines, or aligned text for a person at a terminal."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=False) if pretty else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # uvicorn's access log prints request lines, and a request line can hold an id that somebody will call a secret
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """Return a logger that carries its name."""
+    logger: FilteringBoundLogger = structlog.get_logger().bind(logger=name)
+    return logger

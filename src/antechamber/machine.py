@@ -1,0 +1,173 @@
+"""The contract of a driver: what starts, watches and ends machines.
+
+A driver knows nothing of sessions, providers or credentials. It gets a `MachineSpec`, plans a JSON `Handle` that is
+stored *before* anything starts, and from then on finds the machine again by that handle alone, also after a restart of
+the service. A machine has no network card: it reaches the host through *doors* only, byte streams that the guest dials
+and the host accepts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+Handle: TypeAlias = "Mapping[str, Any]"
+"""A driver's stored JSON reference to one machine."""
+
+
+class Door(StrEnum):
+    """A way between guest and host; the guest dials, the host accepts."""
+
+    LINK = "link"
+    SCREEN = "screen"
+    EGRESS = "egress"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One connection through a door; independent of every other, with half-close and back-pressure."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of the host that the machine reads at `target`; never writable."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one machine may use."""
+
+    processes: int = 512
+    """Processes and threads at once."""
+    home_bytes: int = 256 * 2**20
+    tmp_bytes: int = 512 * 2**20
+    shm_bytes: int = 512 * 2**20
+    memory_bytes: int = 3 * 2**30
+    """Enforced where the host lets the driver do it (cgroup v2, or the VM's own memory)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """What to start."""
+
+    machine_id: str
+    incarnation: str
+    """One life of this machine; every side effect names it."""
+    program: tuple[str, ...] = ("/usr/bin/python3", "-I", "/opt/antechamber/guest.pyz")
+    """What runs in the machine as its first program: the guest agent, or a contract test's own probe."""
+    mounts: tuple[Mount, ...] = ()
+    trust_anchors: tuple[str, ...] = ()
+    """PEM certificates that the machine's CLIs and browser trust besides the public ones; empty in the real world."""
+    doors: frozenset[Door] = frozenset(Door)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEnd:
+    """How a machine ended; an expected end is no news."""
+
+    at: datetime | None
+    exit_code: int | None
+    """The first program's code, or 128 + signal; None where nobody could record it."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that `doctor` looks at, by doing it."""
+
+    name: str
+    ok: bool
+    message: str
+    remedy: str = ""
+    """What to do when it is not ok; a command where one mends it."""
+    fatal: bool = True
+    """Whether the driver is of no use without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can do, for `doctor`, the owner's page and tests."""
+
+    isolation: str
+    """One of `namespaces`, `vm`, `none`; how it is called on pages is the pages' matter."""
+    own_uids: bool
+    """Whether each machine has a host uid of its own."""
+    screen: bool = True
+
+
+@runtime_checkable
+class Machine(Protocol):
+    """One running machine that this service has started or found again."""
+
+    @property
+    def handle(self) -> Handle:
+        """The handle by which it was started or attached."""
+
+    def accept(self, door: Door) -> AsyncIterator[Stream]:
+        """Yield the connections that the guest makes through that door; ends when the machine is let go or gone.
+
+        Calling it again (a second iterator for one door) is an error.
+        """
+
+    async def ended(self) -> MachineEnd:
+        """Wait for the machine's end, however it comes."""
+
+    async def stop(self, *, within: timedelta) -> MachineEnd:
+        """End the machine and wait; idempotent. Raises MachineError when it is not gone in time."""
+
+    async def let_go(self) -> None:
+        """Close this service's ends and leave the machine running, for a restart of the service."""
+
+
+class Driver(Protocol):
+    """Starts and finds machines of one sort."""
+
+    @property
+    def name(self) -> str:
+        """The name in settings and rows, such as `namespace`."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do on this host."""
+
+    async def check(self) -> Sequence[Check]:
+        """Try what it needs, by really doing it; never raises for a missing thing."""
+
+    def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:
+        """Return the handle that this machine will have; starts nothing, pure."""
+
+    def host_uids(self) -> Sequence[int]:
+        """The uids that machines may take, one each; empty where all share the service's account."""
+
+    async def start(self, spec: MachineSpec, handle: Handle) -> Machine:
+        """Start the machine; a second call for the same incarnation attaches.
+
+        Raises MachineError (machine_did_not_start), and then nothing of it is left.
+        """
+
+    async def attach(self, handle: Handle) -> Machine | MachineEnd:
+        """Find a started machine again, or say how it ended; MachineEnd(None, None) where no trace of it is left.
+
+        Raises MachineError when it cannot be told: "cannot tell" is never "dead".
+        """
+
+    async def reap(self, handle: Handle) -> None:
+        """Remove what an ended machine left behind (folder, sockets, lock); idempotent, refuses a running one."""
+
+    async def found(self) -> Sequence[Handle]:
+        """Return the handles of all machines of this installation on this host, running or not yet reaped."""

@@ -1,0 +1,344 @@
+"""The words and rows of Antechamber: enums, ids, and the frozen records that the store returns.
+
+Nothing here reads a clock, sleeps or touches a file. Timestamps are aware and in UTC; durations are timedeltas.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+DEFAULT_APPLICATION: Final = "default"
+"""The application of every owner until there are API keys."""
+
+
+class SessionStatus(StrEnum):
+    """Where one sign-in attempt is."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    AWAITING_SIGN_IN = "awaiting_sign_in"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the status never changes again."""
+        return self in TERMINAL_STATUSES
+
+
+TERMINAL_STATUSES: Final = frozenset(
+    {SessionStatus.COMPLETED, SessionStatus.FAILED, SessionStatus.CANCELLED, SessionStatus.EXPIRED}
+)
+LIVE_STATUSES: Final = frozenset(SessionStatus) - TERMINAL_STATUSES
+
+
+class MachineState(StrEnum):
+    """Where one machine is; `lost` means that it ended without being asked."""
+
+    REQUESTED = "requested"
+    BOOTING = "booting"
+    READY = "ready"
+    STOPPING = "stopping"
+    GONE = "gone"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of the machine runs any more."""
+        return self in {MachineState.GONE, MachineState.LOST}
+
+
+class Reason(StrEnum):
+    """Why a session ended other than completed."""
+
+    CANCELLED_BY_PERSON = "cancelled_by_person"
+    CANCELLED_BY_CALLER = "cancelled_by_caller"
+    SUPERSEDED = "superseded"
+    NOBODY_CAME = "nobody_came"
+    SIGN_IN_TIMED_OUT = "sign_in_timed_out"
+    MACHINE_DID_NOT_START = "machine_did_not_start"
+    MACHINE_ENDED = "machine_ended"
+    GUEST_PROTOCOL = "guest_protocol"
+    GUEST_VERSION = "guest_version"
+    SANDBOX_OFF = "sandbox_off"
+    CLI_ENDED = "cli_ended"
+    CLI_NEVER_OPENED_PAGE = "cli_never_opened_page"
+    CREDENTIAL_UNUSABLE = "credential_unusable"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+
+
+class MachineKind(StrEnum):
+    """What a machine is for."""
+
+    SIGN_IN = "sign_in"
+    CHECK = "check"
+
+
+class AccessKind(StrEnum):
+    """What a hashed secret gives a right to."""
+
+    LINK = "link"
+    SESSION_COOKIE = "session_cookie"
+    TICKET = "ticket"
+    DASHBOARD_LINK = "dashboard_link"
+    DASHBOARD_COOKIE = "dashboard_cookie"
+
+
+class Secret:
+    """A string that must not be printed: its repr and str are `***`, and it does not pickle."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        """Wrap a value."""
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the plain value; every call of this is a place to review."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and secrets.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        message = "a secret is not pickled"
+        raise TypeError(message)
+
+
+def new_secret() -> Secret:
+    """Return 256 random bits, URL-safe."""
+    return Secret(secrets.token_urlsafe(32))
+
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+
+
+class IdPrefix(StrEnum):
+    """The prefix of each kind of id."""
+
+    SESSION = "ses"
+    MACHINE = "mac"
+    CREDENTIAL = "cred"
+    EVENT = "evt"
+    INCARNATION = "inc"
+    INSTALLATION = "ins"
+    REPORT = "rep"
+
+
+ID_PATTERN: Final = re.compile(rf"\A({'|'.join(IdPrefix)})_[{_ALPHABET}]{{20}}\Z")
+
+
+def new_id(prefix: IdPrefix) -> str:
+    """Return a new random id, such as `ses_4k2…` (20 characters of base 32: 100 bits)."""
+    return f"{prefix}_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
+
+
+def is_id(text: str, prefix: IdPrefix) -> bool:
+    """Tell whether the text is a well-formed id of that kind."""
+    return ID_PATTERN.match(text) is not None and text.startswith(f"{prefix}_")
+
+
+_ESCAPE_SEQUENCES: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
+    r"|\x1b[@-Z\\-_]?"
+)
+_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LOOKS_SECRET: Final = re.compile(
+    r"https?://\S+"
+    r"|\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
+    r"|\b(?:sk|rt|at|ya29|ghp|gho|ghu)[-_.][A-Za-z0-9._-]{8,}"
+    r"|\b(?=[A-Za-z0-9_+/-]*[0-9])(?=[A-Za-z0-9_+/-]*[A-Za-z])[A-Za-z0-9_+/-]{24,}={0,2}"
+)
+
+
+def clean_text(raw: str, limit: int) -> str:
+    """Make a foreign string fit to show: no control, escape or bidi characters, no URLs or token-like runs, at most limit characters."""
+    text = _ESCAPE_SEQUENCES.sub("", raw[: limit * 8])
+    text = "".join(
+        " " if character in "\t\r\n" else character
+        for character in text
+        if character in "\t\r\n"
+        or (unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn"} and character not in _BIDI)
+    )
+    text = _LOOKS_SECRET.sub("[removed]", text)
+    text = re.sub(r" {2,}", " ", text).strip()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class GuestText(str):
+    """A string that came from a guest: cleaned, redacted and limited to 400 characters on the host; escape it at each edge."""
+
+    __slots__ = ()
+    LIMIT: Final = 400
+
+    def __new__(cls, raw: str) -> GuestText:
+        """Clean the raw string."""
+        return super().__new__(cls, clean_text(raw, cls.LIMIT))
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose credential it is: a person as an application names them."""
+
+    user_id: str
+    application: str = DEFAULT_APPLICATION
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a caller says about a session beyond its owner; labels only, never used to authorise."""
+
+    display_name: str | None = None
+    purpose: str | None = None
+    return_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSession:
+    """One sign-in attempt, as the database holds it."""
+
+    id: str
+    owner: Owner
+    provider: str
+    status: SessionStatus
+    fields: Fields
+    created_at: datetime
+    status_at: datetime
+    expires_at: datetime | None
+    """Deadline of the present state; None once terminal."""
+    machine_id: str
+    reason: Reason | None = None
+    detail: str = ""
+    """For the operator's log, never for a page."""
+    opened_at: datetime | None = None
+    """When a link was first exchanged for the session's cookie."""
+    consented_at: datetime | None = None
+    screen_seen_at: datetime | None = None
+    success_shown_at: datetime | None = None
+    rejected_at: datetime | None = None
+    ended_at: datetime | None = None
+    captured_credential_id: str | None = None
+    captured_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRow:
+    """One machine, as the database holds it."""
+
+    id: str
+    kind: MachineKind
+    session_id: str | None
+    state: MachineState
+    driver: str
+    incarnation: str
+    created_at: datetime
+    state_at: datetime
+    expires_at: datetime | None
+    """Deadline of the present state; None once ended."""
+    handle: Mapping[str, Any] | None = None
+    host_uid: int | None = None
+    exit_code: int | None = None
+    end_detail: str = ""
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a credential file says about itself; claims, never used to authorise."""
+
+    account: str | None = None
+    plan: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Metadata of one stored credential; the secret stays in the vault."""
+
+    id: str
+    owner: Owner
+    provider: str
+    version: int
+    claims: Claims
+    session_id: str
+    created_at: datetime
+    stored_at: datetime
+    """When this version was stored."""
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed credential version, as it lies in the database."""
+
+    ciphertext: bytes
+    wrapped_key: bytes
+    key_id: str
+    format_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealIdentity:
+    """What a ciphertext is bound to; it opens under exactly this identity and no other."""
+
+    installation: str
+    application: str
+    user_id: str
+    provider: str
+    credential_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One recorded move or note of a session; `seq` grows by commit order within one database."""
+
+    seq: int
+    id: str
+    session_id: str | None
+    machine_id: str | None
+    kind: str
+    """The fact's word, such as `captured` or `machine_ready`."""
+    before: str | None
+    after: str | None
+    reason: Reason | None
+    at: datetime
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Public extras (counts, durations); never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One name that a session's machine asked for."""
+
+    session_id: str
+    name: str
+    port: int
+    verdict: str
+    """`allowed`, `refused`, `unknown_name` or `background`."""
+    bytes_out: int
+    bytes_in: int
+    connections: int
+    first_at: datetime
+    last_at: datetime

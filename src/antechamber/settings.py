@@ -1,0 +1,105 @@
+"""Every setting, once: the code reads it, the docs list it, a test checks that they agree.
+
+Settings come from the environment (`ANTECHAMBER_…`) and from the command line; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """The settings of one service."""
+
+    model_config = SettingsConfigDict(env_prefix="ANTECHAMBER_", extra="ignore", frozen=True, validate_default=True)
+
+    world: Literal["serve", "demo"] = Field(
+        "serve", description="Which world this service is of; chosen by the command."
+    )
+    data_dir: Path | None = Field(None, description="Where database, key and tokens lie; default by user and world.")
+    run_dir: Path | None = Field(None, description="Where machines' folders lie; short, default by user.")
+    shared_dir: Path | None = Field(
+        None, description="Where what machines read lies (guest, Node, CLIs); default by user."
+    )
+    database_url: str | None = Field(None, description="Default: a SQLite file in the data directory.")
+
+    bind: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8700, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    dashboard_url: str | None = Field(
+        None, description="Public base URL of dashboard and API, behind a proxy; default http://127.0.0.1:PORT."
+    )
+    sign_in_url: str | None = Field(
+        None,
+        description="Public base URL of the sign-in pages, another host than the dashboard's; default http://localhost:PORT.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+
+    drivers: tuple[str, ...] = Field(
+        ("namespace",), description="Drivers in order of preference; the first that works is used."
+    )
+    first_machine_uid: int = Field(
+        200_001,
+        ge=1000,
+        description="First host uid of machines when the service may set uids; must belong to nobody else.",
+    )
+    machine_uids: int = Field(200, ge=1, le=60_000, description="How many host uids machines may use.")
+    machine_memory_mib: int = Field(
+        3072, ge=512, description="Memory of one machine in MiB, where the host enforces it."
+    )
+    unclaimed_s: Seconds = Field(900, description="A machine that no service has claimed for so long ends itself.")
+
+    start_s: Seconds = Field(60, description="Time for a machine to be ready.")
+    nobody_came_s: Seconds = Field(600, description="Time for the person to come once the machine is ready.")
+    sign_in_s: Seconds = Field(600, description="Time to sign in from the moment that the screen was first seen.")
+    link_s: Seconds = Field(900, description="How long a sign-in link can be opened.")
+    ticket_s: Seconds = Field(30, description="How long a screen ticket can be used.")
+    grace_completed_s: Seconds = Field(10, description="How long the machine stays after a completed sign-in.")
+    grace_failed_s: Seconds = Field(5, description="How long the machine stays after a failed one.")
+    egress_after_capture_s: Seconds = Field(5, description="How long the way out stays open after the capture.")
+    last_look_s: Seconds = Field(
+        2, description="How long the guest is asked for a whole file before a bad end is written."
+    )
+    stop_s: Seconds = Field(10, description="Time for a machine to stop before it is tried again.")
+    sweep_s: Seconds = Field(2, gt=0, description="Interval of the slow look that finds what no hint told.")
+
+    egress_connections: int = Field(256, ge=1, description="Connections at once of one session.")
+    egress_names: int = Field(4096, ge=1, description="Different names that one session may ask for.")
+    egress_bytes: int = Field(4 * 2**30, ge=1, description="Bytes that one session may move, both ways together.")
+    egress_rate: int = Field(100, ge=1, description="Requests a second of one session, on average over ten seconds.")
+    egress_deny: tuple[str, ...] = Field(
+        (), description="Names (with their subdomains) and networks that no machine reaches."
+    )
+    destinations_kept_s: Seconds = Field(86_400, description="How long a session's destinations are kept.")
+    idempotency_kept_s: Seconds = Field(86_400, description="How long an Idempotency-Key is remembered.")
+    heartbeat_s: Seconds = Field(15, gt=0, description="Interval of heartbeats in event streams.")
+    body_bytes: int = Field(65_536, ge=1024, description="Largest request body.")
+
+    @field_validator("data_dir", "run_dir", "shared_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_absolute():
+            message = "must be an absolute path"
+            raise ValueError(message)
+        return path
+
+    @field_validator("dashboard_url", "sign_in_url")
+    @classmethod
+    def _base_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        scheme, separator, rest = url.rstrip("/").partition("://")
+        if not separator or scheme not in {"http", "https"} or not rest or "/" in rest or "@" in rest:
+            message = "must be http://HOST[:PORT] or https://HOST[:PORT] without a path"
+            raise ValueError(message)
+        return url.rstrip("/")
+
+    def duration(self, name: str) -> timedelta:
+        """Return the setting of that name (without `_s`) as a duration."""
+        return timedelta(seconds=float(getattr(self, f"{name}_s")))
