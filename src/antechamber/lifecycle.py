@@ -20,6 +20,11 @@ class SessionFact(StrEnum):
     """What can happen to a session."""
 
     MACHINE_BOOTING = "machine_booting"
+    SCREEN_UP = "screen_up"
+    PAGE_ASKED = "page_asked"
+    """The CLI asked for its sign-in page."""
+    BROWSER_CONFINED = "browser_confined"
+    """Chromium's own sandbox was seen to be on."""
     MACHINE_READY = "machine_ready"
     OPENED = "opened"
     CONSENTED = "consented"
@@ -103,7 +108,9 @@ _LATE: Final = SessionRule(Act.REFUSE, error=Code.CAPTURE_REFUSED)
 _TOO_SOON: Final = SessionRule(Act.REFUSE, error=Code.SCREEN_NOT_READY)
 _NOT_CAPTURED: Final = SessionRule(Act.REFUSE, error=Code.NOT_REJECTABLE)
 
+_STEPS: Final = dict.fromkeys((SF.SCREEN_UP, SF.PAGE_ASKED, SF.BROWSER_CONFINED), _NOTE)
 _NO_MACHINE_YET: Final[dict[SessionFact, SessionRule]] = {
+    **_STEPS,
     SF.OPENED: _NOTE,
     SF.CONSENTED: _NOTE,
     SF.SCREEN_SEEN: _TOO_SOON,
@@ -144,6 +151,7 @@ SESSION_TABLE: Final[dict[SessionStatus, dict[SessionFact, SessionRule]]] = {
         SF.CAPTURED: _move(S.COMPLETED, C.END_INPUT, C.STOP_MACHINE_AFTER_GRACE),
     },
     S.AWAITING_SIGN_IN: {
+        **_STEPS,
         SF.MACHINE_BOOTING: _NOTE,
         SF.MACHINE_READY: _NOTE,
         SF.OPENED: _NOTE,

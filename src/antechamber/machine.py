@@ -149,10 +149,10 @@ class Driver(Protocol):
         """Try what it needs, by really doing it; never raises for a missing thing."""
 
     def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:
-        """Return the handle that this machine will have; starts nothing, pure."""
+        """Return the handle that this machine will have, with keys `machine_id` and `incarnation`; starts nothing, pure."""
 
     def host_uids(self) -> Sequence[int]:
-        """The uids that machines may take, one each; empty where all share the service's account."""
+        """Return the uids that machines may take, one each; empty where all share the service's account."""
 
     async def start(self, spec: MachineSpec, handle: Handle) -> Machine:
         """Start the machine; a second call for the same incarnation attaches.

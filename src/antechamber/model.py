@@ -10,7 +10,7 @@ import secrets
 import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,7 +173,7 @@ _LOOKS_SECRET: Final = re.compile(
 
 
 def clean_text(raw: str, limit: int) -> str:
-    """Make a foreign string fit to show: no control, escape or bidi characters, no URLs or token-like runs, at most limit characters."""
+    """Make a foreign string fit to show: without control, escape or bidi characters, URLs or token-like runs; limited."""
     text = _ESCAPE_SEQUENCES.sub("", raw[: limit * 8])
     text = "".join(
         " " if character in "\t\r\n" else character
@@ -187,12 +187,12 @@ def clean_text(raw: str, limit: int) -> str:
 
 
 class GuestText(str):
-    """A string that came from a guest: cleaned, redacted and limited to 400 characters on the host; escape it at each edge."""
+    """A string from a guest: cleaned, redacted and limited to 400 characters on the host; escape it at each edge."""
 
     __slots__ = ()
     LIMIT: Final = 400
 
-    def __new__(cls, raw: str) -> GuestText:
+    def __new__(cls, raw: str) -> Self:
         """Clean the raw string."""
         return super().__new__(cls, clean_text(raw, cls.LIMIT))
 

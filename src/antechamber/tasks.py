@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from antechamber.log import get_logger
 
@@ -56,7 +56,7 @@ class Tasks:
         current = asyncio.current_task()
         await cancel_and_wait(*(task for task in self._tasks if task is not current))
 
-    async def __aenter__(self) -> Tasks:
+    async def __aenter__(self) -> Self:
         """Return itself."""
         return self
 

@@ -60,7 +60,7 @@ class ReportKind(str, Enum):
     PAGE_ASKED = "page_asked"
     """{host: str}: the CLI asked for a page of that host (the URL itself stays in the machine)."""
     CREDENTIAL = "credential"
-    """{files: {name: {content: base64, mtime_ns: int, mode: int}}, cli_version: str}: name is `credential` or a companion's."""
+    """{files: {name: {content: base64, mtime_ns: int, mode: int}}}: name is `credential` or a companion's."""
     NOTHING_YET = "nothing_yet"
     """{}: answer to look_again."""
     CLI_ENDED = "cli_ended"

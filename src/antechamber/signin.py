@@ -1,0 +1,411 @@
+"""The use cases of a sign-in: start, open, consent, capture, cancel, list; short transactions, no waiting.
+
+Nothing here starts or stops a machine: it writes what is to be, and the reconciler makes it so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from antechamber.errors import CallerError, Code, MachineError, ProviderError
+from antechamber.lifecycle import Act, SessionFact
+from antechamber.log import get_logger
+from antechamber.model import (
+    AccessKind,
+    AuthSession,
+    Credential,
+    Destination,
+    Event,
+    Fields,
+    IdPrefix,
+    MachineRow,
+    Owner,
+    Reason,
+    SealIdentity,
+    Secret,
+    SessionStatus,
+    new_id,
+    new_secret,
+)
+from antechamber.store import Idempotency, NewSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from antechamber.providers import CapturedFile, Providers, ProviderSpec
+    from antechamber.settings import Settings
+    from antechamber.store import Moved, Store
+    from antechamber.vault import Vault
+
+_log = get_logger("signin")
+
+COOKIE_LIFE: Final = timedelta(hours=24)
+"""How long the browser that opened a link may look at its session, its end included."""
+
+DASHBOARD_LINK_LIFE: Final = timedelta(hours=1)
+DASHBOARD_COOKIE_LIFE: Final = timedelta(hours=12)
+_CLOCK_SLACK: Final = timedelta(seconds=1)  # a file's time has the granularity of the kernel's tick
+_SEAL_TRIES: Final = 20
+
+
+def now() -> datetime:
+    """Return the time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a caller asks for."""
+
+    user_id: str
+    provider: str
+    replace: bool = False
+    display_name: str | None = None
+    purpose: str | None = None
+    return_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session and, where one may still be opened, its fresh link code."""
+
+    session: AuthSession
+    link: Secret | None
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A single-use right to the screen."""
+
+    secret: Secret
+    expires_at: datetime
+
+
+class SignIn:
+    """The use cases over one store, vault and set of providers."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        vault: Vault,
+        providers: Providers,
+        settings: Settings,
+        driver: str,
+        require: Callable[[ProviderSpec], None],
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        """Bind the parts; `require` raises OperatorError where a sign-in with that provider cannot start here."""
+        self._store = store
+        self._vault = vault
+        self._providers = providers
+        self._settings = settings
+        self._driver = driver
+        self._require = require
+        self._clock = clock
+        self.changes = store.changes
+
+    # -- starting ----------------------------------------------------------------------------------------------------
+
+    async def start(self, request: StartRequest, *, idempotency_key: str | None, caller: str) -> Started:
+        """Make a session, or return the live one of this owner and provider with a fresh link while none was opened.
+
+        Raises CallerError: unknown_provider, already_open, idempotency_mismatch; OperatorError when it cannot work.
+        """
+        spec = self._providers.get(request.provider)
+        self._require(spec)
+        at = self._clock()
+        new = NewSession(
+            owner=Owner(request.user_id),
+            provider=spec.id,
+            fields=Fields(request.display_name, request.purpose, request.return_url),
+            driver=self._driver,
+            expires_at=at + self._settings.duration("start"),
+        )
+        idempotency = None
+        if idempotency_key is not None:
+            body = json.dumps({**asdict(request), "provider": spec.id}, sort_keys=True)
+            idempotency = Idempotency(idempotency_key, hashlib.sha256(body.encode()).hexdigest(), caller)
+        created = await self._store.sessions.create(new, at=at, replace=request.replace, idempotency=idempotency)
+        session = created.session
+        if created.outcome == "live" and session.opened_at is not None:
+            raise CallerError(Code.ALREADY_OPEN)
+        link = None
+        if session.opened_at is None and not session.status.terminal:
+            link = new_secret()
+            await self._store.access.grant(
+                AccessKind.LINK,
+                link,
+                session_id=session.id,
+                at=at,
+                expires_at=at + self._settings.duration("link"),
+                void_others=True,
+            )
+        if created.outcome == "created":
+            _log.info("session created", session=session.id, owner=session.owner.user_id, provider=session.provider)
+        return Started(session, link, created.outcome == "created")
+
+    # -- what the person does ----------------------------------------------------------------------------------------
+
+    async def open(self, session_id: str, code: Secret) -> Secret:
+        """Exchange a link's code for the session's cookie; once. Raises CallerError link_not_valid."""
+        await self.session(session_id)
+        at = self._clock()
+        if not await self._store.access.redeem(AccessKind.LINK, code, session_id=session_id, at=at):
+            raise CallerError(Code.LINK_NOT_VALID)
+        cookie = new_secret()
+        await self._store.access.grant(
+            AccessKind.SESSION_COOKIE,
+            cookie,
+            session_id=session_id,
+            at=at,
+            expires_at=at + COOKIE_LIFE,
+            void_others=True,
+        )
+        # a session that has ended shows its end to whoever holds its link, so a refusal is none here
+        await self._store.sessions.apply(session_id, SessionFact.OPENED, at=at)
+        return cookie
+
+    async def holds_cookie(self, session_id: str, cookie: Secret) -> bool:
+        """Tell whether the cookie is that session's."""
+        return await self._store.access.holds(
+            AccessKind.SESSION_COOKIE, cookie, session_id=session_id, at=self._clock()
+        )
+
+    async def consent(self, session_id: str) -> AuthSession:
+        """Record the click by which the person agrees."""
+        return _accepted(await self._apply(session_id, SessionFact.CONSENTED)).session
+
+    async def ticket(self, session_id: str) -> Ticket:
+        """Give a screen ticket; raises CallerError consent_needed, screen_not_ready or session_ended."""
+        session = await self.session(session_id)
+        if session.status.terminal:
+            raise CallerError(Code.SESSION_ENDED)
+        if session.consented_at is None:
+            raise CallerError(Code.CONSENT_NEEDED)
+        if session.status is not SessionStatus.AWAITING_SIGN_IN:
+            raise CallerError(Code.SCREEN_NOT_READY)
+        at = self._clock()
+        ticket = Ticket(new_secret(), at + self._settings.duration("ticket"))
+        await self._store.access.grant(
+            AccessKind.TICKET, ticket.secret, session_id=session_id, at=at, expires_at=ticket.expires_at
+        )
+        return ticket
+
+    async def redeem_ticket(self, session_id: str, ticket: Secret) -> None:
+        """Use a ticket up; raises CallerError ticket_not_valid."""
+        if not await self._store.access.redeem(AccessKind.TICKET, ticket, session_id=session_id, at=self._clock()):
+            raise CallerError(Code.TICKET_NOT_VALID)
+
+    async def screen_seen(self, session_id: str) -> None:
+        """Start the sign-in clock, the first time that the person sees the screen."""
+        session = await self.session(session_id)
+        if session.screen_seen_at is None:
+            at = self._clock()
+            await self._store.sessions.apply(
+                session_id, SessionFact.SCREEN_SEEN, at=at, expires_at=at + self._settings.duration("sign_in")
+            )
+
+    async def success_shown(self, session_id: str) -> AuthSession:
+        """Record that the page has shown success: the machine need not wait any longer."""
+        return _accepted(await self._apply(session_id, SessionFact.SUCCESS_SHOWN)).session
+
+    async def reject(self, session_id: str) -> AuthSession:
+        """Delete at once the version that this session captured; raises CallerError not_rejectable after a later one."""
+        session = await self.session(session_id)
+        if session.captured_credential_id is None:
+            raise CallerError(Code.NOT_REJECTABLE)
+        deleted = await self._store.credentials.delete(
+            session.captured_credential_id, at=self._clock(), version=session.captured_version
+        )
+        if deleted is None:
+            raise CallerError(Code.NOT_REJECTABLE)
+        _log.info("credential rejected by the person", session=session_id, credential=deleted.id)
+        return _accepted(await self._apply(session_id, SessionFact.REJECTED)).session
+
+    async def cancel(self, session_id: str, *, by_person: bool) -> AuthSession:
+        """End a live session; raises CallerError session_ended on a terminal one."""
+        reason = Reason.CANCELLED_BY_PERSON if by_person else Reason.CANCELLED_BY_CALLER
+        return _accepted(await self._apply(session_id, SessionFact.CANCELLED, reason=reason)).session
+
+    # -- what the machine brings -------------------------------------------------------------------------------------
+
+    async def capture(
+        self, session_id: str, machine_id: str, report_id: str, files: Mapping[str, CapturedFile]
+    ) -> None:
+        """Seal and store the credential and complete the session, in one transaction; doing it again changes nothing.
+
+        Raises ProviderError when the files are not a credential of this provider (the session has then failed), and
+        MachineError capture_refused when the session had ended otherwise; in both cases nothing is stored.
+        """
+        session = await self.session(session_id)
+        if session.machine_id != machine_id:
+            raise MachineError(Code.CAPTURE_REFUSED, detail="the report came from another session's machine")
+        spec = self._providers.get(session.provider)
+        try:
+            self._refuse_stale(session, files)
+            parsed = spec.parse(files)
+        except ProviderError as error:
+            await self._apply(
+                session_id,
+                SessionFact.SIGN_IN_FAILED,
+                reason=Reason.CREDENTIAL_UNUSABLE,
+                detail=f"{error.code}: {error}",
+            )
+            raise
+        for warning in parsed.warnings:
+            _log.warning("the vendor changed its credential file", session=session_id, provider=spec.id, what=warning)
+        whole_at = datetime.fromtimestamp(files["credential"].mtime_ns / 1e9, UTC)
+        for _ in range(_SEAL_TRIES):
+            current = await self._store.credentials.current(session.owner, spec.id)
+            credential_id = current.id if current else new_id(IdPrefix.CREDENTIAL)
+            version = current.version if current else 0
+            sealed = self._vault.seal(
+                parsed.bundle,
+                SealIdentity(
+                    self._store.installation,
+                    session.owner.application,
+                    session.owner.user_id,
+                    spec.id,
+                    credential_id,
+                    version + 1,
+                ),
+            )
+            captured = await self._store.credentials.capture(
+                session_id,
+                credential_id=credential_id,
+                expected_version=version,
+                sealed=sealed,
+                claims=parsed.claims,
+                report_id=report_id,
+                at=self._clock(),
+                fields={"file_whole_at": whole_at.isoformat()},
+            )
+            if captured.outcome == "captured":
+                # the predecessor's operators watch for this line
+                _log.info(
+                    "session completed", session=session_id, owner=session.owner.user_id, provider=session.provider
+                )
+            if captured.outcome == "refused":
+                raise MachineError(Code.CAPTURE_REFUSED)
+            if captured.outcome != "conflict":
+                return
+        raise MachineError(Code.CAPTURE_REFUSED, detail="the credential's version moved on at every try")
+
+    def _refuse_stale(self, session: AuthSession, files: Mapping[str, CapturedFile]) -> None:
+        written_at = datetime.fromtimestamp(files["credential"].mtime_ns / 1e9, UTC)
+        if written_at < session.created_at - _CLOCK_SLACK:
+            raise ProviderError(Code.CREDENTIAL_STALE)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    async def session(self, session_id: str) -> AuthSession:
+        """Return a session; raises CallerError session_not_found."""
+        session = await self._store.sessions.get(session_id)
+        if session is None:
+            raise CallerError(Code.SESSION_NOT_FOUND)
+        return session
+
+    async def sessions(
+        self, *, owner: Owner | None = None, live: bool | None = None, limit: int = 100
+    ) -> list[AuthSession]:
+        """Return sessions, newest first."""
+        return await self._store.sessions.list(owner=owner, live=live, limit=limit)
+
+    async def events(self, session_id: str, *, after: int = 0) -> list[Event]:
+        """Return a session's events with a seq above `after`, oldest first."""
+        return await self._store.sessions.events(session_id, after=after)
+
+    async def machine(self, session_id: str) -> MachineRow | None:
+        """Return the machine of a session."""
+        return await self._store.machines.of_session(session_id)
+
+    async def destinations(self, session_id: str) -> list[Destination]:
+        """Return the names that a session's machine asked for."""
+        return await self._store.destinations.list(session_id)
+
+    async def credentials(self, user_id: str | None = None) -> list[Credential]:
+        """Return the metadata of live credentials."""
+        return await self._store.credentials.list(user_id=user_id)
+
+    async def credential(self, credential_id: str) -> Credential:
+        """Return one live credential's metadata; raises CallerError credential_not_found."""
+        credential = await self._store.credentials.get(credential_id)
+        if credential is None or credential.deleted_at is not None:
+            raise CallerError(Code.CREDENTIAL_NOT_FOUND)
+        return credential
+
+    async def captured(self, session: AuthSession) -> Credential | None:
+        """Return the credential that a completed session stored, also when it is a tombstone by now."""
+        if session.captured_credential_id is None:
+            return None
+        return await self._store.credentials.get(session.captured_credential_id)
+
+    async def delete_credential(self, credential_id: str) -> Credential:
+        """Delete a credential: ciphertext and data key are gone, a tombstone stays."""
+        deleted = await self._store.credentials.delete(credential_id, at=self._clock())
+        if deleted is None:
+            raise CallerError(Code.CREDENTIAL_NOT_FOUND)
+        _log.info("credential deleted", credential=credential_id)
+        return deleted
+
+    async def unseal(self, owner: Owner, provider: str) -> bytes:
+        """Open a credential for a machine of its own owner; raises CallerError credential_not_found, VaultError."""
+        spec = self._providers.get(provider)
+        current = await self._store.credentials.current(owner, spec.id)
+        held = await self._store.credentials.sealed(current.id) if current else None
+        if held is None:
+            raise CallerError(Code.CREDENTIAL_NOT_FOUND)
+        credential, sealed = held
+        identity = SealIdentity(
+            self._store.installation,
+            owner.application,
+            owner.user_id,
+            spec.id,
+            credential.id,
+            credential.version,
+        )
+        return self._vault.unseal(sealed, identity)
+
+    # -- the dashboard's own access ----------------------------------------------------------------------------------
+
+    async def dashboard_link(self) -> Secret:
+        """Give a one-time code for the dashboard."""
+        at = self._clock()
+        code = new_secret()
+        await self._store.access.grant(
+            AccessKind.DASHBOARD_LINK, code, session_id=None, at=at, expires_at=at + DASHBOARD_LINK_LIFE
+        )
+        return code
+
+    async def open_dashboard(self, code: Secret) -> Secret:
+        """Exchange the one-time code for the dashboard's cookie; raises CallerError link_not_valid."""
+        at = self._clock()
+        if not await self._store.access.redeem(AccessKind.DASHBOARD_LINK, code, session_id=None, at=at):
+            raise CallerError(Code.LINK_NOT_VALID)
+        cookie = new_secret()
+        await self._store.access.grant(
+            AccessKind.DASHBOARD_COOKIE, cookie, session_id=None, at=at, expires_at=at + DASHBOARD_COOKIE_LIFE
+        )
+        return cookie
+
+    async def holds_dashboard_cookie(self, cookie: Secret) -> bool:
+        """Tell whether the cookie opens the dashboard."""
+        return await self._store.access.holds(AccessKind.DASHBOARD_COOKIE, cookie, session_id=None, at=self._clock())
+
+    async def _apply(
+        self, session_id: str, fact: SessionFact, *, reason: Reason | None = None, detail: str = ""
+    ) -> Moved:
+        return await self._store.sessions.apply(session_id, fact, at=self._clock(), reason=reason, detail=detail)
+
+
+def _accepted(moved: Moved) -> Moved:
+    """Pass a fact that the table took; raise its error where the table refused it."""
+    if moved.decision.act is Act.REFUSE:
+        raise CallerError(moved.decision.error or Code.SESSION_ENDED)
+    return moved
