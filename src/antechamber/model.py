@@ -173,7 +173,7 @@ _LOOKS_SECRET: Final = re.compile(
 
 
 def clean_text(raw: str, limit: int) -> str:
-    """Make a foreign string fit to show: without control, escape or bidi characters, URLs or token-like runs; limited."""
+    """Make a foreign string fit to show: no control, escape or bidi characters, URLs or token-like runs."""
     text = _ESCAPE_SEQUENCES.sub("", raw[: limit * 8])
     text = "".join(
         " " if character in "\t\r\n" else character

@@ -216,7 +216,7 @@ class SignIn:
         return _accepted(await self._apply(session_id, SessionFact.SUCCESS_SHOWN)).session
 
     async def reject(self, session_id: str) -> AuthSession:
-        """Delete at once the version that this session captured; raises CallerError not_rejectable after a later one."""
+        """Delete at once the version that this session captured; raises not_rejectable after a later one."""
         session = await self.session(session_id)
         if session.captured_credential_id is None:
             raise CallerError(Code.NOT_REJECTABLE)
