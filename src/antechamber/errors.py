@@ -52,6 +52,7 @@ class Code(StrEnum):
     DRIVER_UNAVAILABLE = "driver_unavailable"
     STORE_UNAVAILABLE = "store_unavailable"
     ALREADY_RUNNING = "already_running"
+    SERVICE_NOT_RUNNING = "service_not_running"
     WRONG_WORLD = "wrong_world"
     WRONG_OWNER = "wrong_owner"
     KEY_MISSING = "key_missing"
@@ -143,6 +144,9 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.STORE_UNAVAILABLE: Meaning(503, "The database is not available.", "Try again shortly.", retryable=True),
     Code.ALREADY_RUNNING: Meaning(
         500, "Another service uses this data directory.", "Stop it, or use another data directory."
+    ),
+    Code.SERVICE_NOT_RUNNING: Meaning(
+        503, "No service runs with this data directory.", "Start one with `antechamber serve` or `antechamber demo`."
     ),
     Code.WRONG_WORLD: Meaning(
         500,
