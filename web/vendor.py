@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Put what the pages take from npm into src/antechamber/web/static/vendor, with its licences.
+
+Standard library only, so that make can run it before anything else is set up. `npm ci` checks each package against the
+integrity hash in package-lock.json and runs no script of a package. A second run with the same lock file does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+TARGET: Final = HERE.parent / "src" / "antechamber" / "web" / "static" / "vendor" / "novnc"
+TAKEN: Final = ("core", "vendor", "AUTHORS", "LICENSE.txt", "docs/LICENSE.MPL-2.0", "docs/LICENSE.BSD-3-Clause")
+"""Files and folders of the package that the pages load, and the licences that cover them."""
+STAMP: Final = "LOCK-SHA256"
+
+
+def npm() -> str:
+    """Return the npm to call: the one beside this Python when there is one, else the one on PATH."""
+    beside = Path(sys.executable).parent / "npm"
+    found = str(beside) if beside.exists() else shutil.which("npm")
+    if not found:
+        sys.exit("vendor.py: no npm found; run it with the project's own Python (make does)")
+    return found
+
+
+def main() -> None:
+    """Install by the lock file and copy; leaves the old copy in place until the new one is whole."""
+    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    stamp = TARGET / STAMP
+    if stamp.exists() and stamp.read_text() == lock:
+        return
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(command, cwd=HERE, check=True, env={**os.environ, "PATH": path})
+    package = HERE / "node_modules" / "@novnc" / "novnc"
+    fresh = TARGET.with_name(f".novnc-{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for name in TAKEN:
+        source, place = package / name, fresh / Path(name).name
+        if source.is_dir():
+            shutil.copytree(source, place)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+    (fresh / STAMP).write_text(lock)
+    shutil.rmtree(TARGET, ignore_errors=True)
+    fresh.rename(TARGET)
+
+
+if __name__ == "__main__":
+    main()
