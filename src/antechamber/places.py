@@ -1,0 +1,163 @@
+"""Where things lie: made with the right modes, refused with the wrong owner."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from antechamber.errors import Code, OperatorError
+from antechamber.model import Secret, new_secret
+
+if TYPE_CHECKING:
+    from antechamber.settings import Settings
+
+_SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 107 bytes; the rest is room for a suffix
+_LONGEST_IN_RUN: Final = len("/mac_00000000000000000000/doors/egress.sock")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of one installation."""
+
+    data: Path
+    """0700: database, key, token, control socket."""
+    run: Path
+    """0711: one folder per machine; short, because socket paths are."""
+    shared: Path
+    """0755 and so are its parents: what machines read."""
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the embedded database."""
+        return f"sqlite+aiosqlite:///{self.data / 'antechamber.db'}"
+
+    @property
+    def key(self) -> Path:
+        """The key file."""
+        return self.data / "key"
+
+    @property
+    def control(self) -> Path:
+        """The service's control socket."""
+        return self.data / "control.sock"
+
+    @property
+    def token(self) -> Path:
+        """The file with the operator's token."""
+        return self.data / "operator-token"
+
+
+def place(settings: Settings) -> Places:
+    """Return the folders of these settings; makes nothing. Raises OperatorError when a path is too long for sockets."""
+    root = os.geteuid() == 0
+    home = Path(os.environ.get("HOME") or f"/tmp/antechamber-{os.geteuid()}")  # noqa: S108 - owner-checked when made
+    base = Path("/var/lib/antechamber") if root else _xdg("XDG_DATA_HOME", home / ".local/share") / "antechamber"
+    if root:
+        run = Path("/run/antechamber")
+    elif "XDG_RUNTIME_DIR" in os.environ and Path(os.environ["XDG_RUNTIME_DIR"]).is_dir():
+        run = Path(os.environ["XDG_RUNTIME_DIR"]) / "antechamber"
+    else:
+        run = Path(f"/tmp/antechamber-{os.geteuid()}")  # noqa: S108 - created 0700 and owner-checked
+    places = Places(
+        data=settings.data_dir or base / settings.world,
+        run=settings.run_dir or run,
+        shared=settings.shared_dir or _shared(base),
+    )
+    longest = len(os.fsencode(places.run)) + _LONGEST_IN_RUN
+    if longest > _SOCKET_PATH_LIMIT:
+        message = f"The run folder's path is too long for unix sockets: {places.run} would need {longest} bytes."
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message=message,
+            next_step=f"Set ANTECHAMBER_RUN_DIR to a path of {_SOCKET_PATH_LIMIT - _LONGEST_IN_RUN} bytes or fewer.",
+        )
+    return places
+
+
+def _xdg(name: str, otherwise: Path) -> Path:
+    value = os.environ.get(name, "")
+    return Path(value) if value.startswith("/") else otherwise
+
+
+def _shared(base: Path) -> Path:
+    """Return a folder that other uids can reach: a machine of a uid of its own cannot enter a 0700 home."""
+    for parent in [base, *base.parents]:
+        if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
+            return Path(f"/var/tmp/antechamber-{os.geteuid()}")  # noqa: S108 - owner-checked when made
+    return base / "shared"
+
+
+def prepare(places: Places) -> None:
+    """Make the folders that are missing; raises OperatorError for one that somebody else owns."""
+    _folder(places.data, 0o700)
+    _folder(places.run, 0o711 if os.geteuid() == 0 else 0o700)
+    _folder(places.shared, 0o755)
+
+
+def _folder(path: Path, mode: int) -> None:
+    missing = [parent for parent in [path, *path.parents] if not parent.exists()]
+    try:
+        for parent in reversed(missing):
+            parent.mkdir(mode=0o755 if parent != path else mode)
+            parent.chmod(0o755 if parent != path else mode)
+        found = path.lstat()
+    except OSError as error:
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message=f"The folder {path} cannot be made: {error.strerror}.",
+            next_step="Make it, or name another one by ANTECHAMBER_DATA_DIR, _RUN_DIR or _SHARED_DIR.",
+        ) from error
+    if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
+        raise OperatorError(Code.MISCONFIGURED, message=f"{path} is not a folder.", next_step="Move it away.")
+    if found.st_uid != os.geteuid():
+        raise OperatorError(
+            Code.WRONG_OWNER,
+            message=f"{path} belongs to uid {found.st_uid}, and this service runs as uid {os.geteuid()}.",
+            next_step=f"Run as uid {found.st_uid}, or name another folder.",
+        )
+    if stat.S_IMODE(found.st_mode) & ~mode:
+        path.chmod(mode)
+
+
+class DataLock:
+    """The right to be the one service of a data directory, held while the process lives."""
+
+    def __init__(self, data: Path) -> None:
+        """Take it; raises OperatorError already_running."""
+        self._descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise OperatorError(
+                Code.ALREADY_RUNNING, message=f"Another service uses the data directory {data}."
+            ) from error
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._descriptor)
+
+
+def operator_token(path: Path) -> Secret:
+    """Return the operator's token, made at first use (0600); raises OperatorError when others can read it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        found = path.lstat()
+        if found.st_uid != os.geteuid():
+            message = f"{path} belongs to uid {found.st_uid}, and this service runs as uid {os.geteuid()}."
+            raise OperatorError(Code.WRONG_OWNER, message=message) from None
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            message = f"{path} can be read by others."
+            raise OperatorError(
+                Code.KEY_EXPOSED, message=message, next_step="Delete it (a new token is made at the next start)."
+            ) from None
+        return Secret(path.read_text().strip())
+    token = new_secret()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token.reveal() + "\n")
+    return token

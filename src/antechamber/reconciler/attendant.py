@@ -1,0 +1,257 @@
+"""One machine's attendant: from the rows that ask for it to the last trace removed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from antechamber.errors import AntechamberError, MachineError
+from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.log import get_logger
+from antechamber.machine import MachineEnd
+from antechamber.model import GuestText, MachineState, SessionStatus
+from antechamber.reconciler.errands import CheckErrand, SignInErrand
+from antechamber.reconciler.live import LiveMachine
+from antechamber.signin import now
+from antechamber.tasks import cancel_and_wait, spawn
+
+if TYPE_CHECKING:
+    from antechamber.machine import Handle, Machine
+    from antechamber.model import AuthSession, MachineRow
+    from antechamber.reconciler.loop import Reconciler
+
+_log = get_logger("attendant")
+_DRAIN: Final = timedelta(seconds=1)
+_NO_GRACE: Final = timedelta(0)
+
+
+class Attendant:
+    """Does what one machine's row and its session ask for; safe to be cancelled and made anew at any await."""
+
+    def __init__(self, row: MachineRow, host: Reconciler) -> None:
+        """Attend the machine of that row."""
+        self._row = row
+        self._host = host
+        self._store = host.store
+        self._settings = host.settings
+        self.live: LiveMachine | None = None
+
+    async def attend(self) -> None:
+        """Bring the machine to its end; returns when nothing of it is left."""
+        if self._row.state is MachineState.REQUESTED:
+            await self._start()
+        else:
+            await self._find()
+
+    # -- to a running machine ----------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        session = await self._session()
+        if (session is not None and session.status.terminal) or (session is None and self._errand_of_check() is None):
+            await self._apply(MachineFact.STOP_ASKED)
+            return
+        deadline = now() + self._settings.duration("start")
+        if session is not None and session.expires_at is not None:
+            deadline = session.expires_at
+        begun = await self._begin(deadline + self._settings.duration("stop"))
+        if begun is None:
+            await self._could_not_start("no host uid is free for another machine")
+            return
+        self._row = begun
+        handle = begun.handle or {}
+        if session is not None:
+            await self._store.sessions.apply(
+                session.id, SessionFact.MACHINE_BOOTING, at=now(), expires_at=session.expires_at
+            )
+        try:
+            machine = await self._host.driver.start(await self._host.spec_of(begun), handle)
+        except AntechamberError as error:
+            _log.error("machine did not start", machine=begun.id, code=error.code, detail=error.detail)
+            await self._could_not_start(f"{error.code}: {error.detail}")
+            await self._ended(MachineEnd(now(), None, error.detail), handle)
+            return
+        await self._run(machine, handle)
+
+    async def _begin(self, deadline: datetime) -> MachineRow | None:
+        uids = self._host.driver.host_uids()
+        taken = await self._store.machines.taken_uids(self._row.driver) if uids else set()
+        for uid in [uid for uid in uids if uid not in taken] or ([] if uids else [None]):
+            handle = self._host.driver.plan(self._row.id, self._row.incarnation, host_uid=uid)
+            begun = await self._store.machines.begin(
+                self._row.id,
+                incarnation=self._row.incarnation,
+                handle=handle,
+                host_uid=uid,
+                expires_at=deadline,
+                at=now(),
+            )
+            if begun is not None:
+                return begun
+        return None
+
+    async def _could_not_start(self, detail: str) -> None:
+        if self._row.session_id is not None:
+            await self._store.sessions.apply(self._row.session_id, SessionFact.START_FAILED, at=now(), detail=detail)
+        if (check := self._errand_of_check()) is not None:
+            check.ended(detail)
+
+    async def _find(self) -> None:
+        handle = self._row.handle or {}
+        found = await self._host.driver.attach(handle)
+        if isinstance(found, MachineEnd):
+            await self._ended(found, handle)
+            return
+        _log.info("machine found again", machine=self._row.id, state=self._row.state)
+        await self._run(found, handle)
+
+    # -- while it runs -----------------------------------------------------------------------------------------------
+
+    async def _run(self, machine: Machine, handle: Handle) -> None:
+        errand = await self._errand()
+        if errand is None:
+            await self._stop(machine, handle)
+            return
+        live = LiveMachine(self._row, machine, errand, build=self._host.build, egress=self._host.egress_of)
+        self.live = live
+        live.open()
+        ended = spawn(f"end of {self._row.id}", machine.ended())
+        due = spawn(f"due of {self._row.id}", self._until_due(live))
+        ready = None
+        if isinstance(errand, SignInErrand) and self._row.state is MachineState.BOOTING:
+            ready = spawn(f"readiness of {self._row.id}", _become_ready(errand, live))
+        try:
+            await asyncio.wait({ended, due}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                await live.drain(_DRAIN)
+                await self._ended(ended.result(), handle)
+            else:
+                due.result()
+                await self._stop(machine, handle)
+        except asyncio.CancelledError:
+            await live.close()
+            await machine.let_go()
+            raise
+        finally:
+            await cancel_and_wait(ended, due, ready)
+            await live.close()
+            self.live = None
+
+    async def _until_due(self, live: LiveMachine) -> None:
+        """Return when the machine is to stop: its session has ended and the grace is over, or its own time is."""
+        if isinstance(live.errand, CheckErrand):
+            await asyncio.wait({live.errand.verdict}, timeout=self._settings.start_s)
+            return
+        with self._store.changes.watch(f"session:{self._row.session_id}") as changed:
+            while True:
+                session = await self._session()
+                if session is None:
+                    return
+                wait = self._settings.sweep_s
+                if session.status.terminal:
+                    completed = session.status is SessionStatus.COMPLETED
+                    await live.wind_down(
+                        captured=completed,
+                        egress_for=self._settings.duration("egress_after_capture") if completed else _NO_GRACE,
+                    )
+                    left = (self._stop_at(session) - now()).total_seconds()
+                    if left <= 0:
+                        return
+                    wait = min(wait, left)
+                row = await self._store.machines.get(self._row.id)
+                if row is None or row.state not in {MachineState.BOOTING, MachineState.READY}:
+                    return
+                if session.status.terminal is False and row.state is MachineState.BOOTING and _past(row):
+                    return
+                await changed.wait(wait)
+
+    def _stop_at(self, session: AuthSession) -> datetime:
+        ended_at = session.ended_at or now()
+        if session.success_shown_at or session.rejected_at:
+            return ended_at
+        match session.status:
+            case SessionStatus.COMPLETED:
+                return ended_at + self._settings.duration("grace_completed")
+            case SessionStatus.FAILED:
+                return ended_at + self._settings.duration("grace_failed")
+            case _:
+                return ended_at
+
+    # -- to its end --------------------------------------------------------------------------------------------------
+
+    async def _stop(self, machine: Machine, handle: Handle) -> None:
+        await self._apply(MachineFact.STOP_ASKED, expires_at=now() + self._settings.duration("stop"))
+        while True:
+            try:
+                end = await machine.stop(within=self._settings.duration("stop"))
+            except MachineError as error:
+                _log.warning("machine is slow to stop", machine=self._row.id, detail=error.detail)
+                await self._apply(MachineFact.TIME_RAN_OUT, expires_at=now() + self._settings.duration("stop"))
+                continue
+            await self._ended(end, handle)
+            return
+
+    async def _ended(self, end: MachineEnd, handle: Handle) -> None:
+        row, decision = await self._store.machines.apply(
+            self._row.id,
+            MachineFact.ENDED,
+            incarnation=self._row.incarnation,
+            at=now(),
+            exit_code=end.exit_code,
+            detail=GuestText(end.detail),
+        )
+        if row.session_id is not None:
+            # a fact, never a verdict: the session's own table decides, and an ended session only notes it
+            await self._store.sessions.apply(
+                row.session_id,
+                SessionFact.MACHINE_ENDED,
+                at=now(),
+                detail=f"machine {decision.after}, exit code {end.exit_code}: {GuestText(end.detail)}",
+                fields={"machine_state": str(decision.after), "exit_code": end.exit_code},
+            )
+        if (check := self._errand_of_check()) is not None:
+            check.ended("the machine ended before the check was done")
+        await self._host.driver.reap(handle)
+        _log.info("machine ended", machine=row.id, state=row.state, exit_code=end.exit_code)
+
+    async def _apply(self, fact: MachineFact, *, expires_at: datetime | None = None) -> None:
+        self._row, _ = await self._store.machines.apply(
+            self._row.id,
+            fact,
+            incarnation=self._row.incarnation,
+            at=now(),
+            expires_at=expires_at,
+        )
+
+    async def _session(self) -> AuthSession | None:
+        return await self._store.sessions.get(self._row.session_id) if self._row.session_id else None
+
+    async def _errand(self) -> SignInErrand | CheckErrand | None:
+        if self._row.state is MachineState.STOPPING:
+            return None
+        if (session := await self._session()) is not None:
+            return SignInErrand(
+                session.id,
+                self._row,
+                self._host.providers.get(session.provider),
+                store=self._store,
+                signin=self._host.signin,
+                settings=self._settings,
+            )
+        return self._errand_of_check()
+
+    def _errand_of_check(self) -> CheckErrand | None:
+        return self._host.checks.get(self._row.id)
+
+
+async def _become_ready(errand: SignInErrand, live: LiveMachine) -> None:
+    try:
+        await errand.become_ready(live)
+    except* MachineError as group:
+        for error in group.exceptions:
+            if isinstance(error, MachineError):
+                await errand.on_broken(error)
+
+
+def _past(row: MachineRow) -> bool:
+    return row.expires_at is not None and row.expires_at <= now()

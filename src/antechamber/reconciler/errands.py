@@ -1,0 +1,184 @@
+"""What a machine's reports mean: a person's sign-in, or the check of a stored credential."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from antechamber.errors import AntechamberError, Code, MachineError
+from antechamber.guest.protocol import ReportKind
+from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.link import Ack, Refuse
+from antechamber.log import get_logger
+from antechamber.model import GuestText, Reason, SessionStatus
+from antechamber.providers import CapturedFile
+from antechamber.screen import wait_for_paint
+from antechamber.signin import now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from antechamber.link import Reply, Report
+    from antechamber.model import MachineRow
+    from antechamber.providers import ProviderSpec
+    from antechamber.reconciler.live import LiveMachine
+    from antechamber.settings import Settings
+    from antechamber.signin import SignIn
+    from antechamber.store import Store
+
+_log = get_logger("errand")
+
+_REASON_OF_TROUBLE: Final[dict[str, Reason]] = {
+    "no_page": Reason.CLI_NEVER_OPENED_PAGE,
+    "cli_not_found": Reason.PROVIDER_UNAVAILABLE,
+}
+_REASON_OF_BREACH: Final[dict[Code, Reason]] = {
+    Code.GUEST_VERSION: Reason.GUEST_VERSION,
+    Code.SANDBOX_OFF: Reason.SANDBOX_OFF,
+}
+_LINES_KEPT: Final = 20
+
+
+class SignInErrand:
+    """One session's sign-in in its machine."""
+
+    def __init__(
+        self, session_id: str, row: MachineRow, spec: ProviderSpec, *, store: Store, signin: SignIn, settings: Settings
+    ) -> None:
+        """Bind the errand to its session; the session comes from here, never from a message."""
+        self._session_id = session_id
+        self._row = row
+        self.spec = spec
+        self._store = store
+        self._signin = signin
+        self._settings = settings
+        self._confined = asyncio.Event()
+        self.job: Mapping[str, Any] = spec.job()
+
+    async def on_report(self, report: Report) -> Reply:
+        """Take one report; what must not be lost is in the database before this returns."""
+        match report.kind:
+            case ReportKind.CREDENTIAL:
+                return await self._capture(report)
+            case ReportKind.SCREEN_UP:
+                await self._note(SessionFact.SCREEN_UP)
+            case ReportKind.PAGE_ASKED:
+                await self._note(SessionFact.PAGE_ASKED)
+            case ReportKind.BROWSER_SANDBOX:
+                if report.body["ok"]:
+                    await self._note(SessionFact.BROWSER_CONFINED)
+                    self._confined.set()
+                else:
+                    await self.on_broken(MachineError(Code.SANDBOX_OFF, detail=report.body["detail"]))
+            case ReportKind.CLI_ENDED:
+                await self._cli_ended(report.body)
+            case ReportKind.TROUBLE:
+                reason = _REASON_OF_TROUBLE.get(report.body["what"], Reason.MACHINE_DID_NOT_START)
+                await self._failed(reason, f"{report.body['what']}: {report.body['detail']}")
+            case _:
+                _log.debug("report", session=self._session_id, kind=report.kind.value)
+        return Ack()
+
+    async def on_broken(self, error: MachineError) -> None:
+        """Fail the session: its machine cannot be trusted any more."""
+        await self._failed(_REASON_OF_BREACH.get(error.code, Reason.GUEST_PROTOCOL), f"{error.code}: {error.detail}")
+
+    async def become_ready(self, live: LiveMachine) -> None:
+        """Wait until the person can begin: guest there, screen painted with the vendor's page, browser confined."""
+        facts = {event.kind for event in await self._signin.events(self._session_id)}
+        if SessionFact.BROWSER_CONFINED in facts:
+            self._confined.set()
+        opened = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._page_opened(live, opened), name=f"page of {self._session_id}")
+            stream = await live.open_screen()
+            try:
+                await wait_for_paint(stream, opened)
+            finally:
+                stream.writer.close()
+            await self._confined.wait()
+        at = now()
+        await self._store.machines.apply(self._row.id, MachineFact.READY, incarnation=self._row.incarnation, at=at)
+        await self._store.sessions.apply(
+            self._session_id, SessionFact.MACHINE_READY, at=at, expires_at=at + self._settings.duration("nobody_came")
+        )
+
+    async def _page_opened(self, live: LiveMachine, opened: asyncio.Event) -> None:
+        # what egress counted before a restart of the service is in the database
+        past = await self._signin.destinations(self._session_id)
+        if not any(use.bytes_in and use.name in self.spec.sign_in_hosts for use in past):
+            await live.egress.carried(self.spec.sign_in_hosts)
+        opened.set()
+
+    async def _capture(self, report: Report) -> Reply:
+        files = {
+            name: CapturedFile(base64.b64decode(file["content"]), file["mtime_ns"], file["mode"])
+            for name, file in report.body["files"].items()
+        }
+        try:
+            await self._signin.capture(self._session_id, self._row.id, report.id, files)
+        except AntechamberError as error:
+            _log.warning("capture refused", session=self._session_id, code=error.code, detail=error.detail)
+            return Refuse(error.code)
+        return Ack()
+
+    async def _cli_ended(self, body: Mapping[str, Any]) -> None:
+        lines = [GuestText(str(line)) for line in body["lines"]][-_LINES_KEPT:]
+        unusable = body["file"] not in {"none", "stale"}
+        reason = Reason.CREDENTIAL_UNUSABLE if unusable else Reason.CLI_ENDED
+        detail = f"exit code {body['code']}, file {body['file']}: " + " | ".join(lines)
+        await self._failed(reason, detail, cli_exit_code=body["code"])
+
+    async def _note(self, fact: SessionFact) -> None:
+        await self._store.sessions.apply(self._session_id, fact, at=now())
+
+    async def _failed(self, reason: Reason, detail: str, **fields: int) -> None:
+        moved = await self._store.sessions.apply(
+            self._session_id, SessionFact.SIGN_IN_FAILED, at=now(), reason=reason, detail=detail, fields=fields
+        )
+        if moved.session.status is SessionStatus.FAILED and moved.decision.before is not SessionStatus.FAILED:
+            _log.warning("sign-in failed", session=self._session_id, reason=reason, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a provider's own offline check said of a stored credential; never the credential."""
+
+    accepted: bool
+    by: str
+    detail: str = ""
+
+
+class CheckErrand:
+    """Asks the CLI in a machine without screen and egress whether it takes a credential."""
+
+    def __init__(self, spec: ProviderSpec, bundle: bytes) -> None:
+        """Prepare the check of that bundle."""
+        self.spec = spec
+        self._by = spec.check_name
+        self.job: Mapping[str, Any] = spec.check_job(bundle)
+        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+
+    async def on_report(self, report: Report) -> Reply:
+        """Take the verdict."""
+        if report.kind is ReportKind.CHECKED:
+            lines = " | ".join(GuestText(str(line)) for line in report.body["lines"])
+            self._settle(Verdict(bool(report.body["accepted"]), self._by, f"exit code {report.body['code']}: {lines}"))
+        elif report.kind is ReportKind.TROUBLE:
+            self._settle(Verdict(accepted=False, by=self._by, detail=f"{report.body['what']}: {report.body['detail']}"))
+        return Ack()
+
+    async def on_broken(self, error: MachineError) -> None:
+        """Give up."""
+        self._settle(Verdict(accepted=False, by=self._by, detail=f"{error.code}: {error.detail}"))
+
+    def ended(self, detail: str) -> None:
+        """Take it that the machine has ended."""
+        self._settle(Verdict(accepted=False, by=self._by, detail=detail))
+
+    def _settle(self, verdict: Verdict) -> None:
+        with contextlib.suppress(asyncio.InvalidStateError):
+            self.verdict.set_result(verdict)

@@ -1,0 +1,116 @@
+"""The host's ends of one running machine's doors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+from antechamber.errors import MachineError
+from antechamber.link import GuestLink
+from antechamber.log import get_logger
+from antechamber.machine import Door
+from antechamber.screen import Screens
+from antechamber.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+    from typing import Any
+
+    from antechamber.egress import Egress
+    from antechamber.link import Reply, Report
+    from antechamber.machine import Machine, Stream
+    from antechamber.model import MachineRow
+    from antechamber.providers import ProviderSpec
+
+_log = get_logger("live")
+
+
+class Errand(Protocol):
+    """What a machine is for, and what its reports mean."""
+
+    spec: ProviderSpec
+
+    @property
+    def job(self) -> Mapping[str, Any]:
+        """What the guest is asked to do."""
+
+    async def on_report(self, report: Report) -> Reply:
+        """Take one report of the guest, durably, before it is acknowledged."""
+
+    async def on_broken(self, error: MachineError) -> None:
+        """Take it that the guest broke its protocol, and cannot be trusted any more."""
+
+
+class LiveMachine:
+    """The link, the screen and the way out of one machine, from start or attach until its end or the service's."""
+
+    def __init__(
+        self,
+        row: MachineRow,
+        machine: Machine,
+        errand: Errand,
+        *,
+        build: str,
+        egress: Callable[[MachineRow, ProviderSpec], Egress],
+    ) -> None:
+        """Make the ends; `open` begins to serve them."""
+        self.row = row
+        self.machine = machine
+        self.errand = errand
+        self.input_ended = asyncio.Event()
+        """Set when the person's input ends: the relay passes on no more of it."""
+        self.link = GuestLink(incarnation=row.incarnation, build=build, job=errand.job, on_report=errand.on_report)
+        self.egress = egress(row, errand.spec)
+        self.screens = Screens(machine.accept(Door.SCREEN))
+        self._tasks = Tasks(f"machine {row.id}")
+
+    def open(self) -> None:
+        """Serve the doors."""
+        self._tasks.spawn("link", self._serve_link())
+        self._tasks.spawn("egress", self._serve_egress())
+
+    async def open_screen(self) -> Stream:
+        """Return a fresh RFB stream of this machine's screen."""
+        return await self.screens.open()
+
+    async def wind_down(self, *, captured: bool, egress_for: timedelta) -> None:
+        """End the person's input, after a capture the CLI too, and the way out when its time is over."""
+        if self.input_ended.is_set():
+            return
+        self.input_ended.set()
+        self.egress.close(after=egress_for)
+        if captured:
+            with contextlib.suppress(MachineError, OSError):
+                await self.link.capture_done()
+
+    async def drain(self, within: timedelta) -> None:
+        """After the machine's end: let what it has sent already be read."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within.total_seconds()):
+                await self.link.drained()
+
+    async def close(self) -> None:
+        """Close every end; the machine itself is the driver's matter."""
+        self.input_ended.set()
+        self.egress.close(after=None)
+        await self._tasks.close()
+        await self.screens.close()
+
+    async def _serve_link(self) -> None:
+        async for stream in self.machine.accept(Door.LINK):
+            self._tasks.spawn("link connection", self._serve_one_link(stream))
+
+    async def _serve_one_link(self, stream: Stream) -> None:
+        try:
+            await self.link.serve(stream)
+        except MachineError as error:
+            _log.warning("the guest broke its protocol", machine=self.row.id, code=error.code, detail=error.detail)
+            await self.errand.on_broken(error)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            _log.debug("the link was cut", machine=self.row.id)
+
+    async def _serve_egress(self) -> None:
+        async for stream in self.machine.accept(Door.EGRESS):
+            self._tasks.spawn("egress connection", self.egress.serve(stream))

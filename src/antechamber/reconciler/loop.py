@@ -1,0 +1,274 @@
+"""The loop: one attendant for each machine that has not ended, every deadline kept, orphans reclaimed first."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from antechamber.egress import Egress, Limits
+from antechamber.errors import AntechamberError, CallerError, Code, MachineError
+from antechamber.lifecycle import SessionFact
+from antechamber.log import get_logger
+from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
+from antechamber.model import Owner, SessionStatus
+from antechamber.reconciler.attendant import Attendant
+from antechamber.reconciler.errands import CheckErrand, Verdict
+from antechamber.signin import now
+from antechamber.tasks import Tasks, cancel_and_wait, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from antechamber.egress import Policy, Use, World
+    from antechamber.machine import Driver, Stream
+    from antechamber.model import AuthSession, MachineRow
+    from antechamber.providers import Providers, ProviderSpec
+    from antechamber.settings import Settings
+    from antechamber.signin import SignIn
+    from antechamber.store import Store
+
+_log = get_logger("reconciler")
+_PRUNE_EVERY: Final = timedelta(minutes=10)
+_CHECK_ENDS_WITHIN: Final = timedelta(seconds=30)
+
+
+class Live:
+    """What runs now, by session; nothing here is the truth, only the way to it."""
+
+    def __init__(self) -> None:
+        """Begin with nothing running."""
+        self.attendants: dict[str, Attendant] = {}
+        self._machine_of_session: dict[str, str] = {}
+
+    def put(self, row: MachineRow, attendant: Attendant) -> None:
+        """Remember a machine's attendant."""
+        self.attendants[row.id] = attendant
+        if row.session_id is not None:
+            self._machine_of_session[row.session_id] = row.id
+
+    def drop(self, row: MachineRow) -> None:
+        """Forget it."""
+        self.attendants.pop(row.id, None)
+        if row.session_id is not None:
+            self._machine_of_session.pop(row.session_id, None)
+
+    async def open_screen(self, session_id: str) -> Stream:
+        """Return a fresh RFB stream of the session's screen; raises CallerError screen_not_ready."""
+        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
+        if attendant is None or attendant.live is None or attendant.live.input_ended.is_set():
+            raise CallerError(Code.SCREEN_NOT_READY)
+        try:
+            return await attendant.live.open_screen()
+        except MachineError as error:
+            raise CallerError(Code.SCREEN_NOT_READY, detail=error.detail) from error
+
+    def input_ended(self, session_id: str) -> asyncio.Event:
+        """Return the event that is set when the person's input ends; set already where nothing runs."""
+        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
+        if attendant is not None and attendant.live is not None:
+            return attendant.live.input_ended
+        ended = asyncio.Event()
+        ended.set()
+        return ended
+
+
+class Reconciler:
+    """Makes the database true."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        signin: SignIn,
+        providers: Providers,
+        driver: Driver,
+        world: World,
+        policy: Policy,
+        settings: Settings,
+        guest: Path,
+        build: str,
+        installed: dict[str, Sequence[Mount]],
+    ) -> None:
+        """Bind the parts; `installed` gives each installed provider's mounts, `guest` is the staged guest's folder."""
+        self.store = store
+        self.signin = signin
+        self.providers = providers
+        self.driver = driver
+        self.settings = settings
+        self.build = build
+        self.checks: dict[str, CheckErrand] = {}
+        self.live = Live()
+        self._world = world
+        self._policy = policy
+        self._guest = guest
+        self._installed = installed
+        self._tasks = Tasks("reconciler")
+        self._attending: dict[str, asyncio.Task[None]] = {}
+        self._timing_out: dict[str, asyncio.Task[None]] = {}
+        self._loop: asyncio.Task[None] | None = None
+
+    # -- its life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Reclaim what nobody asks for any more, then begin."""
+        await self.reclaim()
+        self._loop = spawn("reconciler", self._run())
+
+    async def close(self) -> None:
+        """Stop attending; the machines go on and are found again."""
+        await cancel_and_wait(self._loop)
+        await self._tasks.close()
+
+    async def reclaim(self) -> None:
+        """Stop and remove machines of this installation that no row asks for."""
+        for handle in await self.driver.found():
+            row = await self.store.machines.get(str(handle["machine_id"]))
+            if row is not None and not row.state.ended and row.incarnation == handle["incarnation"]:
+                continue
+            try:
+                found = await self.driver.attach(handle)
+                if not isinstance(found, MachineEnd):
+                    await found.stop(within=self.settings.duration("stop"))
+                await self.driver.reap(handle)
+            except MachineError as error:
+                _log.warning("an orphan could not be reclaimed", machine=handle["machine_id"], detail=error.detail)
+            else:
+                _log.info("orphan reclaimed", machine=handle["machine_id"])
+
+    async def _run(self) -> None:
+        pruned_at = now()
+        with self.store.changes.watch("machines") as machines:
+            while True:
+                try:
+                    await self._pass()
+                    if now() - pruned_at > _PRUNE_EVERY:
+                        pruned_at = now()
+                        await self._prune()
+                except AntechamberError as error:
+                    # the database may be away for a while: the next pass sees the same truth
+                    _log.warning("a pass failed", code=error.code, detail=error.detail)
+                await machines.wait(self.settings.sweep_s)
+
+    async def _pass(self) -> None:
+        for row in await self.store.machines.not_ended():
+            if row.id not in self._attending:
+                self._attending[row.id] = self._tasks.spawn(f"attend {row.id}", self._attend(row))
+        for session in await self.store.sessions.due(now()):
+            if session.id not in self._timing_out:
+                self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
+
+    async def _prune(self) -> None:
+        await self.store.sessions.prune(
+            now(),
+            idempotency_kept=self.settings.duration("idempotency_kept"),
+            destinations_kept=self.settings.duration("destinations_kept"),
+        )
+
+    async def _attend(self, row: MachineRow) -> None:
+        attendant = Attendant(row, self)
+        self.live.put(row, attendant)
+        try:
+            await attendant.attend()
+        except AntechamberError as error:
+            _log.warning("a machine could not be attended", machine=row.id, code=error.code, detail=error.detail)
+        finally:
+            self.live.drop(row)
+            self._attending.pop(row.id, None)
+
+    async def _time_out(self, session: AuthSession) -> None:
+        try:
+            attendant = self.live.attendants.get(session.machine_id)
+            if (
+                session.status is SessionStatus.AWAITING_SIGN_IN
+                and attendant is not None
+                and attendant.live is not None
+            ):
+                # a whole file that nobody has told us of yet is worth two seconds
+                await attendant.live.link.look_again(self.settings.duration("last_look"))
+            late = await self.store.sessions.get(session.id)
+            if late is None or late.expires_at is None or late.expires_at > now():
+                return
+            fact = SessionFact.TIME_RAN_OUT if late.screen_seen_at else SessionFact.NOBODY_CAME
+            await self.store.sessions.apply(session.id, fact, at=now())
+        finally:
+            self._timing_out.pop(session.id, None)
+
+    # -- what attendants ask for -------------------------------------------------------------------------------------
+
+    async def spec_of(self, row: MachineRow) -> MachineSpec:
+        """Return what to start for that row."""
+        provider = await self._provider_of(row)
+        doors = frozenset(Door) if row.session_id is not None else frozenset({Door.LINK})
+        return MachineSpec(
+            machine_id=row.id,
+            incarnation=row.incarnation,
+            mounts=(Mount(self._guest, "/opt/antechamber/guest"), *self._installed[provider.id]),
+            trust_anchors=self._world.trust_anchors,
+            doors=doors,
+        )
+
+    async def _provider_of(self, row: MachineRow) -> ProviderSpec:
+        if row.session_id is None:
+            return self.checks[row.id].spec
+        session = await self.signin.session(row.session_id)
+        return self.providers.get(session.provider)
+
+    def egress_of(self, row: MachineRow, provider: ProviderSpec) -> Egress:
+        """Return the way out of that machine."""
+        session_id = row.session_id
+
+        def on_use(use: Use) -> None:
+            if session_id is not None:
+                self._tasks.spawn("destination", self._record(session_id, use))
+
+        return Egress(
+            world=self._world,
+            policy=self._policy,
+            background_hosts=provider.background_hosts,
+            limits=Limits(
+                connections=self.settings.egress_connections,
+                names=self.settings.egress_names,
+                total_bytes=self.settings.egress_bytes,
+                rate=self.settings.egress_rate,
+            ),
+            on_use=on_use,
+        )
+
+    async def _record(self, session_id: str, use: Use) -> None:
+        await self.store.destinations.record(
+            session_id,
+            use.name,
+            use.port,
+            use.verdict,
+            bytes_out=use.bytes_out,
+            bytes_in=use.bytes_in,
+            connections=use.connections,
+            at=now(),
+        )
+
+    # -- checks ------------------------------------------------------------------------------------------------------
+
+    async def check(self, owner: Owner, provider: str) -> Verdict:
+        """Let the provider's own CLI say, offline and in a machine of its own, whether it takes the credential."""
+        spec = self.providers.get(provider)
+        bundle = await self.signin.unseal(owner, spec.id)
+        row = await self.store.machines.create_check(
+            driver=self.driver.name, at=now(), expires_at=now() + self.settings.duration("start")
+        )
+        errand = self.checks[row.id] = CheckErrand(spec, bundle)
+        try:
+            async with asyncio.timeout(_CHECK_ENDS_WITHIN.total_seconds() + self.settings.start_s):
+                return await asyncio.shield(errand.verdict)
+        except TimeoutError:
+            return Verdict(accepted=False, by=spec.check_name, detail="the check did not end in time")
+        finally:
+            attending = self._attending.get(row.id)
+            if attending is not None:
+                await asyncio.wait({attending}, timeout=_CHECK_ENDS_WITHIN.total_seconds())
+            self.checks.pop(row.id, None)
+
+    def described(self) -> dict[str, Any]:
+        """Return what runs, for the operator's status."""
+        return {"driver": self.driver.name, "machines": len(self._attending)}

@@ -1,0 +1,128 @@
+"""What `make test` runs: lint, types, floors and every tier of tests, each in a network namespace with nothing but `lo`.
+
+`python -m tests.run` runs all; `python -m tests.run unit contract` runs these. The last lines say what ran, what was
+skipped and why, and how long each tier took. A tier that ran nothing, or skipped what must run, fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests import netns
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "test-results"
+PYTHON = sys.executable
+BIN = Path(PYTHON).parent
+
+LINT = {
+    "ruff": [str(BIN / "ruff"), "check", "."],
+    "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
+    "mypy": [str(BIN / "mypy"), "--strict", "src/antechamber"],
+    "floors": [str(BIN / "lint-imports"), "--no-cache"],
+}
+TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "acceptance", "browser")
+MUST_RUN = {
+    # tier: words that the names of tests that ran must contain
+    "contract": ("namespace", "scripted"),
+    "acceptance": ("codex", "claude_code", "gemini"),
+}
+
+
+@dataclass
+class Outcome:
+    """What one tier did."""
+
+    name: str
+    seconds: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    skipped: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and not self.complaints
+
+
+def run_lint() -> Outcome:
+    outcome = Outcome("lint")
+    begun = time.monotonic()
+    for name, command in LINT.items():
+        if subprocess.run(command, cwd=ROOT, check=False).returncode == 0:
+            outcome.passed += 1
+        else:
+            outcome.complaints.append(f"{name} failed")
+    outcome.seconds = time.monotonic() - begun
+    return outcome
+
+
+def run_tier(tier: str, extra: list[str]) -> Outcome:
+    outcome = Outcome(tier)
+    RESULTS.mkdir(exist_ok=True)
+    report = RESULTS / f"{tier}.xml"
+    report.unlink(missing_ok=True)
+    command = [PYTHON, "-m", "pytest", f"tests/{tier}", "-q", f"--junitxml={report}", *extra]
+    begun = time.monotonic()
+    code = subprocess.run(netns.argv(command), cwd=ROOT, check=False).returncode
+    outcome.seconds = time.monotonic() - begun
+    if not report.exists():
+        outcome.complaints.append(f"pytest ended with {code} and left no report")
+        return outcome
+    ran = []
+    for case in ET.parse(report).getroot().iter("testcase"):  # noqa: S314 - pytest wrote it a moment ago
+        name = f"{case.get('classname')}::{case.get('name')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed += 1
+        elif (skip := case.find("skipped")) is not None:
+            outcome.skipped.append(f"{name}: {skip.get('message')}")
+        else:
+            outcome.passed += 1
+            ran.append(name)
+    if code not in {0, 1}:
+        outcome.complaints.append(f"pytest ended with {code}")
+    if code == 1 and not outcome.failed:
+        outcome.complaints.append("pytest failed without a failed test")
+    if not ran:
+        outcome.complaints.append("no test ran")
+    outcome.complaints += [
+        f"nothing named {word!r} ran" for word in MUST_RUN.get(tier, ()) if not any(word in name for name in ran)
+    ]
+    return outcome
+
+
+def main(words: list[str]) -> int:
+    extra = [word for word in words if word.startswith("-")]
+    wanted = [word for word in words if not word.startswith("-")] or ["lint", *TIERS]
+    unknown = [word for word in wanted if word not in {"lint", *TIERS}]
+    if unknown:
+        print(f"no such tier: {', '.join(unknown)}; there are lint, {', '.join(TIERS)}")
+        return 2
+    outcomes = []
+    for tier in wanted:
+        print(f"\n=== {tier}", flush=True)
+        outcomes.append(run_lint() if tier == "lint" else run_tier(tier, extra))
+    who = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+    print(f"\nWhat ran, as {who}:")
+    for outcome in outcomes:
+        counts = f"{outcome.passed} passed, {outcome.failed} failed, {len(outcome.skipped)} skipped"
+        print(f"  {outcome.name:<12} {outcome.seconds:7.1f} s  {counts}")
+        for line in outcome.skipped:
+            print(f"      skipped: {line}")
+        for line in outcome.complaints:
+            print(f"      WRONG: {line}")
+    passed = sum(outcome.passed for outcome in outcomes if outcome.name != "lint")
+    failed = sum(outcome.failed + len(outcome.complaints) for outcome in outcomes)
+    skipped = sum(len(outcome.skipped) for outcome in outcomes)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
