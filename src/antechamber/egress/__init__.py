@@ -1,0 +1,42 @@
+"""The host's end of a machine's way out: what it may reach, and the bytes that it moves.
+
+A machine has no network card. Its guest asks this floor for a *name* and a port; here the name is judged, resolved,
+every address is judged, and a connection is made to exactly an address that was judged. TLS stays end to end.
+
+- `policy`: pure decisions about names and addresses (`names`, `addresses` hold the rules).
+- `world`: the resolver, the connector and the trust anchors, which are all that differs between `serve` and `demo`.
+- `door`: `Egress`, one for each machine, which answers the guest's requests.
+- `ledger`: who was asked for and what was moved; `limits`: how much of it one session gets.
+"""
+
+from antechamber.egress.door import Egress
+from antechamber.egress.ledger import Use, Verdict, matches
+from antechamber.egress.limits import Limits
+from antechamber.egress.policy import Judgement, Policy, host_addresses
+from antechamber.egress.world import (
+    Connector,
+    DirectConnector,
+    Resolution,
+    Resolver,
+    SystemResolver,
+    World,
+    real_world,
+)
+
+__all__ = [
+    "Connector",
+    "DirectConnector",
+    "Egress",
+    "Judgement",
+    "Limits",
+    "Policy",
+    "Resolution",
+    "Resolver",
+    "SystemResolver",
+    "Use",
+    "Verdict",
+    "World",
+    "host_addresses",
+    "matches",
+    "real_world",
+]

@@ -1,0 +1,276 @@
+"""`Egress`: answers one machine's requests for names and connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from antechamber.egress.dial import dial
+from antechamber.egress.ledger import Ledger, Use, Verdict, matches
+from antechamber.egress.limits import Limits, Rate
+from antechamber.egress.policy import PORTS
+from antechamber.egress.splice import splice
+from antechamber.guest.protocol import EGRESS_LINE, EgressAnswer
+from antechamber.log import get_logger
+from antechamber.model import GuestText
+from antechamber.tasks import cancel_and_wait, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+    from antechamber.egress.addresses import Address
+    from antechamber.egress.policy import Policy
+    from antechamber.egress.world import Resolution, World
+    from antechamber.machine import Stream
+
+_log = get_logger("egress")
+_OWN_NAMES_KEPT: Final = 30.0
+"""Seconds for which the addresses of this service's own public names are believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    op: str
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """What a name leads to: an answer, its verdict for the person, and the checked addresses."""
+
+    answer: EgressAnswer
+    verdict: Verdict
+    shown: str
+    addresses: tuple[Address, ...] = ()
+
+
+class Egress:
+    """The way out of one machine.
+
+    Every refusal, whatever its cause, is the answer of a name that does not exist, at the same time after the request.
+    `on_use` gets differences, at most one for each (name, port) and second, and the last ones when it is closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        policy: Policy,
+        background_hosts: Sequence[str] = (),
+        limits: Limits | None = None,
+        on_use: Callable[[Use], None] = lambda _: None,
+    ) -> None:
+        """Make it open; needs a running event loop from the first `serve` on."""
+        self._world = world
+        self._policy = policy
+        self._background = tuple(background_hosts)
+        self._limits = limits or Limits()
+        self._ledger = Ledger(on_use, self._limits.names + 1)
+        self._names: set[str] = set()
+        self._bytes = 0
+        self._rate: Rate | None = None
+        self._lookups = asyncio.Semaphore(self._limits.lookups)
+        self._own: tuple[float, tuple[Address, ...]] | None = None
+        self._open: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._close_at: asyncio.TimerHandle | None = None
+
+    def uses(self) -> list[Use]:
+        """Return the totals by (name, port)."""
+        return self._ledger.totals()
+
+    async def carried(self, hosts: Sequence[str]) -> None:
+        """Wait until bytes came back from one of the hosts (`*.x`: anything under x); for ever if none ever do."""
+        await self._ledger.answered(hosts)
+
+    def close(self, after: timedelta | None = None) -> None:
+        """Refuse everything and break what is open, now or after that time; idempotent, the earlier time wins."""
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()
+        if after is not None and after.total_seconds() > 0:
+            at = loop.time() + after.total_seconds()
+            if self._close_at is None or at < self._close_at.when():
+                self._cancel_close()
+                self._close_at = loop.call_at(at, self.close)
+            return
+        self._cancel_close()
+        self._closed = True
+        for work in self._open:
+            work.cancel()
+        self._ledger.flush()
+
+    def _cancel_close(self) -> None:
+        if self._close_at is not None:
+            self._close_at.cancel()
+            self._close_at = None
+
+    async def serve(self, stream: Stream) -> None:
+        """Answer the one request of a stream and carry its connection; returns when the stream is closed."""
+        if self._closed or len(self._open) >= 2 * self._limits.connections:
+            stream.writer.transport.abort()
+            return
+        work = spawn("egress:stream", self._serve(stream))
+        self._open.add(work)
+        try:
+            await asyncio.wait({work})
+        finally:
+            await cancel_and_wait(work)
+            self._open.discard(work)
+            stream.writer.transport.abort()
+            self._flush_if_closed()
+
+    def _flush_if_closed(self) -> None:
+        if self._closed:
+            self._ledger.flush()
+
+    async def _serve(self, stream: Stream) -> None:
+        request = await self._request(stream)
+        if request is None:
+            return
+        began = asyncio.get_running_loop().time()
+        reached = await self._reach(request, began)
+        answer, port, remote = reached.answer, request.port, None
+        if answer is EgressAnswer.OK and request.op == "connect":
+            remote = await dial(
+                self._world.connector, reached.addresses, port, reached.shown, within=self._limits.connect
+            )
+            answer = EgressAnswer.OK if remote else EgressAnswer.FAILED
+        self._ledger.note(Use(reached.shown, port, reached.verdict, connections=int(remote is not None)))
+        try:
+            if answer not in {EgressAnswer.OK, EgressAnswer.FAILED}:
+                await _hold(began, self._limits.uniform.total_seconds())
+            stream.writer.write(json.dumps({"answer": answer.value}).encode() + b"\n")
+            await stream.writer.drain()
+            if remote is not None:
+                await splice(
+                    stream,
+                    remote,
+                    lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_out=count)),
+                    lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_in=count)),
+                )
+            else:
+                stream.writer.close()
+                await stream.writer.wait_closed()
+        except OSError:
+            return  # the guest is gone
+        finally:
+            if remote is not None:
+                remote.writer.transport.abort()
+
+    async def _request(self, stream: Stream) -> _Request | None:
+        try:
+            async with asyncio.timeout(self._limits.request.total_seconds()):
+                line = await stream.reader.readuntil(b"\n")
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return None
+        request = _parse(line)
+        if request is None:
+            _log.warning("a guest sent a bad egress request")
+        return request
+
+    def _moved(self, use: Use) -> bool:
+        self._bytes += use.bytes_in + use.bytes_out
+        self._ledger.note(use)
+        return self._bytes <= self._limits.bytes
+
+    async def _reach(self, request: _Request, now: float) -> _Reached:
+        """Judge the name, resolve it, judge the addresses; done anew for each request."""
+        judged = self._policy.judge_name(request.name)
+        shown = judged.name or GuestText(request.name)[: GuestText.LIMIT]
+        refused = _Reached(EgressAnswer.NXDOMAIN, Verdict.REFUSED, shown)
+        wrong_port = request.op == "connect" and request.port not in PORTS
+        if why := self._over_limit(shown, now) or judged.why or ("port" if wrong_port else ""):
+            _log.info("egress refused", name=shown, port=request.port, why=why)
+            return refused
+        if matches(shown, self._background):
+            return replace(refused, verdict=Verdict.BACKGROUND)
+        answer, addresses = await self._resolve(shown)
+        if answer is not EgressAnswer.OK:
+            return _Reached(answer, Verdict.UNKNOWN_NAME, shown)
+        own = await self._own_addresses()
+        if own is None:
+            return _Reached(EgressAnswer.SERVFAIL, Verdict.REFUSED, shown)
+        judgements = [self._policy.judge_address(address, also_own=own) for address in addresses]
+        checked = tuple(judgement.address for judgement in judgements if judgement.address is not None)
+        if checked:
+            return _Reached(EgressAnswer.OK, Verdict.ALLOWED, shown, checked)
+        whys = sorted({judgement.why for judgement in judgements} or {"no address"})
+        _log.info("egress refused", name=shown, port=request.port, why=", ".join(whys))
+        return refused if addresses else replace(refused, verdict=Verdict.UNKNOWN_NAME)
+
+    def _over_limit(self, name: str, now: float) -> str:
+        if self._rate is None:
+            self._rate = Rate(self._limits.rate, now)
+        if not self._rate.take(now):
+            return "too many requests"
+        if len(self._open) > self._limits.connections:
+            return "too many connections at once"
+        if self._bytes > self._limits.bytes:
+            return "too many bytes"
+        if name not in self._names:
+            if len(self._names) >= self._limits.names:
+                return "too many names"
+            self._names.add(name)
+        return ""
+
+    async def _resolve(self, name: str) -> tuple[EgressAnswer, tuple[Address, ...]]:
+        look_up = spawn("egress:resolve", self._look_up(name))
+        try:
+            # a look-up that is too slow keeps its place: a thread that waits for a slow server cannot be taken back
+            done, _ = await asyncio.wait({look_up}, timeout=self._limits.lookup.total_seconds())
+        except asyncio.CancelledError:
+            look_up.cancel()
+            raise
+        if not done:
+            return EgressAnswer.SERVFAIL, ()
+        resolution = look_up.result()
+        return resolution.answer, resolution.addresses
+
+    async def _look_up(self, name: str) -> Resolution:
+        async with self._lookups:
+            return await self._world.resolver.resolve(name)
+
+    async def _own_addresses(self) -> tuple[Address, ...] | None:
+        """Return what this service's public names resolve to; None when that cannot be told and never could."""
+        if not self._policy.own_names:
+            return ()
+        now = asyncio.get_running_loop().time()
+        if self._own is not None and now - self._own[0] < _OWN_NAMES_KEPT:
+            return self._own[1]
+        found: list[Address] = []
+        for name in sorted(self._policy.own_names):
+            answer, addresses = await self._resolve(name)
+            if answer is EgressAnswer.SERVFAIL:
+                return None if self._own is None else self._own[1]
+            found += addresses
+        self._own = (now, tuple(found))
+        return self._own[1]
+
+
+def _parse(line: bytes) -> _Request | None:
+    if len(line) > EGRESS_LINE:
+        return None
+    try:
+        message: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    match message:
+        case {"op": "resolve", "name": str(name)}:
+            return _Request("resolve", name, 0)
+        case {"op": "connect", "name": str(name), "port": int(port)} if 0 < port < 65536 and port is not True:
+            return _Request("connect", name, port)
+        case _:
+            return None
+
+
+async def _hold(began: float, step: float) -> None:
+    """Wait until a whole number of steps has passed since the request."""
+    if step <= 0:
+        return
+    passed = asyncio.get_running_loop().time() - began
+    await asyncio.sleep(step - passed % step)
