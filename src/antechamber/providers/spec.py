@@ -1,0 +1,135 @@
+"""A provider as the rest of Antechamber sees it: its definition, its jobs, its parser."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from antechamber.errors import Code, OperatorError
+from antechamber.providers import capture, job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from antechamber.providers.capture import CapturedFile, Parsed
+    from antechamber.providers.definition import Definition, Terms
+
+_NPM_ARCHITECTURE: Final = {"x86_64": "x64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """One provider, from a valid definition."""
+
+    definition: Definition
+    folder: Path
+    """The folder of the definition file, below which its npm folder lies."""
+
+    @property
+    def id(self) -> str:
+        """The canonical id, such as `claude_code`."""
+        return self.definition.id
+
+    @property
+    def name(self) -> str:
+        """What people call the tool."""
+        return self.definition.name
+
+    @property
+    def vendor(self) -> str:
+        """Who makes the tool."""
+        return self.definition.vendor
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other ids that callers use for it."""
+        return tuple(self.definition.aliases)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the person must know before Connect, in sentences."""
+        return tuple(self.definition.notices)
+
+    @property
+    def captures(self) -> tuple[str, ...]:
+        """What is captured, in sentences, for the consent text."""
+        return tuple(self.definition.captures)
+
+    @property
+    def sign_in_hosts(self) -> tuple[str, ...]:
+        """Hosts that a sign-in is known to need; `*.` in front means every subdomain."""
+        return tuple(self.definition.sign_in.hosts)
+
+    @property
+    def background_hosts(self) -> tuple[str, ...]:
+        """Hosts that the tool asks for besides."""
+        return tuple(self.definition.sign_in.background_hosts)
+
+    @property
+    def revoke_url(self) -> str:
+        """Where the person ends the sign-in at the vendor."""
+        return self.definition.revoke_url
+
+    @property
+    def terms(self) -> Terms:
+        """The vendor's terms; `read_on` is None while nobody has read the live page."""
+        return self.definition.terms
+
+    @property
+    def version(self) -> str:
+        """The pinned version of the tool."""
+        return self.definition.install.version
+
+    @property
+    def needs_node(self) -> bool:
+        """Whether machines of this provider need Node at /opt/node."""
+        return self.definition.install.needs_node
+
+    @property
+    def npm_folder(self) -> Path:
+        """The folder with package.json and package-lock.json."""
+        return self.folder / self.definition.install.npm
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """About how large the installed tool is."""
+        return self.definition.install.unpacked_mib * 2**20
+
+    @property
+    def program(self) -> str:
+        """The program's path inside the installed folder, on this computer; raises OperatorError on a foreign one."""
+        machine = platform.machine()
+        if machine not in _NPM_ARCHITECTURE:
+            raise OperatorError(
+                Code.PROVIDER_NOT_INSTALLED,
+                message=f"{self.name} has no program for this computer's processor.",
+                next_step="Use a glibc Linux on x86_64 or arm64.",
+                detail=machine,
+            )
+        text = self.definition.install.program
+        return text.replace("{arch}", _NPM_ARCHITECTURE[machine]).replace("{machine}", machine)
+
+    def program_in(self, folder: Path) -> Path:
+        """Return the program's path when the tool is installed in that folder."""
+        return folder / self.program
+
+    def job(self) -> dict[str, Any]:
+        """Return the guest's job for a sign-in."""
+        return job.sign_in(self)
+
+    def check_job(self, bundle: bytes) -> dict[str, Any]:
+        """Return the guest's job that asks the tool, offline, whether it accepts a stored credential.
+
+        The job holds the credential. Raises ProviderError (credential_malformed) for a bundle of another provider.
+        """
+        return job.check(self, bundle)
+
+    def parse(self, files: Mapping[str, CapturedFile], *, not_before: datetime | None = None) -> Parsed:
+        """Judge captured files and return what is to be sealed, with its claims; raises ProviderError.
+
+        A credential file that was last written before `not_before` is stale.
+        """
+        return capture.parse(self, files, not_before=not_before)
