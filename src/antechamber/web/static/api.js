@@ -1,0 +1,84 @@
+/* Speaking to the service: JSON, one envelope of errors, and the service's clock. */
+
+import { say } from "./dom.js";
+
+/** An answer that was an error, or none at all (`code` is then "unreachable"). */
+export class Refusal extends Error {
+  constructor(status, code, message, next, retryable) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.next = next;
+    this.retryable = retryable;
+  }
+
+  get unreachable() {
+    return this.code === "unreachable";
+  }
+}
+
+const PATIENCE_MS = 20_000;
+let skew = 0;
+
+/** The service's present time in milliseconds, by the Date of its last answer. */
+export function now() {
+  return Date.now() + skew;
+}
+
+function unreachable() {
+  return new Refusal(0, "unreachable", say("errors.unreachable"), say("errors.unreachableNext"), true);
+}
+
+/** Send a request and return the answer's JSON (null when it has none); throws Refusal. */
+export async function call(method, path, body, headers = {}) {
+  const options = { method, headers: { Accept: "application/json", ...headers }, cache: "no-store", credentials: "same-origin" };
+  if (method !== "GET") {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body ?? {});
+  }
+  let answer;
+  let text;
+  try {
+    answer = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
+    text = await answer.text();
+  } catch {
+    throw unreachable();
+  }
+  const date = Date.parse(answer.headers.get("date") ?? "");
+  if (!Number.isNaN(date)) {
+    // the header has whole seconds: a difference below that is no skew
+    skew = Math.abs(date - Date.now()) > 1500 ? date - Date.now() : 0;
+  }
+  let json = null;
+  try {
+    json = text ? JSON.parse(text) : null;
+  } catch {
+    json = null;
+  }
+  if (answer.ok) {
+    return json;
+  }
+  const error = json?.error;
+  if (!error?.code) {
+    // a proxy in front answers when the service does not
+    throw answer.status >= 502 && answer.status <= 504
+      ? unreachable()
+      : new Refusal(answer.status, "unknown", say("errors.unknown"), say("errors.unknownNext"), true);
+  }
+  throw new Refusal(answer.status, error.code, error.message, error.next, Boolean(error.retryable));
+}
+
+/** Waiting times that double from `first` to `most` milliseconds, with a little chance so that pages do not march in step. */
+export function backoff(first, most) {
+  let wait = first;
+  return {
+    next() {
+      const chosen = wait * (0.85 + Math.random() * 0.3);
+      wait = Math.min(most, wait * 2);
+      return Math.min(most, chosen);
+    },
+    reset() {
+      wait = first;
+    },
+  };
+}

@@ -1,0 +1,385 @@
+/* The sign-in page: opens the link, follows the session, and shows the one view that belongs to its status. */
+
+import { backoff, call } from "../api.js";
+import { fillTexts, make, part, button, say } from "../dom.js";
+import { countdown } from "./countdown.js";
+import { setUpDetails } from "./details.js";
+import * as panels from "./panels.js";
+import { setUpOwnPaste, setUpPaste } from "./paste.js";
+import { fetchLibrary, Screen } from "./screen.js";
+import { isTerminal, settle, viewOf } from "./status.js";
+import { watch } from "./watch.js";
+
+const SLOW_START_MS = 15_000;
+const VEIL_AFTER_MS = 900; // a shorter loss of the screen is no news
+
+const id = location.pathname.split("/")[2] ?? "";
+const frame = part("frame");
+const screen = new Screen(id, frame, onScreen);
+const time = countdown(part("countdown"), part("spoken"));
+const details = setUpDetails(id, screen);
+
+let session = null;
+let shownView = "";
+let shownKey = "";
+let watcher = null;
+let answer = "";
+let answerTrouble = "";
+let shown = false;
+let away = false;
+let veilTimer = 0;
+
+// -- opening the link -----------------------------------------------------------------------------------------------
+
+async function begin() {
+  fillTexts();
+  show("opening", panels.opening());
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  // the code is spent at once: it stays neither in the address bar nor in the history
+  history.replaceState(null, "", location.pathname);
+  const waits = backoff(1000, 10_000);
+  let spent = !code;
+  let refusal = null;
+  for (;;) {
+    try {
+      if (!spent) {
+        await call("POST", `/api/auth/session/${id}/open`, { code });
+        spent = true;
+      }
+      refusal = null;
+      take(await call("GET", `/api/auth/session/${id}`));
+      break;
+    } catch (error) {
+      if (!error.unreachable && !spent) {
+        // opened before, perhaps by this very browser: then its cookie answers
+        spent = true;
+        refusal = error;
+        continue;
+      }
+      show("closed", panels.closed(refusal ?? error, Boolean(code)));
+      if (!error.unreachable) {
+        return;
+      }
+      await new Promise((resume) => setTimeout(resume, waits.next()));
+    }
+  }
+  fetchLibrary().catch(() => {});
+  if (!isTerminal(session.status)) {
+    watcher = watch(id, take, trouble);
+  }
+}
+
+function take(answered) {
+  away = false;
+  session = settle(session, answered);
+  render();
+}
+
+function trouble(refusal) {
+  if (refusal.unreachable || refusal.retryable) {
+    away = true;
+    render();
+    return;
+  }
+  // the cookie is gone: another browser opened a newer link
+  watcher.stop();
+  screen.freeze();
+  show("closed", panels.closed(refusal, false));
+}
+
+// -- one view for each status ---------------------------------------------------------------------------------------
+
+function show(view, content, key = view) {
+  const panel = part("panel");
+  const fresh = shownKey !== key;
+  shownKey = key;
+  shownView = view;
+  document.body.dataset.view = view;
+  panel.hidden = content === null;
+  const focused = panel.contains(document.activeElement) ? document.activeElement.textContent : null;
+  panel.replaceChildren(...(content ? [make("div", { class: "card" }, content)] : []));
+  const name = session?.provider.name;
+  part("title").textContent = name ? say("signIn.title", { provider: name }) : say("signIn.titlePlain");
+  document.title = `${say(`signIn.titleOf.${view}`)} · ${part("title").textContent}`;
+  if (fresh && content) {
+    panel.querySelector("h1")?.focus({ preventScroll: true });
+  } else if (focused) {
+    [...panel.querySelectorAll("button, a")].find((element) => element.textContent === focused)?.focus();
+  }
+}
+
+let drawn = "";
+
+function render() {
+  const view = viewOf(session);
+  part("practice").hidden = !session.practice;
+  part("reference").textContent = session.session_id;
+  part("tools").hidden = view !== "screen";
+  part("state").hidden = !["screen", "starting"].includes(view);
+  time.until(view === "screen" ? session.expires_at : null);
+  if (isTerminal(session.status)) {
+    screen.freeze();
+    closeDrawers();
+    part("cancel").close();
+    part("lost").hidden = true;
+  }
+  const slow = view === "starting" && startedLongAgo();
+  // drawn again only when something in it changed: whoever is in it keeps the place
+  const state = JSON.stringify([view, session.status, session.reason, session.steps, session.account, session.plan, answer, answerTrouble, slow, away]);
+  if (state === drawn) {
+    return;
+  }
+  drawn = state;
+  DRAW[view](slow);
+  connection();
+}
+
+const DRAW = {
+  consent: () => show("consent", panels.consent(session, { agree, decline: () => askCancel() })),
+  starting: (slow) => show("starting", panels.starting(session, { slow })),
+  screen() {
+    if (shownView !== "screen") {
+      show("screen", null);
+      screen.connect();
+    }
+  },
+  completed() {
+    const key = `completed ${answer === "yes" || answer === "deleted" ? answer : ""}`;
+    show("completed", panels.completed(session, { answer, trouble: answerTrouble }, { yes: confirmed, no: reject }), key);
+    tellShown();
+  },
+  failed: () => show("failed", panels.ended(session)),
+  cancelled: () => show("cancelled", panels.ended(session)),
+  expired: () => show("expired", panels.ended(session)),
+};
+
+function startedLongAgo() {
+  if (!startedLongAgo.at) {
+    startedLongAgo.at = Date.now();
+    setTimeout(() => shownView === "starting" && render(), SLOW_START_MS + 100);
+  }
+  return Date.now() - startedLongAgo.at > SLOW_START_MS;
+}
+
+// -- what the person does -------------------------------------------------------------------------------------------
+
+async function agree(event) {
+  const clicked = event.currentTarget;
+  clicked.setAttribute("aria-disabled", "true");
+  try {
+    await call("POST", `/api/auth/session/${id}/consent`);
+    // shown at once; the answer to the next look says the same
+    session = { ...session, consented_at: session.consented_at ?? new Date().toISOString() };
+    render();
+  } catch (refusal) {
+    clicked.removeAttribute("aria-disabled");
+    const note = part("panel").querySelector("[data-trouble]");
+    note.textContent = say("errors.detail", { message: refusal.message, next: refusal.next });
+    note.hidden = false;
+  }
+  watcher?.look();
+}
+
+function askCancel() {
+  part("cancel-trouble").hidden = true;
+  part("cancel").showModal();
+  part("cancel-stay").focus();
+}
+
+async function cancel() {
+  try {
+    await call("POST", `/api/auth/session/${id}/cancel`);
+    part("cancel").close();
+  } catch (refusal) {
+    if (refusal.code === "session_ended") {
+      part("cancel").close();
+    } else {
+      part("cancel-trouble").textContent = say("signIn.cancel.failed", { message: refusal.message });
+      part("cancel-trouble").hidden = false;
+    }
+  }
+  watcher?.look();
+}
+
+function confirmed() {
+  answer = "yes";
+  answerTrouble = "";
+  remember();
+  render();
+}
+
+async function reject() {
+  answer = "deleting";
+  answerTrouble = "";
+  render();
+  try {
+    await call("POST", `/api/auth/session/${id}/reject`);
+    answer = "deleted";
+    remember();
+  } catch (refusal) {
+    answer = "";
+    answerTrouble = say("errors.detail", { message: refusal.message, next: refusal.next });
+  }
+  render();
+}
+
+/* A reload of the page does not ask again. */
+function remember() {
+  try {
+    sessionStorage.setItem(`answer ${id}`, answer);
+  } catch {
+    // storage is off: the question comes again
+  }
+}
+
+function recall() {
+  if (session.rejected_at) {
+    return "deleted";
+  }
+  try {
+    return sessionStorage.getItem(`answer ${id}`) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/* The machine may go as soon as the person has seen the outcome; unheard, it goes by itself. */
+function tellShown() {
+  if (shown) {
+    return;
+  }
+  shown = true;
+  answer = recall();
+  if (answer) {
+    render();
+  }
+  requestAnimationFrame(() => {
+    setTimeout(() => call("POST", `/api/auth/session/${id}/shown`).catch(() => {}), 0);
+  });
+}
+
+// -- the screen's connection ----------------------------------------------------------------------------------------
+
+function onScreen(state, refusal) {
+  if (state === "connected" && document.activeElement === document.body) {
+    screen.focus();
+  }
+  if (state === "waiting") {
+    watcher?.look();
+  }
+  connection(refusal);
+}
+
+function connection(refusal) {
+  const mark = part("state");
+  const names = { connected: "good", taken: "warn", elsewhere: "warn" };
+  const words = {
+    idle: "connecting",
+    connecting: part("lost").hidden ? "connecting" : "reconnecting",
+    connected: "connected",
+    waiting: "reconnecting",
+    taken: "takenHeading",
+    elsewhere: "elsewhereHeading",
+    frozen: "connected",
+  };
+  if (shownView === "screen") {
+    const text = say(`signIn.screen.${navigator.onLine ? words[screen.state] : "offline"}`);
+    if (mark.textContent !== text) {
+      mark.textContent = text;
+    }
+    mark.className = `mark ${navigator.onLine ? (names[screen.state] ?? "busy") : "bad"}`;
+  } else {
+    mark.textContent = say(away ? "errors.unreachable" : "signIn.starting.heading");
+    mark.className = away ? "mark bad" : "mark busy";
+  }
+  veil(refusal);
+}
+
+/* What lies over the last picture while the screen is away. */
+function veil(refusal) {
+  const element = part("lost");
+  clearTimeout(veilTimer);
+  if (shownView !== "screen" || screen.connected || screen.state === "frozen") {
+    element.hidden = true;
+    return;
+  }
+  const asked = { taken: "takenHeading", elsewhere: "elsewhereHeading" }[screen.state];
+  const heading = say(`signIn.screen.${asked ?? (frame.querySelector(".last") ? "lost" : "connecting")}`);
+  const note = screen.state === "taken" ? say("signIn.screen.takenLead") : refusal && !refusal.unreachable ? refusal.message : say("signIn.screen.lostLead");
+  const content = [make("h2", {}, heading), asked || frame.querySelector(".last") || screen.state === "waiting" ? make("p", { class: "quiet" }, note) : null];
+  if (asked) {
+    content.push(button(say("signIn.screen.takeBack"), "main", () => screen.connect()));
+  } else if (screen.state === "waiting") {
+    content.push(button(say("common.tryNow"), "", () => screen.connect()));
+  } else {
+    content.push(make("span", { class: "spinner", "aria-hidden": "true" }));
+  }
+  const put = () => {
+    element.replaceChildren(make("div", { class: "card" }, content.filter(Boolean)));
+    element.hidden = false;
+  };
+  if (asked || !element.hidden || !frame.querySelector(".last")) {
+    put();
+  } else {
+    veilTimer = setTimeout(put, VEIL_AFTER_MS);
+  }
+}
+
+// -- drawers and keys -----------------------------------------------------------------------------------------------
+
+const drawers = [
+  { opener: part("paste-open"), panel: part("paste-panel"), opened: () => part("paste-text").focus(), closed: () => {} },
+  { opener: part("details-open"), panel: part("details-panel"), opened: () => { details.open(); part("details-panel").querySelector("[data-close]").focus(); }, closed: details.close },
+];
+
+function setDrawer(drawer, open) {
+  if (drawer.panel.hidden === !open) {
+    return;
+  }
+  drawer.panel.hidden = !open;
+  drawer.opener.setAttribute("aria-expanded", String(open));
+  (open ? drawer.opened : drawer.closed)();
+}
+
+function closeDrawers() {
+  drawers.forEach((drawer) => setDrawer(drawer, false));
+}
+
+drawers.forEach((drawer) => {
+  drawer.opener.addEventListener("click", () => {
+    const open = drawer.panel.hidden;
+    closeDrawers();
+    setDrawer(drawer, open);
+  });
+  drawer.panel.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      setDrawer(drawer, false);
+      drawer.opener.focus();
+    }
+  });
+  drawer.panel.querySelector("[data-close]").addEventListener("click", () => {
+    setDrawer(drawer, false);
+    drawer.opener.focus();
+  });
+});
+
+// the screen takes every key, Tab included: this chord is the way out of it for whoever has no mouse
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (frame.contains(document.activeElement) && event.ctrlKey && event.altKey && event.shiftKey) {
+      event.preventDefault();
+      event.stopPropagation();
+      part("paste-open").focus();
+    }
+  },
+  true,
+);
+
+part("cancel-open").addEventListener("click", askCancel);
+part("cancel-stay").addEventListener("click", () => part("cancel").close());
+part("cancel-stop").addEventListener("click", cancel);
+["online", "offline"].forEach((event) => addEventListener(event, () => connection()));
+setUpPaste(screen);
+setUpOwnPaste(frame, screen);
+begin();

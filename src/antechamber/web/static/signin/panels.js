@@ -1,0 +1,151 @@
+/* What stands in the middle of the page when the screen does not: one function a view, each returns the panel's content. */
+
+import { button, emphasised, make, outward, say, sayIf, webAddress } from "../dom.js";
+import { stepsOf } from "./status.js";
+
+function heading(text) {
+  // focused when the panel appears, so that a screen reader begins there
+  return make("h1", { tabindex: "-1" }, text);
+}
+
+function lead(...content) {
+  return make("p", { class: "lead" }, ...content);
+}
+
+function sentence(text) {
+  return text.replace(/[.\s]*$/, "");
+}
+
+function backLink(session, style) {
+  const url = session.return_url && webAddress(session.return_url);
+  return url ? make("a", { class: `button ${style}`, href: url.href, rel: "noreferrer" }, say("signIn.returned", { host: url.host })) : null;
+}
+
+function revokeLine(session) {
+  if (!session.provider.revoke_url) {
+    return null;
+  }
+  const url = webAddress(session.provider.revoke_url);
+  const [before, after] = say("signIn.completed.revoke").split("{link}");
+  return make("p", { class: "quiet" }, before, outward(url ? url.host + url.pathname.replace(/\/$/, "") : say("signIn.completed.revokeLink"), session.provider.revoke_url), after);
+}
+
+export function opening() {
+  return [make("div", { class: "row" }, make("span", { class: "spinner", "aria-hidden": "true" }), heading(say("signIn.opening")))];
+}
+
+/** The one paragraph to read before, and the click. */
+export function consent(session, actions) {
+  const provider = session.provider.name;
+  const what = say("signIn.consent.what", {
+    captures: sentence(session.provider.captures || say("signIn.consent.capturesPlain", { provider })),
+    owner: say("signIn.consent.owner", { owner: session.owner }),
+    purpose: session.purpose ? say("signIn.consent.purpose", { purpose: sentence(session.purpose) }) : "",
+  });
+  const notices = [...session.provider.notices];
+  return [
+    heading(say("signIn.consent.heading", { provider })),
+    lead(...emphasised(what)),
+    make("p", { class: "note warn" }, ...emphasised(say("signIn.consent.stop"))),
+    notices.length
+      ? make("div", { class: "notices" }, make("h2", {}, say("signIn.consent.notices")), make("ul", {}, notices.map((text) => make("li", {}, text))))
+      : null,
+    make(
+      "div",
+      { class: "row actions" },
+      button(say("signIn.consent.agree"), "main", actions.agree),
+      button(say("signIn.consent.decline"), "bare", actions.decline),
+    ),
+    make("p", { class: "note bad", role: "alert", hidden: true, "data-trouble": "" }),
+    make("p", { class: "quiet small", role: "status" }, say(session.status === "awaiting_sign_in" ? "signIn.consent.ready" : "signIn.consent.behind")),
+  ];
+}
+
+export function starting(session, { slow }) {
+  const states = { done: say("signIn.starting.done"), now: say("signIn.starting.now"), later: "" };
+  return [
+    heading(say("signIn.starting.heading")),
+    lead(say(slow ? "signIn.starting.slow" : "signIn.starting.lead")),
+    make(
+      "ol",
+      { class: "steps", "aria-label": say("signIn.starting.steps") },
+      stepsOf(session).map(({ step, state }) =>
+        make(
+          "li",
+          { class: state, "aria-current": state === "now" ? "step" : null },
+          say(`signIn.steps.${step}`, { provider: session.provider.name }),
+          states[state] ? make("span", { class: "unseen" }, ` (${states[state]})`) : null,
+        ),
+      ),
+    ),
+  ];
+}
+
+/** After the capture: the question, then what followed from its answer (`answer` is "", "yes", "deleting" or "deleted"). */
+export function completed(session, { answer, trouble }, actions) {
+  const provider = session.provider.name;
+  const { account } = session;
+  if (answer === "deleted") {
+    return [
+      heading(say("signIn.completed.deletedHeading")),
+      lead(say("signIn.completed.deletedLead")),
+      revokeLine(session),
+      make("div", { class: "row actions" }, backLink(session, "main")),
+    ];
+  }
+  if (answer === "yes") {
+    return [
+      make("span", { class: "seal", "aria-hidden": "true" }),
+      heading(say("signIn.completed.doneHeading")),
+      lead(account ? say("signIn.completed.doneLead", { provider, account }) : say("signIn.completed.doneLeadPlain", { provider })),
+      make("div", { class: "row actions" }, backLink(session, "main")),
+    ];
+  }
+  const deleting = answer === "deleting";
+  return [
+    make("span", { class: "seal", "aria-hidden": "true" }),
+    heading(account ? say("signIn.completed.heading", { account }) : say("signIn.completed.headingPlain")),
+    session.plan ? make("p", { class: "plan" }, say("signIn.completed.plan", { plan: session.plan })) : null,
+    lead(make("strong", {}, account ? say("signIn.completed.question") : say("signIn.completed.questionPlain", { provider }))),
+    trouble ? make("p", { class: "note bad", role: "alert" }, say("signIn.completed.notDeleted", { message: trouble })) : null,
+    make(
+      "div",
+      { class: "row actions" },
+      button(say("signIn.completed.yes"), "main", actions.yes, { disabled: deleting }),
+      button(deleting ? say("signIn.completed.deleting") : say("signIn.completed.no"), "", actions.no, { disabled: deleting }),
+    ),
+    make("p", { class: "quiet small" }, say("signIn.completed.kept", { provider })),
+  ];
+}
+
+/** `failed`, `cancelled` and `expired`: why, and what to do next. */
+export function ended(session) {
+  const reason = session.reason ?? {};
+  return [
+    heading(say(`signIn.ended.${session.status}`)),
+    lead(reason.message ?? say("signIn.ended.noReason")),
+    reason.next ? make("p", {}, reason.next) : null,
+    make("p", { class: "quiet" }, say("signIn.ended.nothingKept")),
+    make("div", { class: "row actions" }, backLink(session, "main")),
+    make("p", { class: "quiet small code" }, say("signIn.ended.reference", { id: session.session_id })),
+  ];
+}
+
+/** No session is open in this browser: `refusal` says why. */
+export function closed(refusal, hadCode) {
+  const kind = refusal.unreachable
+    ? "offline"
+    : refusal.status === 404 || refusal.code === "malformed_id"
+      ? "missing"
+      : refusal.code === "link_not_valid" || (hadCode && refusal.status === 401)
+        ? "used"
+        : refusal.status === 401 || refusal.status === 403
+          ? "browser"
+          : "odd";
+  const words = (name) => sayIf(`signIn.closed.${kind}${name}`);
+  return [
+    heading(words("Heading")),
+    lead(words("Lead") ?? refusal.message),
+    make("p", { class: "quiet" }, words("Next") ?? refusal.next),
+  ];
+}

@@ -1,0 +1,55 @@
+/* What the page shows for a session: pure, and total over the statuses (a test reads the service's enum). */
+
+/** The view of each status, once the person has agreed. */
+export const VIEW_OF_STATUS = Object.freeze({
+  pending: "starting",
+  starting: "starting",
+  awaiting_sign_in: "screen",
+  completed: "completed",
+  failed: "failed",
+  cancelled: "cancelled",
+  expired: "expired",
+});
+
+const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
+
+/** Whether the status never changes again. */
+export function isTerminal(status) {
+  return !LIVE.has(status);
+}
+
+/** Return the view of a session; a status that this page does not know is an error, never another status. */
+export function viewOf(session) {
+  const view = VIEW_OF_STATUS[session.status];
+  if (!view) {
+    throw new Error(`unknown status ${session.status}`);
+  }
+  return LIVE.has(session.status) && !session.consented_at ? "consent" : view;
+}
+
+/** Return which of two answers to believe: what has ended stays ended, whatever a late or confused answer says. */
+export function settle(before, after) {
+  if (!before || before.status === after.status) {
+    return after;
+  }
+  return isTerminal(before.status) ? before : after;
+}
+
+const ORDER = ["pending", "starting", "awaiting_sign_in"];
+
+/** Return the steps of a start, each `done`, `now` or `later`, by what the service says has happened. */
+export function stepsOf(session) {
+  const reached = session.status === "completed" ? ORDER.length : ORDER.indexOf(session.status);
+  const happened = new Set((session.steps ?? []).map((step) => step.step ?? step.kind));
+  const done = {
+    created: true,
+    machine: reached >= 1,
+    browser: reached >= 2 || happened.has("page_asked"),
+    page: reached >= 2,
+  };
+  const first = Object.keys(done).find((step) => !done[step]);
+  return Object.entries(done).map(([step, finished]) => ({
+    step,
+    state: finished ? "done" : step === first ? "now" : "later",
+  }));
+}
