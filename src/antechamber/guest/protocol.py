@@ -71,6 +71,36 @@ class ReportKind(str, Enum):
     """{what: str, detail: str}: something in the machine is broken, such as the X server."""
 
 
+class FileState(str, Enum):
+    """What a credential file is as long as it is not whole."""
+
+    NONE = "none"
+    UNREADABLE = "unreadable"
+    """It cannot be opened, or belongs to somebody else."""
+    INCOMPLETE = "incomplete"
+    """It is no JSON object yet, or lacks a path that it must have."""
+    TOO_LARGE = "too_large"
+    NOT_A_FILE = "not_a_file"
+    """A symlink, a folder, a pipe."""
+    STALE = "stale"
+    """It is older than the CLI's start."""
+
+
+class Trouble(str, Enum):
+    """What can be broken in a machine, beyond what its CLI says; each means that the job cannot succeed."""
+
+    NO_PAGE = "no_page"
+    """The CLI asked for no page in time."""
+    CLI_NOT_FOUND = "cli_not_found"
+    """The CLI could not be started."""
+    SCREEN = "screen"
+    BROWSER = "browser"
+    JOB = "job"
+    """The job is not one that this agent understands."""
+    AGENT = "agent"
+    """A part of the agent itself failed."""
+
+
 class EgressAnswer(str, Enum):
     """The host's word to an egress request; to the guest every refusal looks like a name that does not exist."""
 

@@ -1,0 +1,235 @@
+"""The agent: takes the host's job, runs its parts, and reports what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from antechamber.guest import check, files, job, programs
+from antechamber.guest.browser import Browser, BrowserError
+from antechamber.guest.capture import Capture
+from antechamber.guest.cli import MARK, Cli, environment
+from antechamber.guest.egress import Egress
+from antechamber.guest.opener import Opener
+from antechamber.guest.protocol import FileState, ReportKind, Trouble
+from antechamber.guest.screen import Joiner, Screen, ScreenError
+from antechamber.guest.tasks import Tasks
+from antechamber.guest.uplink import Uplink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from antechamber.guest.layout import Layout
+    from antechamber.guest.sandbox import Sandbox
+
+_CLI_FINISHES_S = 1.0
+"""Codex ends only when the browser has followed it to its own page of success: it may, before it is stopped."""
+
+
+class Agent:
+    """One machine's agent; lives as long as the machine."""
+
+    def __init__(self, layout: Layout, *, build: str, incarnation: str) -> None:
+        """Prepare; `run` begins."""
+        self._layout = layout
+        self._tasks = Tasks(
+            on_error=lambda name, error: self._trouble(Trouble.AGENT, f"{name}: {type(error).__name__}")
+        )
+        self._stopped = asyncio.Event()
+        self._job: job.Job | None = None
+        self._finished = False
+        self._page_asked = asyncio.Event()
+        self._capture: Capture | None = None
+        self._cli: Cli | None = None
+        self._browser: Browser | None = None
+        self._screen: Screen | None = None
+        self._closers: list[Callable[[], Any]] = []
+        self._uplink = Uplink(
+            layout.link,
+            build=build,
+            incarnation=incarnation,
+            has_job=lambda: self._job is not None,
+            on_message=self._on_message,
+            on_settled=self._on_settled,
+        )
+
+    async def run(self) -> int:
+        """Serve the host until it says stop; return the machine's exit code."""
+        self._tasks.spawn("link", self._uplink.run())
+        await self._stopped.wait()
+        await self._end()
+        return 0
+
+    def stop(self) -> None:
+        """End everything."""
+        self._stopped.set()
+
+    # -- what the host says -------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "welcome" if self._job is None and message.get("job") is not None:
+                self._begin(message["job"])
+            case "capture_done":
+                self._finish()
+            case "look_again":
+                state = FileState.NONE if self._capture is None or self._finished else self._capture.look_again()
+                if state is not None:
+                    self._uplink.report(ReportKind.NOTHING_YET, {})
+            case "stop":
+                self.stop()
+            case _:
+                pass  # a later host may say more
+
+    def _on_settled(self, _report: str, kind: ReportKind, refused: str | None) -> None:
+        if kind is ReportKind.CREDENTIAL and refused is None:
+            self._finish()
+
+    # -- the job ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, table: Any) -> None:
+        try:
+            self._job = job.parse(table)
+        except job.BadJobError as error:
+            self._trouble(Trouble.JOB, str(error))
+            return
+        work = self._sign_in(self._job) if self._job.kind == "sign_in" else self._check(self._job)
+        self._tasks.spawn(self._job.kind, work)
+
+    async def _check(self, todo: job.Job) -> None:
+        self._layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.plant(self._layout, todo.seeds)
+        self._uplink.report(ReportKind.STARTED, {"cli_pid_started": False})
+        try:
+            verdict = await check.check(todo, self._layout, environment(todo, self._layout, opener=None))
+        except OSError as error:
+            self._trouble(Trouble.CLI_NOT_FOUND, type(error).__name__)
+            return
+        self._uplink.report(
+            ReportKind.CHECKED, {"accepted": verdict.accepted, "code": verdict.code, "lines": verdict.lines}
+        )
+
+    async def _sign_in(self, todo: job.Job) -> None:
+        layout = self._layout
+        for folder in (layout.home, layout.work):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.plant(layout, todo.seeds)
+        self._capture = Capture(
+            todo,
+            layout,
+            report=lambda body: self._uplink.report(ReportKind.CREDENTIAL, body),
+            send_again=self._uplink.send_again,
+        )
+        opener = Opener(layout, self._open)
+        await opener.start()
+        self._closers.append(opener.close)
+        egress = Egress(layout)
+        await egress.start()
+        self._tasks.spawn("capture", self._capture.run())
+        if todo.screen:
+            self._screen = Screen(layout)
+            if todo.browser:
+                self._browser = Browser(layout, self._screen.variables)
+            self._tasks.spawn("screen", self._show(self._screen, self._browser))
+        self._cli = Cli(todo.argv, todo.drive, environment(todo, layout, opener=opener.program), layout)
+        self._tasks.spawn("cli", self._run_cli(self._cli, self._capture))
+        self._tasks.spawn("patience", self._expect_page(todo.page_wait_s))
+
+    async def _show(self, screen: Screen, browser: Browser | None) -> None:
+        try:
+            await screen.start()
+        except (ScreenError, OSError) as error:
+            self._trouble(Trouble.SCREEN, type(error).__name__)
+            return
+        self._uplink.report(ReportKind.SCREEN_UP, {})
+        self._tasks.spawn("joiner", Joiner(self._layout).run())
+        if browser is not None:
+            self._tasks.spawn("browser", self._browse(browser))
+            self._tasks.spawn("proof", browser.prove(self._proved))
+        code = await screen.ended()
+        if not self._stopped.is_set():
+            self._trouble(Trouble.SCREEN, f"the X server ended with {code}")
+
+    async def _browse(self, browser: Browser) -> None:
+        try:
+            await browser.run()
+        except (BrowserError, OSError) as error:
+            self._trouble(Trouble.BROWSER, type(error).__name__)
+
+    def _proved(self, seen: Sandbox) -> None:
+        self._uplink.report(
+            ReportKind.BROWSER_SANDBOX, {"ok": seen.ok, "renderers": seen.renderers, "detail": seen.detail}
+        )
+
+    def _open(self, url: str, host: str) -> None:
+        if self._finished:
+            return
+        self._page_asked.set()
+        self._uplink.report(ReportKind.PAGE_ASKED, {"host": host})
+        if self._browser is not None:
+            self._tasks.spawn("open", self._browser.open(url))
+
+    async def _run_cli(self, cli: Cli, capture: Capture) -> None:
+        self._tasks.spawn("started", self._tell_started(cli))
+        try:
+            code = await cli.run()
+        except OSError as error:
+            self._trouble(Trouble.CLI_NOT_FOUND, type(error).__name__)
+            return
+        finally:
+            self._page_asked.set()  # nobody waits for a page of a CLI that has ended
+        if self._finished:
+            return
+        capture.cli_ended()
+        state = capture.look_again()
+        if state is not None:
+            self._uplink.report(ReportKind.CLI_ENDED, {"code": code, "lines": cli.output.lines(), "file": state.value})
+
+    async def _tell_started(self, cli: Cli) -> None:
+        await cli.started.wait()
+        self._uplink.report(ReportKind.STARTED, {"cli_pid_started": True})
+
+    async def _expect_page(self, patience: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._page_asked.wait()
+            return
+        if not self._finished:
+            self._trouble(Trouble.NO_PAGE, f"none in {patience:g} s")
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Stop the CLI and wipe its home, once; the screen stays as it is."""
+        if not self._finished:
+            self._finished = True
+            self._page_asked.set()
+            self._tasks.spawn("finish", self._wipe())
+
+    async def _wipe(self) -> None:
+        if self._capture is not None:
+            self._capture.close()
+        if self._cli is not None:
+            await self._cli.stop(patience=_CLI_FINISHES_S)
+        for entry in self._layout.home.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+    def _trouble(self, what: Trouble, detail: str) -> None:
+        if not self._stopped.is_set():
+            self._uplink.report(ReportKind.TROUBLE, {"what": what.value, "detail": detail[:400]})
+
+    async def _end(self) -> None:
+        if self._capture is not None:
+            self._capture.close()
+        for close in self._closers:
+            close()
+        programs.kill_marked(MARK)
+        for part in (self._browser, self._screen):
+            if part is not None:
+                await part.stop()
+        await self._tasks.close()

@@ -1,0 +1,190 @@
+"""Runs the vendor's CLI: plain, in a terminal, or by the Agent Client Protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import fcntl
+import os
+import signal
+import struct
+import termios
+from typing import TYPE_CHECKING
+
+from antechamber.guest import programs
+from antechamber.guest.acp import Conversation, RefusedError
+from antechamber.guest.programs import LastLines
+from antechamber.guest.tasks import Tasks
+from antechamber.guest.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from antechamber.guest.job import Drive, Job
+    from antechamber.guest.layout import Layout
+
+MARK = "cli"
+_LAST_WORDS_S = 0.2
+_AFTER_ACP_S = 5.0
+"""A CLI that says by ACP that it is signed in has written its file by then."""
+
+
+def environment(job: Job, layout: Layout, *, opener: str | None) -> dict[str, str]:
+    """Return what the CLI finds in its environment."""
+    path = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    variables = {
+        "HOME": str(layout.home),
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        "TERM": "xterm-256color",
+        "PATH": f"{layout.commands}:{path}" if opener else path,
+        programs.MARK: MARK,
+    }
+    if opener:
+        variables["BROWSER"] = opener
+    if job.screen:
+        variables["DISPLAY"] = f":{layout.display}"
+    if layout.anchors.exists():
+        variables["SSL_CERT_FILE"] = str(layout.bundle)
+        variables["NODE_EXTRA_CA_CERTS"] = str(layout.anchors)
+    variables |= {name: value.replace("$HOME", str(layout.home)) for name, value in job.env.items()}
+    return {name: value for name, value in variables.items() if name not in job.clear_env}
+
+
+class Cli:
+    """One run of the CLI."""
+
+    def __init__(self, argv: Sequence[str], drive: Drive, variables: dict[str, str], layout: Layout) -> None:
+        """Prepare; `run` starts it."""
+        self._argv = argv
+        self._drive = drive
+        self._variables = variables
+        self._layout = layout
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self.output = LastLines()
+        self.started = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start the CLI and return its code once it has ended; raises OSError when it cannot be started."""
+        match self._drive.how:
+            case "pty":
+                return await self._in_terminal()
+            case "acp":
+                return await self._by_acp()
+            case _:
+                return await self._plain()
+
+    async def stop(self, *, patience: float) -> None:
+        """Let the CLI end by itself for so many seconds, then end it with all that it started."""
+        self._stopping = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await process.wait()
+            await programs.stop(process, patience=0.3)
+        programs.kill_marked(MARK)
+
+    async def _plain(self) -> int:
+        process = await programs.start(
+            self._argv, self._variables, output=asyncio.subprocess.PIPE, cwd=self._layout.home
+        )
+        self._process = process
+        self.started.set()
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        tasks = Tasks()
+        reading = tasks.spawn("cli output", self._read(process.stdout))
+        try:
+            code = await process.wait()
+            # its end is what counts, not its output's: a child that it left behind may hold the pipe open
+            await asyncio.wait({reading}, timeout=_LAST_WORDS_S)
+            return code
+        finally:
+            await tasks.close()
+
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while piece := await output.read(64 * 1024):
+            self.output.feed(decoder.decode(piece))
+
+    async def _in_terminal(self) -> int:
+        ours, theirs = os.openpty()
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._argv,
+                env=self._variables,
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                cwd=self._layout.home,
+                start_new_session=True,
+                preexec_fn=_take_terminal,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self._process = process
+        self.started.set()
+        terminal = Terminal(self._drive.answers)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        os.set_blocking(ours, False)
+        loop = asyncio.get_running_loop()
+
+        def read() -> None:
+            try:
+                piece = os.read(ours, 64 * 1024)
+            except BlockingIOError:
+                return
+            except OSError:  # EIO: the last program has closed the terminal
+                piece = b""
+            if not piece:
+                loop.remove_reader(ours)
+                return
+            text, typed = terminal.feed(decoder.decode(piece))
+            self.output.feed(text)
+            if typed:
+                with contextlib.suppress(OSError):
+                    os.write(ours, typed.encode())
+
+        loop.add_reader(ours, read)
+        try:
+            code = await process.wait()
+            read()
+            return code
+        finally:
+            loop.remove_reader(ours)
+            os.close(ours)
+
+    async def _by_acp(self) -> int:
+        process = await programs.start(
+            self._argv,
+            self._variables,
+            stdin=asyncio.subprocess.PIPE,
+            output=asyncio.subprocess.PIPE,
+            cwd=self._layout.home,
+        )
+        self._process = process
+        self.started.set()
+        assert process.stdout is not None  # noqa: S101 - both were asked for
+        assert process.stdin is not None  # noqa: S101
+        conversation = Conversation(process.stdout, process.stdin, self.output.feed)
+        try:
+            await conversation.sign_in(self._drive.acp_method)
+            # it never ends by itself; whoever got the file stops it before this
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AFTER_ACP_S):
+                    await conversation.rest()
+        except (RefusedError, EOFError, ConnectionError):
+            pass  # what it said is in its last lines
+        if self._stopping:
+            return await process.wait()
+        return await programs.stop(process, patience=1)
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -1,0 +1,90 @@
+"""Programs that the agent starts: X server, window manager, browser, CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LINES = 20
+LINE_LENGTH = 2000
+MARK = "ANTECHAMBER_PART"
+"""A variable by which all that a program started is found again, also when it left its process group."""
+
+
+class LastLines:
+    """Keeps the last lines of an output that comes in pieces; the host cleans and redacts them."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._lines: deque[str] = deque(maxlen=LINES)
+        self._open = ""
+
+    def feed(self, text: str) -> None:
+        """Take the next piece."""
+        *whole, rest = (self._open + text).replace("\r", "\n").split("\n")
+        self._lines += [line[:LINE_LENGTH] for line in whole if line.strip()]
+        self._open = rest[-LINE_LENGTH:]
+
+    def lines(self) -> list[str]:
+        """Return what came last, at most LINES lines."""
+        return [*self._lines, *([self._open] if self._open.strip() else [])][-LINES:]
+
+
+async def start(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdin: int = asyncio.subprocess.DEVNULL,
+    output: int = asyncio.subprocess.DEVNULL,
+    keep: Sequence[int] = (),
+    cwd: Path | None = None,
+) -> asyncio.subprocess.Process:
+    """Start a program in a session of its own; raises OSError when it cannot be."""
+    return await asyncio.create_subprocess_exec(
+        *argv,
+        env=dict(environment),
+        stdin=stdin,
+        stdout=output,
+        stderr=asyncio.subprocess.STDOUT if output != asyncio.subprocess.DEVNULL else output,
+        start_new_session=True,
+        pass_fds=tuple(keep),
+        cwd=cwd,
+        limit=1024 * 1024,
+    )
+
+
+async def stop(process: asyncio.subprocess.Process, *, patience: float) -> int:
+    """End a program and its group: ask, wait at most so many seconds, then kill; return its code."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience if sign == signal.SIGTERM else None):
+                await process.wait()
+    return await process.wait()
+
+
+def kill_marked(mark: str) -> int:
+    """Kill every process that carries the mark in its environment; return how many there were."""
+    wanted = f"{MARK}={mark}".encode()
+    killed = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+                killed += 1
+        except OSError:
+            continue  # ended meanwhile, or not ours
+    return killed
