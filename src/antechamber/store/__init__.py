@@ -1,0 +1,28 @@
+"""The store: the database is the truth, and this is the only place that speaks SQL.
+
+`Store` is opened once; its parts (`sessions`, `machines`, `credentials`, `access`, `destinations`) have one file each.
+Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
+the database itself (CHECKs, partial unique indexes, triggers). What differs between databases is behind `dialect`.
+"""
+
+from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
+from antechamber.store.credentials import Captured, Rejected
+from antechamber.store.moves import Moved
+from antechamber.store.retention import Pruned
+from antechamber.store.sessions import Created, Idempotency, NewSession
+from antechamber.store.store import Store
+
+__all__ = [
+    "MACHINES",
+    "SESSIONS",
+    "Captured",
+    "Changes",
+    "Created",
+    "Idempotency",
+    "Moved",
+    "NewSession",
+    "Pruned",
+    "Rejected",
+    "Store",
+    "session_topic",
+]

@@ -1,0 +1,89 @@
+"""Rights that a secret gives: links, tickets and cookies. Only the SHA-256 of a secret is stored.
+
+The secrets are 256 random bits, so a plain hash is enough: there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+
+from antechamber.store.schema import access
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.model import AccessKind, Secret
+    from antechamber.store.database import Database
+
+
+class Access:
+    """The rights of one database; a `session_id` of None means the dashboard's, never any session's."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    async def grant(
+        self,
+        kind: AccessKind,
+        secret: Secret,
+        *,
+        session_id: str | None,
+        at: datetime,
+        expires_at: datetime,
+        void_others: bool = False,
+    ) -> None:
+        """Let a secret give that right until it expires; `void_others` ends the earlier ones of kind and session."""
+        async with self._database.write() as write:
+            if void_others:
+                await void_in(write.connection, kind, session_id)
+            await write.connection.execute(
+                insert(access).values(
+                    secret_hash=_hash(secret), kind=kind, session_id=session_id, granted_at=at, expires_at=expires_at
+                )
+            )
+
+    async def redeem(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
+        """Use a right up; tell whether it was there, of that kind and session, unused and not expired."""
+        async with self._database.write() as write:
+            used = await write.connection.execute(
+                update(access).where(_valid(kind, secret, session_id, at)).values(used_at=at)
+            )
+            return used.rowcount == 1
+
+    async def holds(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
+        """Tell whether a right is there without using it up."""
+        wanted = select(access.c.kind).where(_valid(kind, secret, session_id, at))
+        async with self._database.read() as connection:
+            return (await connection.execute(wanted)).one_or_none() is not None
+
+    async def void(self, kind: AccessKind, session_id: str | None) -> None:
+        """End every right of that kind and session."""
+        async with self._database.write() as write:
+            await void_in(write.connection, kind, session_id)
+
+
+async def void_in(connection: AsyncConnection, kind: AccessKind, session_id: str | None) -> None:
+    """End every right of that kind and session within the caller's transaction."""
+    await connection.execute(
+        delete(access).where(access.c.kind == kind, access.c.session_id.is_not_distinct_from(session_id))
+    )
+
+
+def _valid(kind: AccessKind, secret: Secret, session_id: str | None, at: datetime) -> ColumnElement[bool]:
+    return and_(
+        access.c.secret_hash == _hash(secret),
+        access.c.kind == kind,
+        access.c.session_id.is_not_distinct_from(session_id),
+        access.c.used_at.is_(None),
+        access.c.expires_at > at,
+    )
+
+
+def _hash(secret: Secret) -> str:
+    return hashlib.sha256(secret.reveal().encode()).hexdigest()

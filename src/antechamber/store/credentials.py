@@ -1,0 +1,286 @@
+"""Credentials: captured together with their session's end, read, deleted down to a tombstone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import insert, select, update
+
+from antechamber.errors import Code
+from antechamber.lifecycle import Act, SessionDecision, SessionFact, decide_session
+from antechamber.model import (
+    DEFAULT_APPLICATION,
+    AuthSession,
+    Claims,
+    Credential,
+    Event,
+    Owner,
+    Sealed,
+    SessionStatus,
+)
+from antechamber.store.changes import SESSIONS, session_topic
+from antechamber.store.events import record
+from antechamber.store.moves import Given, Moved, apply_fact, locked, refuse
+from antechamber.store.rows import credential_of, sealed_of
+from antechamber.store.schema import credential_versions, credentials, sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.store.database import Database, Write
+
+DELETED = "credential_deleted"
+"""The kind of the event that a deletion leaves with the session that stored the version."""
+
+_EMPTY = {
+    "ciphertext": None,
+    "wrapped_key": None,
+    "key_id": None,
+    "format_version": None,
+    "account": None,
+    "plan": None,
+    "claimed_expiry": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What became of a capture."""
+
+    outcome: Literal["captured", "repeated", "conflict", "refused"]
+    """`captured`: stored, and the session is completed. `repeated`: it was completed already, nothing changed.
+    `conflict`: the credential's version moved on, so read it, seal again and try again. `refused`: the session cannot
+    be completed (it ended otherwise, or its machine has not begun), nothing is stored."""
+    session: AuthSession
+    credential: Credential | None
+    """The credential that the session is completed with; with `conflict` the live one, if any."""
+    decision: SessionDecision
+    event: Event | None
+    """The move or the refusal; None when nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What became of a person's "this is not me"."""
+
+    moved: Moved
+    deleted: Credential | None
+    """The tombstone; None when the fact was refused."""
+
+
+class Credentials:
+    """The credentials of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    async def current(self, owner: Owner, provider: str) -> Credential | None:
+        """Return the owner's live credential of a provider, or None."""
+        async with self._database.read() as connection:
+            return await _live(connection, owner, provider)
+
+    async def get(self, credential_id: str) -> Credential | None:
+        """Return a credential, a tombstone too (its `deleted_at` is set), or None."""
+        async with self._database.read() as connection:
+            row = await _row(connection, credential_id)
+        return None if row is None else credential_of(row)
+
+    async def list(self, user_id: str | None = None, application: str = DEFAULT_APPLICATION) -> list[Credential]:
+        """Return an application's live credentials, of one user or of all."""
+        wanted = select(credentials).where(credentials.c.application == application, credentials.c.deleted_at.is_(None))
+        if user_id is not None:
+            wanted = wanted.where(credentials.c.user_id == user_id)
+        wanted = wanted.order_by(credentials.c.user_id, credentials.c.provider)
+        async with self._database.read() as connection:
+            return [credential_of(row) for row in await connection.execute(wanted)]
+
+    async def sealed(self, credential_id: str) -> tuple[Credential, Sealed] | None:
+        """Return a live credential with what is sealed in it, of one version; None for a tombstone or no such id."""
+        async with self._database.read() as connection:
+            row = await _row(connection, credential_id)
+        return None if row is None or row.deleted_at is not None else (credential_of(row), sealed_of(row))
+
+    async def capture(
+        self,
+        session_id: str,
+        *,
+        credential_id: str,
+        expected_version: int,
+        sealed: Sealed,
+        claims: Claims,
+        report_id: str,
+        at: datetime,
+        fields: Mapping[str, Any] | None = None,
+    ) -> Captured:
+        """Store a sealed credential as version `expected_version + 1` and complete its session, both or neither.
+
+        `expected_version` is 0 when there is no live credential of the session's owner and provider; `credential_id` is
+        the live one's, or a new id then. `fields` are public extras of the event. CallerError SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            decision = decide_session(session.status, SessionFact.CAPTURED)
+            if session.status is SessionStatus.COMPLETED:
+                row = await _row(write.connection, session.captured_credential_id or "")
+                return Captured("repeated", session, None if row is None else credential_of(row), decision, None)
+            if decision.act is not Act.MOVE:
+                moved = await refuse(write, session, decision, Given(fact=SessionFact.CAPTURED, at=at))
+                return Captured("refused", session, None, decision, moved.event)
+            live = await _live(write.connection, session.owner, session.provider)
+            if (live.version if live else 0) != expected_version or (live and live.id != credential_id):
+                return Captured("conflict", session, live, decision, None)
+            values = {**_columns(sealed, claims), "session_id": session.id, "stored_at": at}
+            credential = await _store(write.connection, session, live, credential_id, values)
+            await write.connection.execute(
+                insert(credential_versions).values(
+                    credential_id=credential.id,
+                    version=credential.version,
+                    stored_at=at,
+                    session_id=session.id,
+                    report_id=report_id,
+                )
+            )
+            given = Given(
+                fact=SessionFact.CAPTURED,
+                at=at,
+                fields={
+                    **(fields or {}),
+                    "credential_id": credential.id,
+                    "version": credential.version,
+                    "report_id": report_id,
+                },
+                captured=(credential.id, credential.version),
+            )
+            moved = await apply_fact(write, session, given)
+            return Captured("captured", moved.session, credential, moved.decision, moved.event)
+
+    async def delete(self, credential_id: str, *, at: datetime, version: int | None = None) -> Credential | None:
+        """Turn a credential into a tombstone and return it: ciphertext, key and claims are gone.
+
+        Deleting a tombstone returns it unchanged. None when there is no such credential, or when `version` is given and
+        is not its present one.
+        """
+        async with self._database.write() as write:
+            tombstone = await _bury(write, credential_id, at=at, version=version)
+        if tombstone is not None:
+            await self._database.scrub()
+        return tombstone
+
+    async def reject(self, session_id: str, *, at: datetime) -> Rejected:
+        """Note that the person rejects what the session captured, and delete that version, both or neither.
+
+        Once it was deleted otherwise or a later sign-in replaced it, the fact is refused with NOT_REJECTABLE. Rejecting
+        again returns the tombstone. CallerError SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            row = await _row(write.connection, session.captured_credential_id or "")
+            given = Given(fact=SessionFact.REJECTED, at=at)
+            if row is not None and session.rejected_at is None and not _is_live(row, session.captured_version):
+                decision = replace(
+                    decide_session(session.status, SessionFact.REJECTED), act=Act.REFUSE, error=Code.NOT_REJECTABLE
+                )
+                return Rejected(await refuse(write, session, decision, given), None)
+            moved = await apply_fact(write, session, given)
+            deleted = None
+            if moved.decision.act is not Act.REFUSE and row is not None:
+                deleted = await _bury(write, row.id, at=at, version=session.captured_version)
+        await self._database.scrub()
+        return Rejected(moved, deleted)
+
+
+def _is_live(row: Any, version: int | None) -> bool:
+    return row.deleted_at is None and row.version == version
+
+
+async def _row(connection: AsyncConnection, credential_id: str) -> Any:
+    return (await connection.execute(select(credentials).where(credentials.c.id == credential_id))).one_or_none()
+
+
+async def _live(connection: AsyncConnection, owner: Owner, provider: str) -> Credential | None:
+    wanted = (
+        select(credentials)
+        .where(
+            credentials.c.application == owner.application,
+            credentials.c.user_id == owner.user_id,
+            credentials.c.provider == provider,
+            credentials.c.deleted_at.is_(None),
+        )
+        .with_for_update()
+    )
+    row = (await connection.execute(wanted)).one_or_none()
+    return None if row is None else credential_of(row)
+
+
+def _columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
+    return {
+        "account": claims.account,
+        "plan": claims.plan,
+        "claimed_expiry": claims.expires_at,
+        "ciphertext": sealed.ciphertext,
+        "wrapped_key": sealed.wrapped_key,
+        "key_id": sealed.key_id,
+        "format_version": sealed.format_version,
+    }
+
+
+async def _store(
+    connection: AsyncConnection,
+    session: AuthSession,
+    live: Credential | None,
+    credential_id: str,
+    values: Mapping[str, Any],
+) -> Credential:
+    statement: Any
+    if live is None:
+        statement = insert(credentials).values(
+            id=credential_id,
+            application=session.owner.application,
+            user_id=session.owner.user_id,
+            provider=session.provider,
+            version=1,
+            created_at=values["stored_at"],
+            **values,
+        )
+    else:
+        statement = (
+            update(credentials)
+            .where(
+                credentials.c.id == live.id,
+                credentials.c.version == live.version,
+                credentials.c.deleted_at.is_(None),
+            )
+            .values(version=live.version + 1, **values)
+        )
+    return credential_of((await connection.execute(statement.returning(*credentials.c))).one())
+
+
+async def _bury(write: Write, credential_id: str, *, at: datetime, version: int | None) -> Credential | None:
+    wanted = select(credentials).where(credentials.c.id == credential_id).with_for_update()
+    row = (await write.connection.execute(wanted)).one_or_none()
+    if row is None or (version is not None and row.version != version):
+        return None
+    if row.deleted_at is not None:
+        return credential_of(row)
+    buried = await write.connection.execute(
+        update(credentials)
+        .where(credentials.c.id == credential_id, credentials.c.version == row.version)
+        .values(deleted_at=at, **_EMPTY)
+        .returning(*credentials.c)
+    )
+    session_known = await write.connection.execute(select(sessions.c.id).where(sessions.c.id == row.session_id))
+    await record(
+        write.connection,
+        DELETED,
+        at=at,
+        act=Act.NOTE,
+        session_id=session_known.scalar_one_or_none(),
+        fields={"credential_id": credential_id, "version": row.version},
+    )
+    write.tell(session_topic(row.session_id), SESSIONS)
+    return credential_of(buried.one())

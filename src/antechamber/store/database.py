@@ -1,0 +1,101 @@
+"""Transactions: how each part of the store reads and writes, and what a database's error becomes."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import exc
+
+from antechamber.errors import Code, OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.store.changes import Changes
+    from antechamber.store.dialect import StoreDialect
+
+UNAVAILABLE: Final = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    exc.NotSupportedError,
+    exc.DisconnectionError,
+    exc.TimeoutError,
+)
+"""What a database raises when it is locked, full, broken, away or no database: STORE_UNAVAILABLE."""
+
+OUR_FAULT: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InvalidRequestError)
+"""What a database raises when we asked for what its rules refuse: a bug, so RuntimeError."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the database library's errors into ours: STORE_UNAVAILABLE, or RuntimeError for a bug."""
+    try:
+        yield
+    except UNAVAILABLE as error:
+        raise OperatorError(Code.STORE_UNAVAILABLE, detail=_short(error)) from error
+    except OUR_FAULT as error:
+        message = f"the database refused a statement of the store: {_short(error)}"
+        raise RuntimeError(message) from error
+    # other DBAPI errors: SQLAlchemy has no class of its own for "file is not a database" and a corrupt file, and what
+    # fails while a connection is set up does not pass through SQLAlchemy at all
+    except (exc.DBAPIError, sqlite3.Error) as error:
+        raise OperatorError(Code.STORE_UNAVAILABLE, detail=_short(error)) from error
+
+
+def _short(error: Exception) -> str:
+    # the statement's parameters can hold a ciphertext or a hash: only the driver's own words go to the log
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+class Write:
+    """A write transaction: its connection, and the topics that are told once it is committed."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Begin with nothing to tell."""
+        self.connection: Final = connection
+        self.topics: Final[list[str]] = []
+
+    def tell(self, *topics: str) -> None:
+        """Tell these topics after the commit."""
+        self.topics.extend(topics)
+
+
+class Database:
+    """One database: transactions to read and to write. Inside a write nothing but the database is awaited."""
+
+    def __init__(self, dialect: StoreDialect, changes: Changes) -> None:
+        """Make the engine; nothing is connected yet."""
+        self.dialect: Final = dialect
+        self._engine: Final = dialect.engine()
+        self._changes: Final = changes
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection that sees one state of the database."""
+        with translated():
+            async with self.dialect.reading(self._engine) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Write]:
+        """Give a write transaction; its topics are told after the commit, and not at all when it fails."""
+        with translated():
+            async with self.dialect.writing(self._engine) as connection:
+                write = Write(connection)
+                yield write
+        self._changes.tell(*write.topics)
+
+    async def scrub(self) -> None:
+        """Remove what was deleted from the database's logs too."""
+        with translated():
+            await self.dialect.scrub(self._engine)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()

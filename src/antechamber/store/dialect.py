@@ -1,0 +1,64 @@
+"""The seam between the store and one kind of database: everything that is not portable SQL is behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from antechamber.errors import Code, OperatorError
+from antechamber.store.sqlite import SqliteDialect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy import Connection, Table
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+
+class StoreDialect(Protocol):
+    """What the store needs of a kind of database beyond portable SQL."""
+
+    @property
+    def triggers(self) -> Mapping[str, str]:
+        """The statements that make the triggers, by name; the migrations lead to exactly these."""
+
+    def engine(self) -> AsyncEngine:
+        """Return an engine whose every connection is set up; pooled."""
+
+    def reading(self, engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Give a connection in a transaction that sees one state of the database and writes nothing."""
+
+    def writing(self, engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Give a connection in a transaction that may write; committed at the block's end, rolled back on an error."""
+
+    def migrating(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Give a connection of its own in a transaction that excludes every other writer and may change tables."""
+
+    def upsert(
+        self, table: Table, row: Mapping[str, Any], key: Sequence[str], add: Sequence[str], take: Sequence[str]
+    ) -> Any:
+        """Return a statement that inserts the row, or adds to some columns and takes others where the key exists."""
+
+    async def scrub(self, engine: AsyncEngine) -> None:
+        """Remove what was deleted from the database's logs too, as far as that is possible now."""
+
+    def has_tables(self, connection: Connection) -> bool:
+        """Tell whether the database holds any table already."""
+
+
+def dialect_of(url: str) -> StoreDialect:
+    """Return the dialect of a database URL; OperatorError MISCONFIGURED when there is none for it."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise OperatorError(Code.MISCONFIGURED, message="The database URL is not well-formed.") from error
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteDialect(parsed)
+    raise OperatorError(
+        Code.MISCONFIGURED,
+        message=f"There is no store for {parsed.get_backend_name()} databases.",
+        next_step="Use a sqlite URL.",
+    )

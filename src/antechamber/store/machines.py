@@ -1,0 +1,217 @@
+"""Machines: requested, begun with a handle and a host uid, moved by facts, forgotten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, delete, insert, select, update
+
+from antechamber.errors import Code, MachineError
+from antechamber.lifecycle import Act, MachineDecision, MachineFact, decide_machine
+from antechamber.model import IdPrefix, MachineKind, MachineRow, MachineState, new_id
+from antechamber.store.changes import MACHINES, session_topic
+from antechamber.store.events import record
+from antechamber.store.rows import machine_of
+from antechamber.store.schema import ENDED_STATES, events, machines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.store.database import Database, Write
+
+
+class Machines:
+    """The machines of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    async def get(self, machine_id: str) -> MachineRow | None:
+        """Return a machine, or None."""
+        return await self._one(select(machines).where(machines.c.id == machine_id))
+
+    async def of_session(self, session_id: str) -> MachineRow | None:
+        """Return a session's machine, or None once it is forgotten."""
+        return await self._one(select(machines).where(machines.c.session_id == session_id))
+
+    async def create_check(
+        self, *, driver: str, at: datetime, expires_at: datetime, machine_id: str | None = None
+    ) -> MachineRow:
+        """Create a requested machine that belongs to no session and checks a stored credential.
+
+        Whoever must know the id before anybody can see the row makes it and gives it.
+        """
+        async with self._database.write() as write:
+            row = await write.connection.execute(
+                insert(machines)
+                .values(
+                    id=machine_id or new_id(IdPrefix.MACHINE),
+                    kind=MachineKind.CHECK,
+                    state=MachineState.REQUESTED,
+                    driver=driver,
+                    incarnation=new_id(IdPrefix.INCARNATION),
+                    created_at=at,
+                    state_at=at,
+                    expires_at=expires_at,
+                )
+                .returning(*machines.c)
+            )
+            write.tell(MACHINES)
+            return machine_of(row.one())
+
+    async def begin(
+        self,
+        machine_id: str,
+        *,
+        incarnation: str,
+        handle: Mapping[str, Any],
+        host_uid: int | None,
+        expires_at: datetime,
+        at: datetime,
+    ) -> MachineRow | None:
+        """Move a requested machine to `booting` and store its handle, before anything of it is started.
+
+        Return None when another machine that has not ended holds the host uid. MachineError MACHINE_ENDED when the
+        machine is no longer `requested` (asked to stop meanwhile, begun already) or is another incarnation: nothing may
+        be started then.
+        """
+        async with self._database.write() as write:
+            before = await _locked(write.connection, machine_id)
+            if before is None or before.incarnation != incarnation or before.state is not MachineState.REQUESTED:
+                found = "unknown" if before is None else f"{before.state}, {before.incarnation}"
+                raise MachineError(Code.MACHINE_ENDED, detail=f"{machine_id} cannot begin as {incarnation}: {found}")
+            if host_uid is not None and await _holder(write.connection, host_uid) is not None:
+                return None
+            values = {"handle": dict(handle), "host_uid": host_uid, "expires_at": expires_at}
+            return await _move(write, before, MachineFact.BOOT_BEGAN, at, values)
+
+    async def apply(
+        self,
+        machine_id: str,
+        fact: MachineFact,
+        *,
+        incarnation: str,
+        at: datetime,
+        expires_at: datetime | None = None,
+        exit_code: int | None = None,
+        detail: str = "",
+    ) -> tuple[MachineRow, MachineDecision]:
+        """Let a fact about one incarnation do to the machine what the table says.
+
+        `expires_at` is the deadline of the state that the machine is in afterwards; without it the present one stays.
+        About another incarnation the fact is refused and nothing is written. `exit_code` and `detail` are kept when the
+        machine ends. MachineError MACHINE_ENDED when there is no such machine.
+        """
+        async with self._database.write() as write:
+            before = await _locked(write.connection, machine_id)
+            if before is None:
+                raise MachineError(Code.MACHINE_ENDED, detail=f"{machine_id} is unknown")
+            if before.incarnation != incarnation:
+                return before, MachineDecision(Act.REFUSE, before.state, before.state, ())
+            decision = decide_machine(before.state, fact)
+            values: dict[str, Any] = {} if expires_at is None else {"expires_at": expires_at}
+            if decision.act is Act.MOVE:
+                if decision.after.ended:
+                    values = {"expires_at": None, "ended_at": at, "exit_code": exit_code, "end_detail": detail}
+                return await _move(write, before, fact, at, values), decision
+            if decision.act is Act.NOTE and values and not before.state.ended:
+                write.tell(MACHINES)
+                return await _change(write.connection, before, values), decision
+            return before, decision
+
+    async def not_ended(self) -> list[MachineRow]:
+        """Return every machine that has not ended, oldest first."""
+        wanted = select(machines).where(machines.c.state.not_in(ENDED_STATES))
+        return await self._many(wanted.order_by(machines.c.created_at, machines.c.id))
+
+    async def taken_uids(self, driver: str | None = None) -> set[int]:
+        """Return the host uids of machines that have not ended, of one driver or of all."""
+        wanted = select(machines.c.host_uid).where(
+            machines.c.state.not_in(ENDED_STATES), machines.c.host_uid.is_not(None)
+        )
+        if driver is not None:
+            wanted = wanted.where(machines.c.driver == driver)
+        async with self._database.read() as connection:
+            return {uid for (uid,) in await connection.execute(wanted)}
+
+    async def due(self, at: datetime) -> list[MachineRow]:
+        """Return the machines whose state's deadline has come, the most overdue first."""
+        wanted = select(machines).where(machines.c.state.not_in(ENDED_STATES), machines.c.expires_at <= at)
+        return await self._many(wanted.order_by(machines.c.expires_at))
+
+    async def forget(self, *, ended_before: datetime) -> int:
+        """Delete the rows of machines that ended before that time; return how many. Their sessions stay."""
+        old = select(machines.c.id).where(machines.c.state.in_(ENDED_STATES), machines.c.ended_at < ended_before)
+        async with self._database.write() as write:
+            await write.connection.execute(
+                delete(events).where(events.c.machine_id.in_(old), events.c.session_id.is_(None))
+            )
+            gone = await write.connection.execute(delete(machines).where(machines.c.id.in_(old)))
+            return gone.rowcount
+
+    async def _one(self, wanted: Select[Any]) -> MachineRow | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(wanted)).one_or_none()
+        return None if row is None else machine_of(row)
+
+    async def _many(self, wanted: Select[Any]) -> list[MachineRow]:
+        async with self._database.read() as connection:
+            return [machine_of(row) for row in await connection.execute(wanted)]
+
+    async def list(self, limit: int = 100) -> list[MachineRow]:
+        """Return machines, newest first."""
+        return await self._many(
+            select(machines).order_by(machines.c.created_at.desc(), machines.c.id.desc()).limit(limit)
+        )
+
+
+async def _locked(connection: AsyncConnection, machine_id: str) -> MachineRow | None:
+    wanted = select(machines).where(machines.c.id == machine_id).with_for_update()
+    row = (await connection.execute(wanted)).one_or_none()
+    return None if row is None else machine_of(row)
+
+
+async def _holder(connection: AsyncConnection, host_uid: int) -> str | None:
+    wanted = select(machines.c.id).where(machines.c.host_uid == host_uid, machines.c.state.not_in(ENDED_STATES))
+    return (await connection.execute(wanted)).scalar_one_or_none()
+
+
+async def _change(connection: AsyncConnection, before: MachineRow, values: Mapping[str, Any]) -> MachineRow:
+    statement = (
+        update(machines)
+        .where(
+            machines.c.id == before.id,
+            machines.c.state == before.state,
+            machines.c.incarnation == before.incarnation,
+        )
+        .values(**values)
+        .returning(*machines.c)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        message = f"machine {before.id} changed under the lock of its transaction"
+        raise RuntimeError(message)
+    return machine_of(row)
+
+
+async def _move(
+    write: Write, before: MachineRow, fact: MachineFact, at: datetime, values: Mapping[str, Any]
+) -> MachineRow:
+    after_state = decide_machine(before.state, fact).after
+    after = await _change(write.connection, before, {"state": after_state, "state_at": at, **values})
+    await record(
+        write.connection,
+        fact,
+        at=at,
+        session_id=before.session_id,
+        machine_id=before.id,
+        before=before.state,
+        after=after.state,
+        fields={} if after.exit_code is None else {"exit_code": after.exit_code},
+    )
+    write.tell(MACHINES, *([session_topic(before.session_id)] if before.session_id else []))
+    return after

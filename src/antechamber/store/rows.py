@@ -1,0 +1,129 @@
+"""Rows of the tables as the frozen records of `model`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from antechamber.model import (
+    AuthSession,
+    Claims,
+    Credential,
+    Destination,
+    Event,
+    Fields,
+    MachineKind,
+    MachineRow,
+    MachineState,
+    Owner,
+    Reason,
+    Sealed,
+    SessionStatus,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+
+
+def session_of(row: Row[Any]) -> AuthSession:
+    """Return the session of a row of `auth_sessions`."""
+    return AuthSession(
+        id=row.id,
+        owner=Owner(user_id=row.user_id, application=row.application),
+        provider=row.provider,
+        status=SessionStatus(row.status),
+        fields=Fields(display_name=row.display_name, purpose=row.purpose, return_url=row.return_url),
+        created_at=row.created_at,
+        status_at=row.status_at,
+        expires_at=row.expires_at,
+        machine_id=row.machine_id,
+        reason=_reason(row.reason),
+        detail=row.detail,
+        opened_at=row.opened_at,
+        consented_at=row.consented_at,
+        screen_seen_at=row.screen_seen_at,
+        success_shown_at=row.success_shown_at,
+        rejected_at=row.rejected_at,
+        ended_at=row.ended_at,
+        captured_credential_id=row.captured_credential_id,
+        captured_version=row.captured_version,
+    )
+
+
+def machine_of(row: Row[Any]) -> MachineRow:
+    """Return the machine of a row of `machines`."""
+    return MachineRow(
+        id=row.id,
+        kind=MachineKind(row.kind),
+        session_id=row.session_id,
+        state=MachineState(row.state),
+        driver=row.driver,
+        incarnation=row.incarnation,
+        created_at=row.created_at,
+        state_at=row.state_at,
+        expires_at=row.expires_at,
+        handle=row.handle,
+        host_uid=row.host_uid,
+        exit_code=row.exit_code,
+        end_detail=row.end_detail,
+        ended_at=row.ended_at,
+    )
+
+
+def credential_of(row: Row[Any]) -> Credential:
+    """Return the metadata of a row of `provider_credentials`."""
+    return Credential(
+        id=row.id,
+        owner=Owner(user_id=row.user_id, application=row.application),
+        provider=row.provider,
+        version=row.version,
+        claims=Claims(account=row.account, plan=row.plan, expires_at=row.claimed_expiry),
+        session_id=row.session_id,
+        created_at=row.created_at,
+        stored_at=row.stored_at,
+        deleted_at=row.deleted_at,
+    )
+
+
+def sealed_of(row: Row[Any]) -> Sealed:
+    """Return what is sealed in a row of `provider_credentials` that is no tombstone."""
+    return Sealed(
+        ciphertext=row.ciphertext,
+        wrapped_key=row.wrapped_key,
+        key_id=row.key_id,
+        format_version=row.format_version,
+    )
+
+
+def event_of(row: Row[Any]) -> Event:
+    """Return the event of a row of `events`."""
+    return Event(
+        seq=row.seq,
+        id=row.id,
+        session_id=row.session_id,
+        machine_id=row.machine_id,
+        kind=row.kind,
+        before=row.before,
+        after=row.after,
+        reason=_reason(row.reason),
+        at=row.at,
+        fields=row.fields,
+    )
+
+
+def destination_of(row: Row[Any]) -> Destination:
+    """Return the destination of a row of `destinations`."""
+    return Destination(
+        session_id=row.session_id,
+        name=row.name,
+        port=row.port,
+        verdict=row.verdict,
+        bytes_out=row.bytes_out,
+        bytes_in=row.bytes_in,
+        connections=row.connections,
+        first_at=row.first_at,
+        last_at=row.last_at,
+    )
+
+
+def _reason(word: str | None) -> Reason | None:
+    return None if word is None else Reason(word)

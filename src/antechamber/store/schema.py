@@ -1,0 +1,294 @@
+"""The tables, as SQLAlchemy metadata; the migrations lead to exactly this, and a test compares them.
+
+What only a trigger can hold is in the dialects. CHECKs are made from the enums of `model`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from antechamber.lifecycle import Act
+from antechamber.model import (
+    LIVE_STATUSES,
+    TERMINAL_STATUSES,
+    AccessKind,
+    MachineKind,
+    MachineState,
+    Reason,
+    SessionStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from enum import StrEnum
+
+ENDED_STATES: Final = frozenset(state for state in MachineState if state.ended)
+DASHBOARD_KINDS: Final = frozenset({AccessKind.DASHBOARD_LINK, AccessKind.DASHBOARD_COOKIE})
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, stored as `2026-01-31T12:00:00.000000Z`: it sorts as text, and a person can read it."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the text of a time; ValueError when it is naive."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = "the store takes aware times only"
+            raise ValueError(message)
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the aware time of a text."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def words(values: Iterable[StrEnum]) -> str:
+    """Return the words of an enum, or of a part of it, as an SQL list in a stable order."""
+    return "(" + ", ".join(f"'{value}'" for value in sorted(values)) + ")"
+
+
+def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN {words(values)}", name=column)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+installation: Final = Table(
+    "installation",
+    metadata,
+    Column("singleton", Integer, primary_key=True, autoincrement=False),
+    Column("id", String, nullable=False),
+    Column("world", String, nullable=False),
+    Column("key_id", String),
+    CheckConstraint("singleton = 1", name="singleton"),
+)
+
+credentials: Final = Table(
+    "provider_credentials",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("application", String, nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("provider", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    # no foreign key: retention may delete the session, and the credential stays
+    Column("session_id", String, nullable=False),
+    Column("account", String),
+    Column("plan", String),
+    Column("claimed_expiry", UtcTime),
+    Column("ciphertext", LargeBinary),
+    Column("wrapped_key", LargeBinary),
+    Column("key_id", String),
+    Column("format_version", Integer),
+    Column("created_at", UtcTime, nullable=False),
+    Column("stored_at", UtcTime, nullable=False),
+    Column("deleted_at", UtcTime),
+    CheckConstraint("version >= 1", name="version"),
+    CheckConstraint(
+        "(deleted_at IS NULL) = (ciphertext IS NOT NULL AND wrapped_key IS NOT NULL"
+        " AND key_id IS NOT NULL AND format_version IS NOT NULL)",
+        name="live_is_sealed",
+    ),
+    CheckConstraint(
+        "deleted_at IS NULL OR (ciphertext IS NULL AND wrapped_key IS NULL AND account IS NULL"
+        " AND plan IS NULL AND claimed_expiry IS NULL)",
+        name="tombstone_is_empty",
+    ),
+    Index("one_live_credential", "application", "user_id", "provider", unique=True, **_where("deleted_at IS NULL")),
+)
+
+credential_versions: Final = Table(
+    "credential_versions",
+    metadata,
+    Column("credential_id", String, ForeignKey("provider_credentials.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("stored_at", UtcTime, nullable=False),
+    Column("session_id", String, nullable=False),
+    Column("report_id", String, nullable=False),
+)
+
+sessions: Final = Table(
+    "auth_sessions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("application", String, nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("provider", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("reason", String),
+    Column("detail", String, nullable=False, server_default=""),
+    Column("display_name", String),
+    Column("purpose", String),
+    Column("return_url", String),
+    # no foreign key: an ended machine's row may be forgotten before its session's
+    Column("machine_id", String, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("status_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("opened_at", UtcTime),
+    Column("consented_at", UtcTime),
+    Column("screen_seen_at", UtcTime),
+    Column("success_shown_at", UtcTime),
+    Column("rejected_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("captured_credential_id", String),
+    Column("captured_version", Integer),
+    ForeignKeyConstraint(
+        ["captured_credential_id", "captured_version"],
+        ["credential_versions.credential_id", "credential_versions.version"],
+    ),
+    UniqueConstraint("machine_id"),
+    _one_of("status", SessionStatus),
+    _one_of("reason", Reason),
+    CheckConstraint(
+        "(status = 'completed') = (captured_credential_id IS NOT NULL AND captured_version IS NOT NULL)",
+        name="completed_is_captured",
+    ),
+    CheckConstraint(
+        "(captured_credential_id IS NULL) = (captured_version IS NULL)",
+        name="captured_whole",
+    ),
+    CheckConstraint(
+        f"(status IN {words(TERMINAL_STATUSES - {SessionStatus.COMPLETED})}) = (reason IS NOT NULL)",
+        name="bad_end_has_reason",
+    ),
+    CheckConstraint(f"(status IN {words(TERMINAL_STATUSES)}) = (ended_at IS NOT NULL)", name="ended_when_terminal"),
+    CheckConstraint(f"(status IN {words(LIVE_STATUSES)}) = (expires_at IS NOT NULL)", name="live_has_deadline"),
+    Index(
+        "one_live_session",
+        "application",
+        "user_id",
+        "provider",
+        unique=True,
+        **_where(f"status IN {words(LIVE_STATUSES)}"),
+    ),
+    Index("sessions_due", "expires_at", **_where("expires_at IS NOT NULL")),
+    Index("sessions_newest", "created_at", "id"),
+)
+
+machines: Final = Table(
+    "machines",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
+    Column("state", String, nullable=False),
+    Column("driver", String, nullable=False),
+    Column("incarnation", String, nullable=False),
+    Column("handle", JSON(none_as_null=True)),
+    Column("host_uid", Integer),
+    Column("created_at", UtcTime, nullable=False),
+    Column("state_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("exit_code", Integer),
+    Column("end_detail", String, nullable=False, server_default=""),
+    UniqueConstraint("session_id"),
+    _one_of("kind", MachineKind),
+    _one_of("state", MachineState),
+    CheckConstraint("(kind = 'sign_in') = (session_id IS NOT NULL)", name="sign_in_has_session"),
+    CheckConstraint(f"(state IN {words(ENDED_STATES)}) = (ended_at IS NOT NULL)", name="ended_has_time"),
+    CheckConstraint(f"(state IN {words(ENDED_STATES)}) = (expires_at IS NULL)", name="running_has_deadline"),
+    Index("one_machine_of_uid", "host_uid", unique=True, **_where(f"state NOT IN {words(ENDED_STATES)}")),
+    Index("machines_due", "expires_at", **_where("expires_at IS NOT NULL")),
+    Index("machines_newest", "created_at", "id"),
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
+    # set for a machine's own moves; a session's events leave it empty
+    Column("machine_id", String),
+    Column("kind", String, nullable=False),
+    Column("act", String, nullable=False),
+    Column("before", String),
+    Column("after", String),
+    Column("reason", String),
+    Column("at", UtcTime, nullable=False),
+    Column("fields", JSON, nullable=False),
+    _one_of("act", Act),
+    _one_of("reason", Reason),
+    Index("events_of_session", "session_id", "seq"),
+    # a sequence number that was once given is never given again, or a resumed stream would skip an event
+    sqlite_autoincrement=True,
+)
+
+access: Final = Table(
+    "access",
+    metadata,
+    Column("secret_hash", String(64), primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
+    Column("granted_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("used_at", UtcTime),
+    _one_of("kind", AccessKind),
+    CheckConstraint(f"(kind IN {words(DASHBOARD_KINDS)}) = (session_id IS NULL)", name="session_or_dashboard"),
+    Index("access_of_session", "session_id", "kind"),
+    Index("access_old", "expires_at"),
+)
+
+destinations: Final = Table(
+    "destinations",
+    metadata,
+    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("port", Integer, primary_key=True, autoincrement=False),
+    Column("verdict", String, primary_key=True),
+    Column("bytes_out", BigInteger, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("connections", Integer, nullable=False),
+    Column("first_at", UtcTime, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+    Index("destinations_old", "last_at"),
+)
+
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("body_hash", String, nullable=False),
+    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index("idempotency_keys_old", "created_at"),
+)

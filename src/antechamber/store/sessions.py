@@ -1,0 +1,291 @@
+"""Sign-in sessions: created, moved by facts, listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sqlalchemy import ColumnElement, and_, insert, or_, select
+
+from antechamber.errors import CallerError, Code
+from antechamber.lifecycle import SessionFact
+from antechamber.model import (
+    LIVE_STATUSES,
+    AccessKind,
+    AuthSession,
+    Event,
+    Fields,
+    IdPrefix,
+    MachineKind,
+    MachineState,
+    Owner,
+    Reason,
+    SessionStatus,
+    new_id,
+)
+from antechamber.store.access import void_in
+from antechamber.store.changes import MACHINES, SESSIONS, session_topic
+from antechamber.store.events import record
+from antechamber.store.moves import Given, Moved, apply_fact, locked
+from antechamber.store.retention import Pruned, prune
+from antechamber.store.rows import event_of, session_of
+from antechamber.store.schema import events, idempotency_keys, machines, sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.store.database import Database, Write
+
+CREATED: Final = "created"
+"""The kind of a session's first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """What a session begins with; `provider` is the canonical id, `expires_at` the deadline of `pending`."""
+
+    owner: Owner
+    provider: str
+    fields: Fields
+    driver: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A caller's Idempotency-Key and the hash of the body that it came with."""
+
+    key: str
+    body_hash: str
+    caller: str
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The session that answers a request, and why it is that one."""
+
+    session: AuthSession
+    outcome: Literal["created", "live", "repeated"]
+    """`live`: there was a live one of this owner and provider; `repeated`: the Idempotency-Key was used before."""
+    superseded: AuthSession | None = None
+    """The session that `replace` ended."""
+
+
+class Sessions:
+    """The sessions of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    async def create(
+        self,
+        new: NewSession,
+        *,
+        at: datetime,
+        replace: bool = False,
+        idempotency: Idempotency | None = None,
+        links_void: bool = True,
+    ) -> Created:
+        """Create a pending session with its requested machine, or return the one that answers this request already.
+
+        `replace` ends a live one of the same owner and provider in the same transaction. With `links_void` the links
+        of an answer that is not new are void, unless one was opened. CallerError IDEMPOTENCY_MISMATCH: the same key
+        came with another body.
+        """
+        async with self._database.write() as write:
+            known = await _answered(write.connection, idempotency) if idempotency else None
+            if known is not None:
+                return await _again(write, known, "repeated", links_void=links_void)
+            live = await _live_of(write.connection, new.owner, new.provider)
+            superseded = None
+            if live is not None and replace:
+                superseded = (await apply_fact(write, live, Given(fact=SessionFact.SUPERSEDED, at=at))).session
+            elif live is not None:
+                # once it has been opened the caller is refused, and a repetition must be refused again
+                if idempotency is not None and live.opened_at is None:
+                    await _remember(write.connection, idempotency, live.id, at)
+                return await _again(write, live, "live", links_void=links_void)
+            session = await _insert(write, new, at)
+            if idempotency is not None:
+                await _remember(write.connection, idempotency, session.id, at)
+            return Created(session, "created", superseded)
+
+    async def get(self, session_id: str) -> AuthSession | None:
+        """Return a session, or None."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(sessions).where(sessions.c.id == session_id))).one_or_none()
+        return None if row is None else session_of(row)
+
+    async def apply(
+        self,
+        session_id: str,
+        fact: SessionFact,
+        *,
+        at: datetime,
+        reason: Reason | None = None,
+        detail: str = "",
+        expires_at: datetime | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> Moved:
+        """Let a fact do to the session what the table says; a refusal is in the decision, not an exception.
+
+        `expires_at` is the deadline of the state that a move leads to, or with the first SCREEN_SEEN the new deadline
+        of the present one. `detail` is kept when the session ends. A note or refusal that repeats itself writes
+        nothing, and the earlier event is returned. CallerError SESSION_NOT_FOUND. Not for CAPTURED: see
+        `Credentials.capture`.
+        """
+        if fact is SessionFact.CAPTURED:
+            message = "a capture is applied together with its credential"
+            raise ValueError(message)
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            given = Given(
+                fact=fact, at=at, reason=reason, detail=detail, expires_at=expires_at, fields=dict(fields or {})
+            )
+            return await apply_fact(write, session, given)
+
+    async def due(self, at: datetime) -> list[AuthSession]:
+        """Return the live sessions whose deadline has come, the most overdue first."""
+        wanted = select(sessions).where(sessions.c.status.in_(LIVE_STATUSES), sessions.c.expires_at <= at)
+        async with self._database.read() as connection:
+            return [session_of(row) for row in await connection.execute(wanted.order_by(sessions.c.expires_at))]
+
+    async def events(self, session_id: str, *, after: int = 0, limit: int = 500, machines: bool = False) -> list[Event]:
+        """Return a session's events with a `seq` above `after`, in order; with `machines` its machine's too."""
+        wanted = select(events).where(events.c.session_id == session_id, events.c.seq > after)
+        if not machines:
+            wanted = wanted.where(events.c.machine_id.is_(None))
+        async with self._database.read() as connection:
+            return [event_of(row) for row in await connection.execute(wanted.order_by(events.c.seq).limit(limit))]
+
+    async def prune(self, at: datetime, *, idempotency_kept: timedelta, destinations_kept: timedelta) -> Pruned:
+        """Delete what is kept for a while only and is past its time: see `retention`."""
+        return await prune(self._database, at, idempotency_kept=idempotency_kept, destinations_kept=destinations_kept)
+
+    async def list(
+        self,
+        *,
+        owner: Owner | None = None,
+        provider: str | None = None,
+        live: bool | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[AuthSession]:
+        """Return sessions, newest first; `before` is the id of a session whose elders are wanted."""
+        conditions: list[ColumnElement[bool]] = []
+        if owner is not None:
+            conditions += [sessions.c.application == owner.application, sessions.c.user_id == owner.user_id]
+        if provider is not None:
+            conditions.append(sessions.c.provider == provider)
+        if live is not None:
+            among = sessions.c.status.in_(LIVE_STATUSES)
+            conditions.append(among if live else ~among)
+        async with self._database.read() as connection:
+            if before is not None:
+                conditions.append(await _elder_than(connection, before))
+            wanted = select(sessions).where(*conditions)
+            wanted = wanted.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
+            return [session_of(row) for row in await connection.execute(wanted)]
+
+
+async def _answered(connection: AsyncConnection, idempotency: Idempotency) -> AuthSession | None:
+    wanted = (
+        select(idempotency_keys.c.body_hash.label("answered_body"), *sessions.c)
+        .join_from(idempotency_keys, sessions, sessions.c.id == idempotency_keys.c.session_id)
+        .where(idempotency_keys.c.caller == idempotency.caller, idempotency_keys.c.key == idempotency.key)
+    )
+    row = (await connection.execute(wanted)).one_or_none()
+    if row is None:
+        return None
+    if row.answered_body != idempotency.body_hash:
+        raise CallerError(Code.IDEMPOTENCY_MISMATCH)
+    return session_of(row)
+
+
+async def _again(
+    write: Write, session: AuthSession, outcome: Literal["live", "repeated"], *, links_void: bool
+) -> Created:
+    if links_void and session.opened_at is None:
+        await void_in(write.connection, AccessKind.LINK, session.id)
+    return Created(session, outcome)
+
+
+async def _live_of(connection: AsyncConnection, owner: Owner, provider: str) -> AuthSession | None:
+    wanted = (
+        select(sessions)
+        .where(
+            sessions.c.application == owner.application,
+            sessions.c.user_id == owner.user_id,
+            sessions.c.provider == provider,
+            sessions.c.status.in_(LIVE_STATUSES),
+        )
+        .with_for_update()
+    )
+    row = (await connection.execute(wanted)).one_or_none()
+    return None if row is None else session_of(row)
+
+
+async def _remember(connection: AsyncConnection, idempotency: Idempotency, session_id: str, at: datetime) -> None:
+    await connection.execute(
+        insert(idempotency_keys).values(
+            caller=idempotency.caller,
+            key=idempotency.key,
+            body_hash=idempotency.body_hash,
+            session_id=session_id,
+            created_at=at,
+        )
+    )
+
+
+async def _insert(write: Write, new: NewSession, at: datetime) -> AuthSession:
+    session_id, machine_id = new_id(IdPrefix.SESSION), new_id(IdPrefix.MACHINE)
+    row = await write.connection.execute(
+        insert(sessions)
+        .values(
+            id=session_id,
+            application=new.owner.application,
+            user_id=new.owner.user_id,
+            provider=new.provider,
+            status=SessionStatus.PENDING,
+            display_name=new.fields.display_name,
+            purpose=new.fields.purpose,
+            return_url=new.fields.return_url,
+            machine_id=machine_id,
+            created_at=at,
+            status_at=at,
+            expires_at=new.expires_at,
+        )
+        .returning(*sessions.c)
+    )
+    session = session_of(row.one())
+    await write.connection.execute(
+        insert(machines).values(
+            id=machine_id,
+            kind=MachineKind.SIGN_IN,
+            session_id=session_id,
+            state=MachineState.REQUESTED,
+            driver=new.driver,
+            incarnation=new_id(IdPrefix.INCARNATION),
+            created_at=at,
+            state_at=at,
+            expires_at=new.expires_at,
+        )
+    )
+    await record(write.connection, CREATED, at=at, session_id=session_id, after=SessionStatus.PENDING)
+    write.tell(session_topic(session_id), SESSIONS, MACHINES)
+    return session
+
+
+async def _elder_than(connection: AsyncConnection, session_id: str) -> ColumnElement[bool]:
+    created_at = (
+        await connection.execute(select(sessions.c.created_at).where(sessions.c.id == session_id))
+    ).scalar_one_or_none()
+    if created_at is None:
+        raise CallerError(Code.SESSION_NOT_FOUND)
+    return or_(
+        sessions.c.created_at < created_at, and_(sessions.c.created_at == created_at, sessions.c.id < session_id)
+    )

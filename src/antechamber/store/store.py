@@ -1,0 +1,96 @@
+"""The store as a whole: opened once, asked through its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import insert, select, update
+
+from antechamber.errors import Code, OperatorError
+from antechamber.model import IdPrefix, new_id
+from antechamber.store.access import Access
+from antechamber.store.changes import Changes
+from antechamber.store.credentials import Credentials
+from antechamber.store.database import Database, translated
+from antechamber.store.destinations import Destinations
+from antechamber.store.dialect import dialect_of
+from antechamber.store.machines import Machines
+from antechamber.store.migrate import migrate
+from antechamber.store.schema import credentials, installation
+from antechamber.store.sessions import Sessions
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Store:
+    """One database. The store never reads a clock: each time is passed in, aware."""
+
+    def __init__(self, database: Database, changes: Changes, installation_id: str) -> None:
+        """Wrap an opened database; see `open`."""
+        self._database: Final = database
+        self.changes: Final = changes
+        """Hints told in this process after each commit; topics `session:ID`, `sessions`, `machines`."""
+        self.installation: Final = installation_id
+        """The id of this installation, `ins_…`."""
+        self.sessions: Final = Sessions(database)
+        self.machines: Final = Machines(database)
+        self.credentials: Final = Credentials(database)
+        self.access: Final = Access(database)
+        self.destinations: Final = Destinations(database)
+
+    @classmethod
+    async def open(cls, url: str, *, world: str) -> Store:
+        """Open a database, made or upgraded to this release's tables first.
+
+        OperatorError SCHEMA_TOO_NEW, WRONG_WORLD (it belongs to another world; nothing was changed), STORE_UNAVAILABLE
+        or MISCONFIGURED. Several may open one database at once.
+        """
+        dialect = dialect_of(url)
+        with translated():
+            async with dialect.migrating() as connection:
+                await connection.run_sync(migrate)
+                installation_id = await _installation(connection, world)
+        changes = Changes()
+        return cls(Database(dialect, changes), changes, installation_id)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._database.close()
+
+    async def key_id(self) -> str | None:
+        """Return the id of the key that credentials are sealed with, or None before there is one."""
+        async with self._database.read() as connection:
+            known: str | None = (await connection.execute(select(installation.c.key_id))).scalar_one()
+        return known
+
+    async def set_key_id(self, key_id: str) -> None:
+        """Remember the key's id, once; OperatorError KEY_MISMATCH when another is known already."""
+        async with self._database.write() as write:
+            await write.connection.execute(
+                update(installation).where(installation.c.key_id.is_(None)).values(key_id=key_id)
+            )
+            known = (await write.connection.execute(select(installation.c.key_id))).scalar_one()
+            if known != key_id:
+                raise OperatorError(Code.KEY_MISMATCH, detail=f"the database knows {known}, not {key_id}")
+
+    async def has_sealed_rows(self) -> bool:
+        """Tell whether any credential is sealed here."""
+        wanted = select(credentials.c.id).where(credentials.c.deleted_at.is_(None)).limit(1)
+        async with self._database.read() as connection:
+            return (await connection.execute(wanted)).one_or_none() is not None
+
+
+async def _installation(connection: AsyncConnection, world: str) -> str:
+    row = (await connection.execute(select(installation))).one_or_none()
+    if row is None:
+        row = (
+            await connection.execute(
+                insert(installation)
+                .values(singleton=1, id=new_id(IdPrefix.INSTALLATION), world=world)
+                .returning(*installation.c)
+            )
+        ).one()
+    if row.world != world:
+        raise OperatorError(Code.WRONG_WORLD, detail=f"the database belongs to {row.world}, this is {world}")
+    return str(row.id)
