@@ -19,6 +19,7 @@ from antechamber.providers.paths import NotJsonError, find, leaves, put, read_ob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from antechamber.model import Claims
     from antechamber.providers.definition import Companion, Kept, Shape
@@ -63,14 +64,14 @@ def parse(spec: ProviderSpec, files: Mapping[str, CapturedFile], *, not_before: 
             Code.CREDENTIAL_TOO_LARGE,
             detail=f"{spec.id}: {len(credential.content)} bytes, at most {form.credential.max_bytes}",
         )
-    if not_before is not None and credential.mtime_ns < int(not_before.timestamp()) * 10**9:
+    if not_before is not None and credential.mtime_ns < not_before.timestamp() * 10**9:
         raise ProviderError(Code.CREDENTIAL_STALE, detail=f"{spec.id}: the file is older than its session")
     try:
         document = read_object(credential.content)
     except NotJsonError as error:
         raise ProviderError(Code.CREDENTIAL_MALFORMED, detail=f"{spec.id}: {form.credential.path}: {error}") from error
     shape = _shape(spec, document)
-    warnings = [f"{form.credential.path}: {name} is new" for name in _unknown(shape.fields, document)]
+    warnings = [f"{form.credential.path}: {oddity}" for oddity in _oddities(shape.fields, document)]
     if shape is not form.credential.shapes[0]:
         warnings.append(f"{form.credential.path}: has the form {shape.name!r}")
     bundle = {CREDENTIAL: _file(form.credential.path, form.credential.mode, credential.content.decode())}
@@ -80,13 +81,9 @@ def parse(spec: ProviderSpec, files: Mapping[str, CapturedFile], *, not_before: 
         if kept:
             documents[name] = kept
             bundle[name] = _file(companion.path, companion.mode, _canonical(kept).decode())
-    warnings += [
-        f"a file {name!r} was sent that is not defined"
-        for name in sorted(set(files) - set(documents))
-        if name not in form.companions
-    ]
-    reading = Reading(documents, warnings)
-    claims = read_claims(shape, reading)
+    undefined = sorted(set(files) - {CREDENTIAL, *form.companions})
+    warnings += [f"a file {name!r} was sent that is not defined" for name in undefined]
+    claims = read_claims(shape, Reading(documents, warnings))
     return Parsed(_canonical({"v": BUNDLE_VERSION, "provider": spec.id, "files": bundle}), claims, tuple(warnings))
 
 
@@ -120,18 +117,35 @@ def _shape(spec: ProviderSpec, document: dict[str, Any]) -> Shape:
 
 
 def _wrong(fields: Iterable[Kept], document: dict[str, Any]) -> Iterable[str]:
+    """Say why the file is not whole."""
+    for field in fields:
+        if field.required:
+            value = find(document, split(field.path))
+            fault = "is missing" if value is None else wrong_with(value, field.type, field.max)
+            if fault is not None:
+                yield f"{field.path} {fault}"
+
+
+def _oddities(fields: Iterable[Kept], document: dict[str, Any]) -> Iterable[str]:
+    """Say what of a whole file is not as the definition knows it."""
+    known = {field.path for field in fields}
+    for path in leaves(document):
+        if path not in known and not any(name.startswith(f"{path}.") for name in known):
+            yield f"{path} is new"
     for field in fields:
         value = find(document, split(field.path))
-        if value is None:
-            if field.required:
-                yield f"{field.path} is missing"
-        elif (fault := wrong_with(value, field.type, field.max)) is not None and field.required:
-            yield f"{field.path} {fault}"
+        if value is not None and not field.required:
+            fault = wrong_with(value, field.type, field.max)
+            if fault is not None:
+                yield f"{field.path} {fault}"
+        elif value is None and not field.null and not field.required and _stands(document, field.path):
+            yield f"{field.path} is null"
 
 
-def _unknown(fields: Iterable[Kept], document: dict[str, Any]) -> list[str]:
-    known = [field.path for field in fields]
-    return [path for path in leaves(document) if not any(path == name or path.startswith(f"{name}.") for name in known)]
+def _stands(document: dict[str, Any], path: str) -> bool:
+    *before, last = split(path)
+    place = find(document, before)
+    return isinstance(place, dict) and last in place
 
 
 def _reduce(companion: Companion, file: CapturedFile | None, warnings: list[str]) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def _lock_faults(folder: Path, definition: Definition) -> list[str]:
     faults = [f"{name} has no integrity hash" for name, entry in entries.items() if not entry.get("integrity")]
     faults += [f"{name} names an address" for name, entry in entries.items() if "resolved" in entry]
     version = definition.install.version
-    if not any(str(entry.get("version", "")).startswith(version) for entry in entries.values()):
+    # a platform's package of codex is of version 1.2.3-linux-x64
+    if version not in {str(entry.get("version", "")).split("-")[0] for entry in entries.values()}:
         faults.append(f"the lock holds no package of version {version}")
     return faults
 

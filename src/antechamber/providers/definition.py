@@ -70,10 +70,10 @@ class Terms(Table):
         None, description="The day somebody of this project read the live page; absent: nobody has."
     )
     reveal: Literal[False] = Field(
-        False, description="Whether plain text may be given out; always false in a definition."
+        default=False, description="Whether plain text may be given out; always false in a definition."
     )
     unattended: Literal[False] = Field(
-        False, description="Whether it may be refreshed with nobody there; always false in a definition."
+        default=False, description="Whether it may be refreshed with nobody there; always false in a definition."
     )
 
 
@@ -180,10 +180,10 @@ class Kept(Table):
 
     path: JsonPath = Field(description="Dotted path of names.")
     type: Annotated[ValueType, Field(strict=False)] = Field(
-        description="Its type: string, integer, number, boolean, strings or timestamp."
+        description="Its type: string, number, boolean, strings or timestamp."
     )
-    required: bool = Field(False, description="Whether the file is not whole without it.")
-    null: bool = Field(False, description="Whether it may be null instead.")
+    required: bool = Field(default=False, description="Whether the file is not whole without it.")
+    null: bool = Field(default=False, description="Whether it may be null instead.")
     max: Annotated[int, Field(gt=0, le=65_536)] = Field(
         16_384, description="Longest text in characters, also of each text in a list."
     )

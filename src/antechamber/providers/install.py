@@ -1,8 +1,8 @@
-"""Installing the vendors' command-line tools from npm's lock files, and proving at each start that they are untouched.
+"""Installing the vendors' tools from npm's lock files, and proving at each start that they are untouched.
 
-A tool lies in `SHARED/cli/PROVIDER-VERSION-LOCK/`, complete or not at all: it is made in a folder beside it and renamed.
-npm checks each package against the integrity hash in our lock; no install script runs; no lock names an address. All
-of this blocks: call it from a thread.
+A tool lies in `SHARED/cli/PROVIDER-VERSION-LOCK/`, complete or not at all: it is made in a folder beside that and
+renamed. npm checks each package against the integrity hash in our lock; no install script runs; no lock names an
+address. All of this blocks: call it from a thread.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def install(
     with _only_one(target.parent / f".{spec.id}.lock"):
         if target.exists() and not again:
             return verify(spec, shared_dir)
+        for left in target.parent.glob(f".{spec.id}-*"):  # of an installation that was killed: we hold the lock
+            shutil.rmtree(left)
         with tempfile.TemporaryDirectory(prefix=f".{spec.id}-", dir=target.parent) as scratch:
             made = Path(scratch) / "made"
             _npm_ci(spec, made, progress)
@@ -79,11 +81,7 @@ def verify(spec: ProviderSpec, shared_dir: Path) -> Installed:
             Code.PROVIDER_NOT_INSTALLED, message=f"{spec.name} is not installed.", detail=f"no folder {folder}"
         )
     try:
-        found = tree.compare(folder)
-        if found.label != _label(spec):
-            raise tree.TreeError("the manifest is of another version")
-        if not os.access(spec.program_in(folder), os.X_OK if not spec.needs_node else os.R_OK):
-            raise tree.TreeError("the program is not there")
+        found = tree.compare(folder, _label(spec))
     except (tree.TreeError, OSError) as error:
         raise OperatorError(
             Code.PROVIDER_ALTERED, message=f"{spec.name} is not what was installed.", detail=f"{folder}: {error}"

@@ -101,7 +101,7 @@ def _files(spec: ProviderSpec) -> dict[str, dict[str, Any]]:
 
 
 def _home(spec: ProviderSpec, bundle: bytes) -> list[dict[str, Any]]:
-    """Return the seeds of a signed-in home; where ours and a captured companion are one file, ours has the last word."""
+    """Return the seeds of a signed-in home; where a captured companion and a seed of ours are one file, ours wins."""
     seeds = {seed.path: _seed(seed.path, seed.mode, _content(seed)) for seed in spec.definition.run.seed}
     for name, file in open_bundle(spec.id, bundle).items():
         path, mode, content = file["path"], file["mode"], file["content"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+_LONGEST_LIST: Final = 100
 
 
 class ValueType(StrEnum):
@@ -13,7 +15,6 @@ class ValueType(StrEnum):
 
     STRING = "string"
     """Text that is not empty."""
-    INTEGER = "integer"
     NUMBER = "number"
     BOOLEAN = "boolean"
     STRINGS = "strings"
@@ -106,25 +107,30 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def wrong_with(value: Any, kind: ValueType, longest: int) -> str | None:
     """Say what is wrong with a value of that type, never quoting it; None when nothing is."""
     match kind:
-        case ValueType.STRING | ValueType.TIMESTAMP:
-            if not isinstance(value, str) or not value:
-                return "is not a text"
-            if len(value) > longest:
-                return f"is longer than {longest} characters"
-            if kind is ValueType.TIMESTAMP:
-                return _wrong_timestamp(value)
+        case ValueType.STRING:
+            return _wrong_text(value, longest)
+        case ValueType.TIMESTAMP:
+            return _wrong_text(value, longest) or _wrong_timestamp(value)
         case ValueType.BOOLEAN:
             return None if isinstance(value, bool) else "is not true or false"
-        case ValueType.INTEGER:
-            return None if isinstance(value, int) and not isinstance(value, bool) else "is not a whole number"
         case ValueType.NUMBER:
             return None if isinstance(value, int | float) and not isinstance(value, bool) else "is not a number"
         case ValueType.STRINGS:
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                return "is not a list of texts"
-            if len(value) > 100 or any(len(item) > longest for item in value):
-                return f"is a list of more than 100 texts or has one longer than {longest} characters"
-    return None
+            return _wrong_list(value, longest)
+
+
+def _wrong_text(value: Any, longest: int) -> str | None:
+    if not isinstance(value, str) or not value:
+        return "is not a text"
+    return f"is longer than {longest} characters" if len(value) > longest else None
+
+
+def _wrong_list(value: Any, longest: int) -> str | None:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        return "is not a list of texts"
+    if len(value) > _LONGEST_LIST:
+        return f"has more than {_LONGEST_LIST} texts"
+    return f"has a text longer than {longest} characters" if any(len(item) > longest for item in value) else None
 
 
 def _wrong_timestamp(value: str) -> str | None:

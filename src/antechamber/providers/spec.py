@@ -116,6 +116,12 @@ class ProviderSpec:
         """Return the program's path when the tool is installed in that folder."""
         return folder / self.program
 
+    @property
+    def offline_check(self) -> str:
+        """What says whether a stored credential is taken: the tool's own command, or our reading of its file."""
+        arguments = self.definition.check.arguments
+        return f"{self.id} file" if arguments is None else " ".join([self.program.rsplit("/", 1)[-1], *arguments])
+
     def job(self) -> dict[str, Any]:
         """Return the guest's job for a sign-in."""
         return job.sign_in(self)

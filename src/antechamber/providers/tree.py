@@ -55,17 +55,20 @@ def write_down(folder: Path, label: dict[str, str]) -> Tree:
     return tree
 
 
-def compare(folder: Path) -> Tree:
-    """Hash the folder's files again and return its manifest; raises TreeError unless each byte is as written down."""
-    manifest = folder / MANIFEST
+def compare(folder: Path, label: dict[str, str]) -> Tree:
+    """Hash the folder's files again and return its manifest.
+
+    Raises TreeError unless each byte is as written down, nobody else may write to it, and the manifest has that label.
+    """
     try:
-        if manifest.lstat().st_size > _MAX_MANIFEST:
-            raise TreeError("the manifest is too large")
-        written = json.loads(manifest.read_bytes())
+        with (folder / MANIFEST).open("rb") as manifest:
+            written = json.loads(manifest.read(_MAX_MANIFEST))
         files = {name: (int(size), str(digest)) for name, (size, digest) in written["files"].items()}
         tree = Tree({str(key): str(value) for key, value in written["label"].items()}, files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise TreeError(f"the manifest cannot be read: {error!r}") from error
+    if tree.label != label:
+        raise TreeError("the manifest is of another version")
     sizes = {name: size for name, (size, _) in tree.files.items()}
     found = {name: path.lstat().st_size for name, path in _files(folder).items()}
     if sizes != found:
