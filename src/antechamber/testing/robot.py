@@ -36,6 +36,7 @@ T = TypeVar("T")
 USER_ID: Final = "robot"
 """Whose credentials the robot's sign-ins are."""
 
+_STATUSES: Final = frozenset(str(status) for status in SessionStatus)
 _READY_S: Final = 90.0
 _PAGE_S: Final = 45.0
 _CAPTURE_S: Final = 60.0
@@ -140,10 +141,18 @@ class _Attempt:
         self._seen = max((beacon.n for beacon in await self._standin.beacons(after=0, wait=0)), default=0)
         session_id = await self._start(user_id)
         ended = self._tasks.spawn("events", self._follow(session_id))
+        person = self._tasks.spawn("person", self._person(session_id, user_id))
+        await asyncio.wait({person, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            await person
+            self.doing = "wait for the capture"
+        await _within(_CAPTURE_S, "the session did not end in time", asyncio.shield(ended))
+        await self._see_ready(session_id)
+        await self._wait_for_the_end(session_id)
+
+    async def _person(self, session_id: str, user_id: str) -> None:
         screen = await self._see(session_id)
         await self._type_in(screen, user_id)
-        await self._wait_for_ready(session_id, ended)
-        await self._wait_for_the_end(session_id)
 
     async def _start(self, user_id: str) -> str:
         self.doing = "Connect"
@@ -221,35 +230,34 @@ class _Attempt:
 
     async def _ready(self, session_id: str) -> None:
         while self._outcome.status != SessionStatus.AWAITING_SIGN_IN:
-            if self._outcome.status in TERMINAL_STATUSES:
-                raise Trouble(f"the session is {self._outcome.status}")
             if not await self._told.wait(_ASK_AGAIN_S):
                 self._outcome.status = (await self._application.session(session_id))["status"]
 
-    async def _follow(self, session_id: str) -> Told | None:
-        """Follow the events to the end that the service makes of them, and return the last."""
-        last: Told | None = None
+    async def _follow(self, session_id: str) -> None:
+        """Follow the events to the end that the service makes of them."""
+        last = Told("", "", {})
         while self._outcome.status not in TERMINAL_STATUSES:
-            async for told in self._browser.events(session_id, last.id if last else ""):
+            before = last
+            async for told in self._browser.events(session_id, last.id):
                 last = told
-                self._outcome.status = told.body.get("after") or self._outcome.status
-                self._told.wake()
+                after = told.body.get("after")
+                self._outcome.status = after if after in _STATUSES else self._outcome.status
                 if whole_at := told.body.get("fields", {}).get("file_whole_at"):
                     self._file_whole_at = datetime.fromisoformat(whole_at)
-        return last
+                self._told.wake()
+            if last is before:
+                raise Trouble("the events ended, but the session did not")
 
-    async def _wait_for_ready(self, session_id: str, ended: asyncio.Task[Told | None]) -> None:
-        self.doing = "wait for the capture"
-        await _within(_CAPTURE_S, "the session did not end in time", asyncio.shield(ended))
-        self.timeline.mark("the events ended")
+    async def _see_ready(self, session_id: str) -> None:
+        self.timeline.mark(f"the events end: {self._outcome.status}")
         poll = await self._application.poll(session_id)
         ready_at = time.time()
         self.timeline.mark(f"the poll answers {poll['status']}")
         session = await self._application.session(session_id)
         self._outcome.status = session["status"]
-        self._outcome.reason = session.get("reason")
         if poll["status"] != "ready" or session["status"] != SessionStatus.COMPLETED:
             raise Trouble(f"the session is {session['status']} and the poll says {poll['status']}")
+        self.doing = "see the result"
         if self._file_whole_at is not None:
             self._outcome.file_whole_to_ready_ms = round((ready_at - self._file_whole_at.timestamp()) * 1000)
         await self._browser.shown(session_id)
