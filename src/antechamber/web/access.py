@@ -1,0 +1,150 @@
+"""Who may ask what: the operator on the dashboard's site, one session's own browser on the sign-in site.
+
+Both walls refuse by default: what is open is listed here, and nothing else is. The dashboard's credentials are not
+looked at on the sign-in site, nor a session's cookie on the dashboard's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import TYPE_CHECKING, Final
+
+from antechamber.errors import CallerError, Code
+from antechamber.model import IdPrefix, Secret, is_id
+from antechamber.web.front import header
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from antechamber.signin import SignIn
+    from antechamber.web.addresses import Site
+
+OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/api/dashboard/open"})
+"""What the dashboard's site shows to anybody: the empty page, health, and the exchange of its link."""
+
+OPEN_PREFIX: Final = "/static/"
+SESSION_PATH: Final = "/api/auth/session/"
+_SESSION: Final = re.compile(r"/api/auth/session/([^/]*)(/.*)?")
+_OPEN_EXCHANGE: Final = "/open"
+_COOKIES_TRIED: Final = 4
+_COOKIE_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
+SESSION_COOKIE_SECONDS: Final = 24 * 3600
+DASHBOARD_COOKIE_SECONDS: Final = 12 * 3600
+
+
+def dashboard_cookie(site: Site) -> str:
+    """Return the name of the dashboard's cookie."""
+    return "__Host-antechamber_dashboard" if site.secure else "antechamber_dashboard"
+
+
+def session_cookie(site: Site, session_id: str) -> str:
+    """Return the name of one session's cookie."""
+    return f"{'__Secure-' if site.secure else ''}antechamber_{session_id}"
+
+
+def set_dashboard_cookie(response: Response, site: Site, cookie: Secret) -> None:
+    """Give the browser the dashboard's cookie."""
+    response.set_cookie(
+        dashboard_cookie(site),
+        cookie.reveal(),
+        max_age=DASHBOARD_COOKIE_SECONDS,
+        path="/",
+        secure=site.secure,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def set_session_cookie(response: Response, site: Site, session_id: str, cookie: Secret) -> None:
+    """Give the browser one session's cookie; the path only keeps it out of other requests and is no wall."""
+    response.set_cookie(
+        session_cookie(site, session_id),
+        cookie.reveal(),
+        max_age=SESSION_COOKIE_SECONDS,
+        path=f"{SESSION_PATH}{session_id}",
+        secure=site.secure,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def cookies(scope: Scope, name: str) -> list[Secret]:
+    """Return the values that the request has for a cookie; more than one where somebody planted another."""
+    found = []
+    for key, raw in scope["headers"]:
+        if key != b"cookie":
+            continue
+        for pair in raw.decode("latin-1").split(";"):
+            label, _, value = pair.strip().partition("=")
+            if label == name and _COOKIE_VALUE.fullmatch(value):
+                found.append(Secret(value))
+    return found[:_COOKIES_TRIED]
+
+
+def same_secret(one: Secret, other: Secret) -> bool:
+    """Compare in a time that tells neither content nor length."""
+    digests = [hashlib.sha256(secret.reveal().encode()).digest() for secret in (one, other)]
+    return hmac.compare_digest(*digests)
+
+
+class OperatorOnly:
+    """The dashboard site's wall: the operator token as a bearer, or the dashboard's cookie."""
+
+    def __init__(self, app: ASGIApp, site: Site, token: Secret, signin: SignIn) -> None:
+        """Wrap the dashboard's app."""
+        self._app = app
+        self._site = site
+        self._token = token
+        self._signin = signin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        path: str = scope["path"]
+        if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIX) and not await self._is_operator(scope):
+            raise CallerError(Code.NOT_SIGNED_IN)
+        await self._app(scope, receive, send)
+
+    async def _is_operator(self, scope: Scope) -> bool:
+        # a wrong token is never rescued by a cookie
+        if any(key == b"authorization" for key, _ in scope["headers"]):
+            scheme, _, token = (header(scope, b"authorization") or "").partition(" ")
+            return scheme.lower() == "bearer" and same_secret(Secret(token.strip()), self._token)
+        for cookie in cookies(scope, dashboard_cookie(self._site)):
+            if await self._signin.holds_dashboard_cookie(cookie):
+                return True
+        return False
+
+
+class SessionBrowserOnly:
+    """The sign-in site's wall: below a session's path only its own cookie counts; the link's exchange is open."""
+
+    def __init__(self, app: ASGIApp, site: Site, signin: SignIn, *, refused: Callable[[str], None]) -> None:
+        """Wrap the sign-in site's app; `refused` is told the session whose screen another browser asked for."""
+        self._app = app
+        self._site = site
+        self._holds: Callable[[str, Secret], Awaitable[bool]] = signin.holds_cookie
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        match = _SESSION.fullmatch(scope["path"])
+        if match is not None:
+            session_id, rest = match[1], match[2]
+            if not is_id(session_id, IdPrefix.SESSION):
+                raise CallerError(Code.MALFORMED_ID)
+            if rest != _OPEN_EXCHANGE and not await self._is_browser_of(scope, session_id):
+                if scope["type"] == "websocket":
+                    self._refused(session_id)
+                raise CallerError(Code.NOT_SIGNED_IN, next_step="Open the sign-in link in this browser.")
+        await self._app(scope, receive, send)
+
+    async def _is_browser_of(self, scope: Scope, session_id: str) -> bool:
+        for cookie in cookies(scope, session_cookie(self._site, session_id)):
+            if await self._holds(session_id, cookie):
+                return True
+        return False

@@ -1,0 +1,161 @@
+"""Puts the two sites together into one ASGI app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import JSONResponse
+from starlette.routing import Match
+
+import antechamber
+from antechamber.web import access, api, faults, pages, person
+from antechamber.web.closing import Closing
+from antechamber.web.events import Streams
+from antechamber.web.front import Bodies, Guard, Hosted, Hosts, Origins, content_policy
+from antechamber.web.services import InstalledTool, Services
+from antechamber.web.views import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from antechamber.model import Secret
+    from antechamber.providers import Providers, ProviderSpec
+    from antechamber.settings import Settings
+    from antechamber.signin import SignIn
+    from antechamber.web.addresses import Addresses, Site
+    from antechamber.web.services import DriverAbout, Live
+
+
+class WebApp:
+    """The ASGI app of both sites; end `closing` before the server that runs it."""
+
+    def __init__(self, app: ASGIApp, addresses: Addresses, closing: Closing) -> None:
+        """Hold the layered app."""
+        self._app = app
+        self.addresses = addresses
+        self.closing = closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        await self._app(scope, receive, send)
+
+
+def create_app(
+    signin: SignIn,
+    live: Live,
+    providers: Providers,
+    settings: Settings,
+    world_name: str,
+    *,
+    addresses: Addresses,
+    operator_token: Secret,
+    driver: DriverAbout,
+    screen_seen: Callable[[str], Awaitable[None]] | None = None,
+    installed: Callable[[ProviderSpec], InstalledTool] | None = None,
+    faults_now: Callable[[], Awaitable[Sequence[str]]] | None = None,
+) -> WebApp:
+    """Return the app.
+
+    `installed` says how a provider's tool lies here, `faults_now` what keeps the service from being ready (besides its
+    database, which is looked at anyway), `screen_seen` is told when a screen has reached its person (else signin is).
+    """
+    closing = Closing()
+
+    async def all_faults() -> list[str]:
+        return [*await api.store_faults(services), *(await faults_now() if faults_now else ())]
+
+    services = Services(
+        signin=signin,
+        live=live,
+        providers=providers,
+        settings=settings,
+        addresses=addresses,
+        operator_token=operator_token,
+        world_name=world_name,
+        version=antechamber.__version__,
+        driver=driver,
+        installed=installed or (lambda _: InstalledTool(sha256=None)),
+        faults=all_faults,
+        screen_seen=screen_seen or signin.screen_seen,
+        closing=closing,
+        streams=Streams(),
+    )
+    dashboard = _site_app()
+    pages.add_dashboard_page(dashboard, services)
+    pages.add_common(dashboard, services)
+    api.add_routes(dashboard, services)
+    sign_in = _site_app()
+    pages.add_sign_in_page(sign_in, services)
+    pages.add_common(sign_in, services)
+    person.add_routes(sign_in, services)
+    _add_openapi(dashboard, sign_in, services)
+
+    def layered(app: FastAPI, site: Site, wall: Callable[[ASGIApp], ASGIApp]) -> Hosted:
+        return Hosted(site, Origins(wall(Bodies(app, settings.body_bytes)), site), _knows(app))
+
+    hosts = Hosts(
+        layered(
+            dashboard,
+            addresses.dashboard,
+            lambda app: access.OperatorOnly(app, addresses.dashboard, operator_token, signin),
+        ),
+        layered(
+            sign_in,
+            addresses.sign_in,
+            lambda app: access.SessionBrowserOnly(
+                app,
+                addresses.sign_in,
+                signin,
+                refused=lambda session_id: services.streams.tell(session_id, "screen_refused"),
+            ),
+        ),
+    )
+    return WebApp(Guard(hosts, content_policy(addresses.dashboard, addresses.sign_in), closing), addresses, closing)
+
+
+def _site_app() -> FastAPI:
+    app = FastAPI(
+        title="Antechamber",
+        version=antechamber.__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"4XX": {"model": Fault}, "5XX": {"model": Fault}},
+    )
+    faults.install(app)
+    return app
+
+
+def _knows(app: FastAPI) -> Callable[[Scope], bool]:
+    def knows(scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is not Match.NONE for route in app.router.routes)
+
+    return knows
+
+
+def _add_openapi(dashboard: FastAPI, sign_in: FastAPI, services: Services) -> None:
+    """Add the description of both sites' routes; a path that both have stands once, with the dashboard's answer."""
+
+    @dashboard.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        return JSONResponse(described)
+
+    described = describe(dashboard, services.addresses.dashboard)
+    persons = describe(sign_in, services.addresses.sign_in)
+    for path, item in persons["paths"].items():
+        for method, operation in item.items():
+            here = described["paths"].setdefault(path, {})
+            if method not in here:
+                here[method] = {**operation, "servers": [{"url": services.addresses.sign_in.url}]}
+    for name, schema in persons["components"]["schemas"].items():
+        described["components"]["schemas"].setdefault(name, schema)
+
+
+def describe(app: FastAPI, site: Site) -> dict[str, Any]:
+    """Return the OpenAPI description of one site."""
+    return get_openapi(title=app.title, version=app.version, routes=app.routes, servers=[{"url": site.url}])

@@ -1,0 +1,81 @@
+"""What callers may send: strict models without unknown fields, limited in length and alphabet."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Header, Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from antechamber.model import ID_PATTERN, Secret
+
+_NOT_PRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ID_BODY: Final = ID_PATTERN.pattern.partition(")_")[2].removesuffix(r"\Z")
+
+
+def _printable(text: str) -> str:
+    if text != text.strip() or any(unicodedata.category(character) in _NOT_PRINTABLE for character in text):
+        message = "must be printable text without surrounding blanks"
+        raise ValueError(message)
+    return text
+
+
+def _return_address(url: str) -> str:
+    message = "must be an https URL, or an http URL of this computer"
+    if any(character.isspace() or not character.isprintable() or character == "\\" for character in url):
+        raise ValueError(message)
+    try:
+        parts = urlsplit(url)
+        host, named = parts.hostname, parts.username or parts.password
+        _ = parts.port  # raises ValueError on a bad one
+    except ValueError:
+        raise ValueError(message) from None
+    if not host or named or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
+        raise ValueError(message)
+    return url
+
+
+UserId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+SessionId = Annotated[str, Path(pattern=rf"^ses_{_ID_BODY}$", description="A session's id.")]
+CredentialId = Annotated[str, Path(pattern=rf"^cred_{_ID_BODY}$", description="A credential's id.")]
+Wait = Annotated[float | None, Query(ge=1, le=60, description="Seconds to wait for a change before answering.")]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Makes a repeat safe.")
+]
+
+
+class Body(BaseModel):
+    """A request's body: exactly its fields, of exactly their types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Nothing(Body):
+    """A body without any field, which may also be left out."""
+
+
+class Start(Body):
+    """What starts a sign-in."""
+
+    user_id: UserId = Field(description="Your own id of the person; a label, not a login.")
+    provider: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="An id or alias of a provider.")
+    replace: bool = Field(default=False, description="End the live session of this user and provider, if there is one.")
+    display_name: Label | None = Field(None, description="How the page calls the person.")
+    purpose: Label | None = Field(None, description="What the credential is for, shown before the person agrees.")
+    return_url: Annotated[str, Field(max_length=2048), AfterValidator(_return_address)] | None = Field(
+        None, description="Where the page leads when it is done."
+    )
+
+
+class Code(Body):
+    """A link's one-time code, from the fragment of its URL."""
+
+    code: Annotated[str, Field(min_length=1, max_length=256)]
+
+    def secret(self) -> Secret:
+        """Return the code so that it is not printed."""
+        return Secret(self.code)

@@ -1,0 +1,199 @@
+"""What every request passes first: plain ASGI layers, from the outside in.
+
+`Guard` (headers on every answer, no exception leaves) -> `Hosts` (which site) -> `Origins` (who sent it) -> access ->
+`Bodies` (type and size) -> the site's routes. None of them buffers an answer, so streams stay streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
+from antechamber.log import get_logger
+from antechamber.web import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from antechamber.web.addresses import Site
+    from antechamber.web.closing import Closing
+
+_log = get_logger("web")
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+BODY_SECONDS: Final = 30
+"""Time for a whole request body to arrive."""
+
+_HEADERS: Final = {
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store",
+    b"permissions-policy": b"camera=(), microphone=(), geolocation=(), usb=(), serial=(), payment=()",
+}
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return a request header, or None unless it is there exactly once."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return values[0].decode("latin-1") if len(values) == 1 else None
+
+
+def content_policy(*sites: Site) -> bytes:
+    """Return the Content-Security-Policy: own files only, no inline script, never in a frame."""
+    connect = " ".join(["'self'", *(site.websocket_origin for site in sites)])
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+        # noVNC draws the remote cursor as a data: image
+        f"img-src 'self' data:; connect-src {connect}; "
+        "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ).encode()
+
+
+class Guard:
+    """The outermost layer: security headers on every answer, and every exception becomes an envelope and a log line."""
+
+    def __init__(self, app: ASGIApp, policy: bytes, closing: Closing) -> None:
+        """Wrap an app."""
+        self._app = app
+        self._closing = closing
+        self._headers = {**_HEADERS, b"content-security-policy": policy}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        answered = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal answered
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+                present = {key.lower() for key, _ in message["headers"]}
+                extra = [(key, value) for key, value in self._headers.items() if key not in present]
+                message = {**message, "headers": [*message["headers"], *extra]}
+            answered = True
+            await send(message)
+
+        try:
+            if self._closing.closed and scope["path"] != "/healthz":
+                await faults.refuse(scope, receive, guarded, OperatorError(Code.SHUTTING_DOWN))
+            else:
+                await self._app(scope, receive, guarded)
+        except AntechamberError as error:
+            if not answered:
+                await faults.refuse(scope, receive, guarded, error)
+        except OSError:
+            # the other end went away while it was being answered
+            _log.debug("client gone", path=scope["path"])
+        except Exception:  # noqa: BLE001 - one broken request must not end the connection's server; it is logged whole
+            _log.exception("request broke", path=scope["path"])
+            if not answered:
+                await faults.refuse(scope, receive, guarded, OperatorError(Code.INTERNAL))
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """One site and what serves it."""
+
+    site: Site
+    app: ASGIApp
+    knows: Callable[[Scope], bool]
+    """Whether the site has a route at the request's path, whatever the method."""
+
+
+class Hosts:
+    """Sends a request to the site that its Host header names; a route of the other site is 421 wrong_host."""
+
+    def __init__(self, *hosted: Hosted) -> None:
+        """Serve these sites and no other."""
+        self._hosted = hosted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        host = header(scope, b"host") or ""
+        here = next((hosted for hosted in self._hosted if hosted.site.answers(host)), None)
+        if here is None:
+            raise CallerError(Code.WRONG_HOST)
+        if not here.knows(scope):
+            elsewhere = any(hosted.knows(scope) for hosted in self._hosted)
+            raise CallerError(Code.WRONG_HOST if elsewhere else Code.NOT_FOUND)
+        await here.app(scope, receive, send)
+
+
+class Origins:
+    """Refuses what another site's page sent: every unsafe method and every WebSocket must come from the site itself.
+
+    A caller with a bearer token is no browser's cookie and may leave the header out; a wrong one is refused always.
+    """
+
+    def __init__(self, app: ASGIApp, site: Site) -> None:
+        """Wrap a site's app."""
+        self._app = app
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS:
+            sent = any(key == b"origin" for key, _ in scope["headers"])
+            bearer = scope["type"] == "http" and header(scope, b"authorization") is not None
+            if header(scope, b"origin") != self._site.origin and (sent or not bearer):
+                raise CallerError(Code.WRONG_ORIGIN)
+        await self._app(scope, receive, send)
+
+
+class Bodies:
+    """Reads a request's body before the route runs: JSON only, limited in size and time."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        """Wrap an app; `limit` is in bytes."""
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or not self._has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        body = await self._read(receive)
+        if body and not _is_json(header(scope, b"content-type")):
+            raise CallerError(Code.NOT_JSON)
+        whole: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+        async def replay() -> Message:
+            nonlocal whole
+            if whole is not None:
+                message, whole = whole, None
+                return message
+            return await receive()
+
+        await self._app(scope, replay, send)
+
+    def _has_body(self, scope: Scope) -> bool:
+        length = header(scope, b"content-length")
+        if length is not None and length.isdecimal() and int(length) > self._limit:
+            raise CallerError(Code.BODY_TOO_LARGE)
+        return any(key in {b"content-length", b"transfer-encoding"} for key, _ in scope["headers"])
+
+    async def _read(self, receive: Receive) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ConnectionResetError
+                    body += message.get("body", b"")
+                    if len(body) > self._limit:
+                        raise CallerError(Code.BODY_TOO_LARGE)
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError as error:
+            raise CallerError(Code.BAD_REQUEST, message="The request's body did not arrive in time.") from error
+
+
+def _is_json(content_type: str | None) -> bool:
+    return content_type is not None and content_type.partition(";")[0].strip().lower() == "application/json"

@@ -1,0 +1,107 @@
+"""The sign-in site's API: what the page does for its person, each route by that session's own cookie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from starlette.routing import WebSocketRoute
+
+from antechamber.errors import CallerError
+from antechamber.web import sessions
+from antechamber.web.access import set_session_cookie
+from antechamber.web.bodies import Code, Nothing, SessionId, Wait
+from antechamber.web.events import EventStream
+from antechamber.web.relay import Relays
+from antechamber.web.views import DestinationList, DestinationView, PageView, TicketView
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from antechamber.web.services import Services
+
+
+class _ScreenRoute:
+    """The screen's WebSocket, served without the framework's own wrapping of messages and errors."""
+
+    def __init__(self, relays: Relays) -> None:
+        self._relays = relays
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._relays.serve(scope["path_params"]["session_id"], scope, receive, send)
+
+
+def add_routes(app: FastAPI, services: Services) -> None:
+    """Add the person's routes to the sign-in site."""
+    _add_looking(app, services)
+    _add_deciding(app, services)
+    app.router.routes.append(
+        WebSocketRoute("/api/auth/session/{session_id}/screen", _ScreenRoute(Relays(services)), name="screen")
+    )
+
+
+def _add_looking(app: FastAPI, services: Services) -> None:
+    signin = services.signin
+
+    @app.post("/api/auth/session/{session_id}/open", status_code=204, tags=["person"])
+    async def open_link(session_id: SessionId, body: Code) -> Response:
+        """Exchange a link's code for the session's cookie, once."""
+        try:
+            cookie = await signin.open(session_id, body.secret())
+        except CallerError:
+            services.streams.tell(session_id, "link_refused")
+            raise
+        response = Response(status_code=204)
+        set_session_cookie(response, services.addresses.sign_in, session_id, cookie)
+        return response
+
+    @app.get("/api/auth/session/{session_id}", tags=["person"])
+    async def session(session_id: SessionId, request: Request, wait: Wait = None) -> PageView:
+        """Show the session to its own browser; with `wait`, when it has changed or the time is up."""
+        return await sessions.page_view(services, await sessions.changed(services, session_id, request, wait))
+
+    @app.get("/api/auth/session/{session_id}/events", tags=["person"], response_class=EventStream)
+    async def events(session_id: SessionId, request: Request) -> Response:
+        """Stream the session's events (Server-Sent Events), resumable by Last-Event-ID."""
+        return await sessions.event_stream(services, session_id, request)
+
+    @app.get("/api/auth/session/{session_id}/destinations", tags=["person"])
+    async def destinations(session_id: SessionId) -> DestinationList:
+        """List the names that the session's machine asked for."""
+        rows = await signin.destinations(session_id)
+        return DestinationList(destinations=[DestinationView.of(row) for row in rows])
+
+
+def _add_deciding(app: FastAPI, services: Services) -> None:
+    signin = services.signin
+
+    @app.post("/api/auth/session/{session_id}/consent", tags=["person"])
+    async def consent(session_id: SessionId, body: Nothing | None = None) -> PageView:
+        """Record the click by which the person agrees; no ticket is given before it."""
+        del body
+        return await sessions.page_view(services, await signin.consent(session_id))
+
+    @app.post("/api/auth/session/{session_id}/ticket", tags=["person"])
+    async def ticket(session_id: SessionId, body: Nothing | None = None) -> TicketView:
+        """Give a single-use ticket for the screen."""
+        del body
+        given = await signin.ticket(session_id)
+        return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
+
+    @app.post("/api/auth/session/{session_id}/shown", tags=["person"])
+    async def shown(session_id: SessionId, body: Nothing | None = None) -> PageView:
+        """Record that the page has shown success: the machine need not wait any longer."""
+        del body
+        return await sessions.page_view(services, await signin.success_shown(session_id))
+
+    @app.post("/api/auth/session/{session_id}/reject", tags=["person"])
+    async def reject(session_id: SessionId, body: Nothing | None = None) -> PageView:
+        """Take the stored credential back: the account is not the person's. Not after a later sign-in."""
+        del body
+        return await sessions.page_view(services, await signin.reject(session_id))
+
+    @app.post("/api/auth/session/{session_id}/cancel", tags=["person"])
+    async def cancel(session_id: SessionId, body: Nothing | None = None) -> PageView:
+        """End the session; 409 when it has ended already."""
+        del body
+        return await sessions.page_view(services, await signin.cancel(session_id, by_person=True))

@@ -1,0 +1,220 @@
+"""The way between a person's page and the screen of their machine: raw RFB, both ways, with back-pressure.
+
+The page offers the WebSocket subprotocols `binary` and `ticket.TICKET`, and `binary` is accepted. Nothing is parsed,
+recorded or kept: a chunk is read from the machine only when the page has taken the one before, so a page that stops
+reading stops the machine's sending. Close codes, besides WebSocket's own:
+
+    1003  a text message came; the screen is binary
+    1012  the service is stopping; connect again
+    4001  another tab of this browser took the screen over
+    4003  the ticket is used up or too old; ask for another
+    4004  the screen is not ready (any more)
+    4008  the page has not taken anything for a minute
+    4010  the screen has ended
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from antechamber.errors import AntechamberError, CallerError, Code
+from antechamber.log import get_logger
+from antechamber.model import Secret
+from antechamber.tasks import Tasks
+from antechamber.web import faults
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from antechamber.machine import Stream
+    from antechamber.web.services import Services
+
+_log = get_logger("relay")
+
+CHUNK: Final = 64 * 1024
+"""Bytes read from the machine at once."""
+
+STALL_S: Final = 60.0
+"""Seconds after which a page that takes nothing loses the screen."""
+
+GOODBYE_S: Final = 2.0
+"""Seconds for a close frame to be sent to a page that may not be reading."""
+
+_TICKET: Final = "ticket."
+_BINARY: Final = "binary"
+
+
+class Close(NamedTuple):
+    """Why a relay ends: a WebSocket close code and its word."""
+
+    code: int
+    word: str
+
+
+NOT_BINARY: Final = Close(1003, "text")
+STOPPING: Final = Close(1012, "service stopping")
+TAKEN_OVER: Final = Close(4001, "taken over")
+BAD_TICKET: Final = Close(4003, "ticket not valid")
+NOT_READY: Final = Close(4004, "screen not ready")
+STALLED: Final = Close(4008, "stalled")
+ENDED: Final = Close(4010, "screen ended")
+
+
+@dataclass(eq=False)
+class _Viewer:
+    """One connection to a screen."""
+
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    why: Close = STOPPING
+
+    def tell(self, why: Close) -> None:
+        if not self.told.is_set():
+            self.why = why
+            self.told.set()
+
+
+class Relays:
+    """The relays of this service: one viewer for each session."""
+
+    def __init__(self, services: Services) -> None:
+        """Begin with none."""
+        self._services = services
+        self._viewers: dict[str, _Viewer] = {}
+
+    async def serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket whose browser holds the session's cookie."""
+        try:
+            ticket = offered_ticket(scope["subprotocols"])
+        except CallerError as error:
+            await faults.refuse(scope, receive, send, error)
+            return
+        await receive()  # the connect message
+        await send({"type": "websocket.accept", "subprotocol": _BINARY})
+        try:
+            await self._services.signin.redeem_ticket(session_id, ticket)
+        except CallerError:
+            await _close(send, BAD_TICKET)
+            return
+        why = await self._watch(session_id, receive, send)
+        if why is not None:
+            await _close(send, why)
+
+    async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
+        """Relay until either side ends; return what to close with, or None when the page has gone."""
+        viewer = _Viewer()
+        async with self._seat(session_id, viewer):
+            if viewer.told.is_set():
+                return viewer.why
+            if self._services.live.input_ended(session_id).is_set():
+                return ENDED
+            try:
+                stream = await self._services.live.open_screen(session_id)
+            except AntechamberError as error:
+                _log.info("screen not opened", session=session_id, code=str(error.code), detail=error.detail)
+                return NOT_READY
+            try:
+                return await _Relay(self._services, session_id, stream, viewer).run(receive, send)
+            finally:
+                # nothing is worth flushing to a machine whose viewer is gone
+                stream.writer.transport.abort()
+
+    @contextlib.asynccontextmanager
+    async def _seat(self, session_id: str, viewer: _Viewer) -> AsyncIterator[None]:
+        """Take the one seat; whoever has it is told and waited for."""
+        before = self._viewers.get(session_id)
+        self._viewers[session_id] = viewer
+        try:
+            with self._services.closing.under_way(lambda: viewer.tell(STOPPING)):
+                if before is not None:
+                    before.tell(TAKEN_OVER)
+                    await before.gone.wait()
+                yield
+        finally:
+            viewer.gone.set()
+            if self._viewers.get(session_id) is viewer:
+                del self._viewers[session_id]
+
+
+class _Relay:
+    """One relay under way."""
+
+    def __init__(self, services: Services, session_id: str, stream: Stream, viewer: _Viewer) -> None:
+        self._services = services
+        self._session_id = session_id
+        self._stream = stream
+        self._viewer = viewer
+
+    async def run(self, receive: Receive, send: Send) -> Close | None:
+        async with Tasks("relay") as work:
+            down = work.spawn("to page", self._to_page(send))
+            up = work.spawn("to machine", self._to_machine(receive))
+            told = work.spawn("told", self._viewer.told.wait())
+            await asyncio.wait({down, up, told}, return_when=asyncio.FIRST_COMPLETED)
+            if told.done():
+                return self._viewer.why
+            return up.result() if up.done() else down.result()
+
+    async def _to_page(self, send: Send) -> Close | None:
+        seen = False
+        while True:
+            try:
+                received = await self._stream.reader.read(CHUNK)
+            except OSError:
+                return ENDED
+            if not received:
+                return ENDED
+            try:
+                async with asyncio.timeout(STALL_S):
+                    await send({"type": "websocket.send", "bytes": received})
+            except TimeoutError:
+                return STALLED
+            except OSError:
+                return None
+            if not seen:
+                seen = True
+                await self._seen()
+
+    async def _seen(self) -> None:
+        try:
+            await self._services.screen_seen(self._session_id)
+        except AntechamberError as error:
+            _log.warning("screen_seen refused", session=self._session_id, code=str(error.code), detail=error.detail)
+
+    async def _to_machine(self, receive: Receive) -> Close | None:
+        ended = self._services.live.input_ended(self._session_id)
+        while True:
+            message: Message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return None
+            received = message.get("bytes")
+            if received is None:
+                return NOT_BINARY
+            if ended.is_set():
+                continue
+            try:
+                self._stream.writer.write(received)
+                await self._stream.writer.drain()
+            except OSError:
+                return ENDED
+
+
+def offered_ticket(subprotocols: list[str]) -> Secret:
+    """Return the ticket among the subprotocols that a page offers; raises CallerError when it is not as it must be."""
+    tickets = [offer.removeprefix(_TICKET) for offer in subprotocols if offer.startswith(_TICKET)]
+    if _BINARY not in subprotocols or len(tickets) != 1 or not tickets[0]:
+        raise CallerError(
+            Code.TICKET_NOT_VALID, message="The WebSocket must offer the subprotocols binary and ticket.TICKET."
+        )
+    return Secret(tickets[0])
+
+
+async def _close(send: Send, why: Close) -> None:
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(GOODBYE_S):
+            await send({"type": "websocket.close", "code": why.code, "reason": why.word})

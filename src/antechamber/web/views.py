@@ -1,0 +1,412 @@
+"""What answers look like: models built from rows, field by field, so that nothing slips out that is not listed here.
+
+None of them carries a secret, an operator's detail or anything of a machine but its state.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from antechamber.model import Reason, SessionStatus
+from antechamber.web.texts import REASONS
+
+if TYPE_CHECKING:
+    from antechamber.model import AuthSession, Credential, Destination, Event
+    from antechamber.providers import ProviderSpec
+
+
+class View(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Problem(View):
+    """An error."""
+
+    code: str
+    message: str
+    next: str
+    retryable: bool
+
+
+class Fault(View):
+    """The body of every answer that is not a success."""
+
+    error: Problem
+
+
+class StartedView(View):
+    """A session that was started, or the live one."""
+
+    session_id: str
+    status: SessionStatus
+    provider: str
+    sign_in_url: str | None
+    """Only while no link of the session has been opened; the fragment is single use and a secret."""
+    expires_at: datetime | None
+
+
+class CredentialView(View):
+    """A credential's metadata; account, plan and expires_at are claims of the file."""
+
+    id: str
+    provider: str
+    user_id: str
+    account: str | None
+    plan: str | None
+    expires_at: datetime | None
+    version: int
+    session_id: str
+    created_at: datetime
+    stored_at: datetime
+    deleted_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Credential) -> CredentialView:
+        """Show a credential's row."""
+        return cls(
+            id=row.id,
+            provider=row.provider,
+            user_id=row.owner.user_id,
+            account=row.claims.account,
+            plan=row.claims.plan,
+            expires_at=row.claims.expires_at,
+            version=row.version,
+            session_id=row.session_id,
+            created_at=row.created_at,
+            stored_at=row.stored_at,
+            deleted_at=row.deleted_at,
+        )
+
+
+class PolledCredential(View):
+    """The credential in the predecessor's poll."""
+
+    id: str
+    provider: str
+    plan: str | None
+    account: str | None
+    stored_at: datetime
+    deleted_at: datetime | None
+
+
+class PollView(View):
+    """The predecessor's poll, in its words and without its secrets."""
+
+    status: Literal["pending", "ready", "failed", "cancelled", "expired"]
+    reason: Reason | None = None
+    credential: PolledCredential | None = None
+
+    @classmethod
+    def of(cls, session: AuthSession, captured: Credential | None) -> PollView:
+        """Show how a session stands; `ready` answers from the database alone."""
+        status: Literal["pending", "ready", "failed", "cancelled", "expired"]
+        match session.status:
+            case SessionStatus.COMPLETED:
+                status = "ready"
+            case SessionStatus.FAILED:
+                status = "failed"
+            case SessionStatus.CANCELLED:
+                status = "cancelled"
+            case SessionStatus.EXPIRED:
+                status = "expired"
+            case _:
+                status = "pending"
+        credential = None
+        if captured is not None:
+            credential = PolledCredential(
+                id=captured.id,
+                provider=captured.provider,
+                plan=captured.claims.plan,
+                account=captured.claims.account,
+                stored_at=captured.stored_at,
+                deleted_at=captured.deleted_at,
+            )
+        return cls(status=status, reason=session.reason, credential=credential)
+
+
+class ReasonView(View):
+    """Why a session ended other than completed, and what to do next."""
+
+    code: Reason
+    message: str
+    next: str
+
+
+class SessionFields(View):
+    """What everybody who may see a session sees of it."""
+
+    session_id: str
+    status: SessionStatus
+    terminal: bool
+    reason: ReasonView | None
+    owner: str
+    """The user_id that the caller gave; a label."""
+    display_name: str | None
+    purpose: str | None
+    return_url: str | None
+    created_at: datetime
+    status_at: datetime
+    expires_at: datetime | None
+    opened_at: datetime | None
+    consented_at: datetime | None
+    screen_seen_at: datetime | None
+    success_shown_at: datetime | None
+    rejected_at: datetime | None
+    ended_at: datetime | None
+    credential_id: str | None
+    credential_version: int | None
+    account: str | None
+    """The claims of the version that this session stored, while it is the current one."""
+    plan: str | None
+    now: datetime
+    """The service's clock, for counting down to expires_at."""
+
+    @classmethod
+    def fields_of(cls, row: AuthSession, captured: Credential | None) -> dict[str, Any]:
+        """Return what every view of a session shows."""
+        own = captured is not None and captured.version == row.captured_version and captured.deleted_at is None
+        claims = captured.claims if captured is not None and own else None
+        return {
+            "session_id": row.id,
+            "status": row.status,
+            "terminal": row.status.terminal,
+            "reason": reason_view(row.reason),
+            "owner": row.owner.user_id,
+            "display_name": row.fields.display_name,
+            "purpose": row.fields.purpose,
+            "return_url": row.fields.return_url,
+            "created_at": row.created_at,
+            "status_at": row.status_at,
+            "expires_at": row.expires_at,
+            "opened_at": row.opened_at,
+            "consented_at": row.consented_at,
+            "screen_seen_at": row.screen_seen_at,
+            "success_shown_at": row.success_shown_at,
+            "rejected_at": row.rejected_at,
+            "ended_at": row.ended_at,
+            "credential_id": row.captured_credential_id,
+            "credential_version": row.captured_version,
+            "account": claims.account if claims else None,
+            "plan": claims.plan if claims else None,
+            "now": datetime.now(UTC),
+        }
+
+
+class SessionView(SessionFields):
+    """A session, as the operator and its API see it."""
+
+    provider: str
+    user_id: str
+
+    @classmethod
+    def of(cls, row: AuthSession, captured: Credential | None) -> SessionView:
+        """Show a session's row."""
+        return cls(provider=row.provider, user_id=row.owner.user_id, **cls.fields_of(row, captured))
+
+
+class AboutProvider(View):
+    """What a person must know of a provider before they connect."""
+
+    id: str
+    name: str
+    notices: list[str]
+    """Sentences to read before connecting."""
+    captures: list[str]
+    """What is captured, in sentences."""
+    revoke_url: str
+    """Where a sign-in is ended at the vendor."""
+    terms_url: str
+
+    @classmethod
+    def of(cls, spec: ProviderSpec) -> AboutProvider:
+        """Show a provider's definition."""
+        return cls(**_about(spec))
+
+
+class Step(View):
+    """Something that has happened to the session."""
+
+    step: str
+    at: datetime
+
+
+class PageView(SessionFields):
+    """A session, as its own browser sees it."""
+
+    provider: AboutProvider
+    consented: bool
+    practice: bool
+    """Whether this is the practice world; the page then says so all the time."""
+    isolation: str
+    """The driver's word for what keeps the machine apart."""
+    machine: str
+    """What the machine is, in words."""
+    rejectable: bool
+    """Whether the person can still say that the account is not theirs."""
+    steps: list[Step]
+
+
+class ProviderView(AboutProvider):
+    """A provider, for the dashboard's cards."""
+
+    vendor: str
+    aliases: list[str]
+    installed: bool
+    version: str
+    """The pinned version of its command-line tool."""
+    sha256: str | None
+    """One hash of all its files, as they were when the service started."""
+    message: str | None
+    """Why it is not available, and what to do."""
+
+    @classmethod
+    def shown(cls, spec: ProviderSpec, sha256: str | None, message: str | None) -> ProviderView:
+        """Show a provider and how it is installed here."""
+        return cls(
+            **_about(spec),
+            vendor=spec.vendor,
+            aliases=list(spec.aliases),
+            installed=sha256 is not None,
+            version=spec.version,
+            sha256=sha256,
+            message=message,
+        )
+
+
+class EventView(View):
+    """One recorded move or note."""
+
+    seq: int
+    id: str
+    kind: str
+    before: str | None
+    after: str | None
+    reason: Reason | None
+    at: datetime
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Event) -> EventView:
+        """Show an event's row."""
+        return cls(
+            seq=row.seq,
+            id=row.id,
+            kind=row.kind,
+            before=row.before,
+            after=row.after,
+            reason=row.reason,
+            at=row.at,
+            fields=dict(row.fields),
+        )
+
+
+class DestinationView(View):
+    """A name that the session's machine asked for."""
+
+    name: str
+    port: int
+    verdict: str
+    bytes_out: int
+    bytes_in: int
+    connections: int
+    first_at: datetime
+    last_at: datetime
+
+    @classmethod
+    def of(cls, row: Destination) -> DestinationView:
+        """Show a destination's row."""
+        return cls(
+            name=row.name,
+            port=row.port,
+            verdict=row.verdict,
+            bytes_out=row.bytes_out,
+            bytes_in=row.bytes_in,
+            connections=row.connections,
+            first_at=row.first_at,
+            last_at=row.last_at,
+        )
+
+
+class SessionList(View):
+    """Sessions, newest first."""
+
+    sessions: list[SessionView]
+
+
+class CredentialList(View):
+    """Credentials that are stored."""
+
+    credentials: list[CredentialView]
+
+
+class ProviderList(View):
+    """The providers of this service."""
+
+    providers: list[ProviderView]
+
+
+class DestinationList(View):
+    """What a session's machine asked for."""
+
+    destinations: list[DestinationView]
+
+
+class TicketView(View):
+    """A single-use right to the screen, sent back as a WebSocket subprotocol `ticket.<ticket>`."""
+
+    ticket: str
+    expires_at: datetime
+
+
+class DriverView(View):
+    """What starts machines here."""
+
+    name: str
+    isolation: str
+    machine: str
+    """What a machine is, in words."""
+    own_uids: bool
+    """Whether each machine has a host account of its own."""
+
+
+class DashboardView(View):
+    """What the dashboard says of the service itself."""
+
+    version: str
+    world: str
+    practice: bool
+    ready: bool
+    faults: list[str]
+    """What keeps it from being ready, in sentences."""
+    driver: DriverView
+    sign_in_url: str
+
+
+class Health(View):
+    """That the service answers."""
+
+    status: Literal["ok", "ready"]
+
+
+def reason_view(reason: Reason | None) -> ReasonView | None:
+    """Show a reason with its sentences."""
+    if reason is None:
+        return None
+    told = REASONS[reason]
+    return ReasonView(code=reason, message=told.message, next=told.next)
+
+
+def _about(spec: ProviderSpec) -> dict[str, Any]:
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "notices": list(spec.notices),
+        "captures": list(spec.captures),
+        "revoke_url": spec.revoke_url,
+        "terms_url": spec.terms.url,
+    }
