@@ -1,0 +1,239 @@
+"""The service's side of the keeper: start one, claim its machine, ask it to stop, learn how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import antechamber.keeper
+from antechamber.drivers import locks
+from antechamber.errors import Code, MachineError
+from antechamber.machine import MachineEnd
+from antechamber.model import GuestText
+from antechamber.tasks import cancel_and_wait, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
+_FIRST_WORD_S: Final = 30.0
+_ANSWER_S: Final = 10.0
+_LOOK_S: Final = 0.02
+_LINE: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFolder:
+    """The folder of one kept machine, and the names in it."""
+
+    path: Path
+
+    @property
+    def alive(self) -> Path:
+        """The lock that is free only when keeper and machine are both gone."""
+        return self.path / "alive"
+
+    @property
+    def plan(self) -> Path:
+        """What the keeper starts."""
+        return self.path / "plan.json"
+
+    @property
+    def secret(self) -> Path:
+        """The incarnation's secret, without which the keeper does not answer."""
+        return self.path / "secret"
+
+    @property
+    def control(self) -> Path:
+        """The keeper's socket."""
+        return self.path / "keeper.sock"
+
+    @property
+    def doors(self) -> Path:
+        """The folder of the doors' sockets."""
+        return self.path / "doors"
+
+    def end(self) -> MachineEnd | None:
+        """How the machine ended, when its keeper has recorded it."""
+        try:
+            end = json.loads((self.path / "exit.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise MachineError(Code.INTERNAL, detail=f"the record of a machine's end: {error}") from error
+        return MachineEnd(datetime.fromtimestamp(end["at"], UTC), end["code"], GuestText(end["detail"]))
+
+    def started(self) -> bool:
+        """Whether a keeper ever ran here."""
+        return (self.path / "keeper.log").exists()
+
+    async def nothing_left(self, seconds: float) -> bool:
+        """Wait until neither keeper nor machine is alive; False when one still is after that time."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while locks.held(self.alive):
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        return True
+
+
+def _python() -> str:
+    return os.fspath(_SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else sys.executable)
+
+
+async def start_keeper(folder: KeptFolder, alive: int, further_locks: Sequence[int] = ()) -> None:
+    """Start the keeper of a folder whose plan is written; return when the machine's program is about to run.
+
+    `alive` and the further locks are descriptors of held locks; the keeper holds them from now on, the caller closes
+    its own. Raises MachineError with what the machine printed when it did not start.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        await asyncio.to_thread(_spawn, folder, (alive, writing, *further_locks))
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    word = await _first_word(reading)
+    if not word.get("started"):
+        raise MachineError(Code.MACHINE_DID_NOT_START, detail=str(word.get("detail") or "its keeper ended at once"))
+
+
+def _spawn(folder: KeptFolder, descriptors: tuple[int, ...]) -> None:
+    entry = Path(antechamber.keeper.__file__).with_name("__main__.py")
+    log = os.open(folder.path / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        # this process forks and ends at once; the keeper is its grandchild
+        subprocess.run(
+            [_python(), "-I", "-S", os.fspath(entry), os.fspath(folder.path), *map(str, descriptors)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=descriptors,
+            env={"LANG": "C.UTF-8"},
+            cwd="/",
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MachineError(Code.MACHINE_DID_NOT_START, detail=f"the keeper: {error}") from error
+    finally:
+        os.close(log)
+
+
+async def _first_word(reading: int) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_LINE)
+    pipe = os.fdopen(reading, "rb", buffering=0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    try:
+        async with asyncio.timeout(_FIRST_WORD_S):
+            line = await reader.readline()
+    except TimeoutError as error:
+        raise MachineError(Code.MACHINE_DID_NOT_START, detail="its keeper said nothing in time") from error
+    finally:
+        transport.close()
+    return json.loads(line) if line else {}
+
+
+class Claim:
+    """This service's hold on a running machine: a connection to its keeper that lasts until `release`."""
+
+    def __init__(self, folder: KeptFolder, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Wrap a connection that has claimed; use `claim`."""
+        self._folder = folder
+        self._reader = reader
+        self._writer = writer
+        self._ended: asyncio.Future[MachineEnd] = asyncio.get_running_loop().create_future()
+        self._watching = spawn("keeper", self._watch())
+
+    async def ended(self) -> MachineEnd:
+        """Wait for the machine's end; raises MachineError (shutting_down) when released before."""
+        return await asyncio.shield(self._ended)
+
+    async def stop(self) -> None:
+        """Ask the keeper to end the machine; `ended` tells when it has."""
+        if self._ended.done():
+            return
+        with contextlib.suppress(OSError, MachineError, asyncio.TimeoutError):
+            # a connection of its own: the claiming one may be in the middle of being told the end
+            await _ask(self._folder, "stop")
+
+    async def release(self) -> None:
+        """Close the connection; the machine goes on until nobody has claimed it for its time."""
+        await cancel_and_wait(self._watching)
+        await self._close()
+        if not self._ended.done():
+            self._ended.set_exception(MachineError(Code.SHUTTING_DOWN, detail="the machine was let go"))
+            self._ended.exception()  # nobody need have waited for it
+
+    async def _close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _watch(self) -> None:
+        while not self._ended.done():
+            try:
+                line = await self._reader.readline()
+            except (OSError, ValueError):
+                line = b""
+            if line:
+                continue  # the end is read from the record, which was written before this was sent
+            await self._close()
+            await self._learn_end()
+
+    async def _learn_end(self) -> None:
+        if not await self._folder.nothing_left(_ANSWER_S):
+            # it dropped us but lives: claim again, for "cannot tell" is not "dead"
+            with contextlib.suppress(OSError, MachineError):
+                self._reader, self._writer = await _connect(self._folder)
+            return
+        end = self._folder.end() or MachineEnd(datetime.now(UTC), None, "its keeper was killed")
+        if not self._ended.done():
+            self._ended.set_result(end)
+
+
+async def claim(folder: KeptFolder) -> Claim:
+    """Claim a running machine; raises OSError when its keeper does not answer, MachineError when it refuses."""
+    return Claim(folder, *await _connect(folder))
+
+
+async def _connect(folder: KeptFolder) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(os.fspath(folder.control), limit=_LINE)
+    try:
+        await _exchange(folder, reader, writer, "claim")
+    except BaseException:
+        writer.close()
+        raise
+    return reader, writer
+
+
+async def _ask(folder: KeptFolder, op: str) -> Mapping[str, Any]:
+    reader, writer = await asyncio.open_unix_connection(os.fspath(folder.control), limit=_LINE)
+    try:
+        return await _exchange(folder, reader, writer, op)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _exchange(
+    folder: KeptFolder, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, op: str
+) -> Mapping[str, Any]:
+    writer.write(json.dumps({"op": op, "secret": folder.secret.read_text()}).encode() + b"\n")
+    async with asyncio.timeout(_ANSWER_S):
+        line = await reader.readline()
+    if not line:
+        raise MachineError(Code.INTERNAL, detail="the machine's keeper refused this service")
+    answer: Mapping[str, Any] = json.loads(line)
+    return answer

@@ -1,0 +1,255 @@
+"""The namespace driver: machines of user namespaces, with Chromium's own sandbox inside, without root and with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from antechamber.drivers import keepers, locks
+from antechamber.drivers.doors import UnixDoors
+from antechamber.drivers.keepers import KeptFolder
+from antechamber.drivers.namespace import bwrap, checks, rootfs, seccomp, uids
+from antechamber.drivers.namespace.machine import NamespaceMachine
+from antechamber.errors import Code, MachineError
+from antechamber.machine import Capabilities, Check, Door, Handle, Machine, MachineEnd, MachineSpec
+from antechamber.model import IdPrefix, is_id, new_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from antechamber.settings import Settings
+
+_HALF_MADE: Final = "."
+_HALF_MADE_KEPT_S: Final = 3600.0
+_LAST_BREATH_S: Final = 5.0
+"""How long the end of a keeper may be ahead of the end of what it kept."""
+
+
+class NamespaceDriver:
+    """Starts machines as namespaces of this host; see `docs` and the modules beside this one for each part."""
+
+    def __init__(self, *, run_dir: Path, settings: Settings, installation: str) -> None:
+        """Look at what uids can be had; `run_dir` is made, traversable and not listable for others."""
+        self._run_dir = run_dir
+        self._settings = settings
+        self._installation = installation
+        self._uids = uids.decide(settings.first_machine_uid, settings.machine_uids)
+        self._uid_locks = uids.UidLocks()
+        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if run_dir.stat().st_uid == os.geteuid():
+            run_dir.chmod(0o711 if self._uids.pool else 0o700)
+
+    @property
+    def name(self) -> str:
+        """`namespace`."""
+        return "namespace"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do on this host."""
+        return Capabilities(isolation="namespaces", own_uids=bool(self._uids.pool))
+
+    async def check(self) -> Sequence[Check]:
+        """Start a tiny machine and look at what it could do; each thing with its remedy."""
+        return await checks.run(self, self._uids)
+
+    def host_uids(self) -> Sequence[int]:
+        """The uids that machines may take and that no other installation on this host uses now."""
+        return self._uid_locks.free(self._uids.pool)
+
+    def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:
+        """Return the handle of that incarnation; raises ValueError for a malformed id, which would become a path."""
+        if not is_id(incarnation, IdPrefix.INCARNATION):
+            message = f"not an incarnation: {incarnation!r}"
+            raise ValueError(message)
+        return {
+            "driver": self.name,
+            "machine": machine_id,
+            "incarnation": incarnation,
+            "installation": self._installation,
+            "folder": os.fspath(self._run_dir / incarnation),
+            "uid": host_uid,
+        }
+
+    async def start(self, spec: MachineSpec, handle: Handle) -> Machine:
+        """Start the machine of a planned handle; a second call for the same incarnation attaches."""
+        folder = _folder(handle)
+        if spec.incarnation != handle["incarnation"]:
+            raise MachineError(Code.MACHINE_DID_NOT_START, detail="the handle is another incarnation's")
+        async with self._one_at_a_time[spec.incarnation]:
+            if await asyncio.to_thread(folder.path.exists):
+                found = await self._attach(handle, folder)
+                if not isinstance(found, MachineEnd):
+                    return found
+                if await asyncio.to_thread(folder.started):
+                    raise MachineError(Code.MACHINE_ENDED, detail=found.detail)
+                await self._remove(folder, handle["uid"])
+            return await self._start(spec, handle, folder)
+
+    async def attach(self, handle: Handle) -> Machine | MachineEnd:
+        """Find a started machine again, or say how it ended."""
+        folder = _folder(handle)
+        async with self._one_at_a_time[handle["incarnation"]]:
+            return await self._attach(handle, folder)
+
+    async def reap(self, handle: Handle) -> None:
+        """Remove what an ended machine left behind; raises MachineError while it runs."""
+        folder = _folder(handle)
+        async with self._one_at_a_time[handle["incarnation"]]:
+            if not await folder.nothing_left(0):
+                raise MachineError(Code.INTERNAL, detail="a running machine is not reaped")
+            await self._remove(folder, handle["uid"])
+        self._one_at_a_time.pop(handle["incarnation"], None)
+
+    async def found(self) -> Sequence[Handle]:
+        """Return the handles of all of this installation's machines here; clears away what a crash left half-made."""
+        return await asyncio.to_thread(self._found)
+
+    # --- start
+
+    async def _start(self, spec: MachineSpec, handle: Handle, folder: KeptFolder) -> Machine:
+        taken: list[int] = []
+        doors: UnixDoors | None = None
+        try:
+            if handle["uid"] is not None:
+                taken.append(self._uid_locks.take(handle["uid"]))
+            taken.insert(0, await asyncio.to_thread(self._make_folder, spec, handle, folder))
+            doors = UnixDoors(folder.doors, spec.doors, uid=handle["uid"])
+            await keepers.start_keeper(folder, taken[0], taken[1:])
+            claim = await keepers.claim(folder)
+        except (OSError, ImportError) as error:
+            await self._undo(taken, doors, folder, handle)
+            raise MachineError(Code.MACHINE_DID_NOT_START, detail=str(error)) from error
+        except BaseException:
+            await self._undo(taken, doors, folder, handle)
+            raise
+        for descriptor in taken:
+            os.close(descriptor)
+        return NamespaceMachine(handle, doors, claim)
+
+    async def _undo(self, taken: list[int], doors: UnixDoors | None, folder: KeptFolder, handle: Handle) -> None:
+        for descriptor in taken:
+            os.close(descriptor)
+        if doors is not None:
+            await doors.close()
+        if not await folder.nothing_left(0):
+            with contextlib.suppress(OSError, MachineError):
+                claim = await keepers.claim(folder)
+                await claim.stop()
+                await claim.release()
+        if await folder.nothing_left(_LAST_BREATH_S):
+            await self._remove(folder, handle["uid"])
+
+    def _make_folder(self, spec: MachineSpec, handle: Handle, folder: KeptFolder) -> int:
+        """Make the folder under another name and rename it when it is whole; return the held lock."""
+        making = KeptFolder(folder.path.with_name(_HALF_MADE + folder.path.name))
+        shutil.rmtree(making.path, ignore_errors=True)
+        making.path.mkdir(mode=0o700)
+        alive = locks.take(making.alive)
+        if alive is None:
+            raise MachineError(Code.MACHINE_DID_NOT_START, detail="its folder is being made by another service")
+        try:
+            _write(making.path / "mark.json", json.dumps(dict(handle)))
+            _write(making.secret, new_secret().reveal())
+            making.doors.mkdir()
+            making.doors.chmod(0o755)
+            rootfs.write(making.path / "etc", spec.trust_anchors)
+            seccomp.export(making.path / "seccomp.bpf")
+            _write(making.plan, json.dumps(self._plan(spec, handle, folder)))
+            # what is bound lies in here, and bubblewrap looks for it as the machine's uid
+            making.path.chmod(0o711)
+            making.path.rename(folder.path)
+        except BaseException:
+            os.close(alive)
+            shutil.rmtree(making.path, ignore_errors=True)
+            raise
+        return alive
+
+    def _plan(self, spec: MachineSpec, handle: Handle, folder: KeptFolder) -> dict[str, Any]:
+        return {
+            "incarnation": spec.incarnation,
+            "argv": bwrap.arguments(spec, folder),
+            "seccomp": os.fspath(folder.path / "seccomp.bpf"),
+            "uid": handle["uid"],
+            "subordinate": None,
+            "unclaimed_s": self._settings.unclaimed_s,
+            "doors": sorted(spec.doors),
+        }
+
+    # --- attach, reap, found
+
+    async def _attach(self, handle: Handle, folder: KeptFolder) -> Machine | MachineEnd:
+        if not await asyncio.to_thread(folder.path.exists):
+            return MachineEnd(None, None)
+        if not locks.held(folder.alive):
+            return folder.end() or MachineEnd(None, None, "nothing of it runs, and nobody recorded its end")
+        try:
+            claim = await keepers.claim(folder)
+        except (OSError, MachineError) as error:
+            # on its way out, or its keeper was killed a moment ago: then the lock is free soon
+            if await folder.nothing_left(_LAST_BREATH_S):
+                return folder.end() or MachineEnd(None, None, "its keeper was killed")
+            raise MachineError(Code.INTERNAL, detail=f"the machine's keeper does not answer: {error}") from error
+        try:
+            plan = json.loads(await asyncio.to_thread(folder.plan.read_bytes))
+            doors = UnixDoors(folder.doors, [Door(door) for door in plan["doors"]], uid=handle["uid"])
+        except BaseException:
+            await claim.release()
+            raise
+        return NamespaceMachine(handle, doors, claim)
+
+    async def _remove(self, folder: KeptFolder, uid: int | None) -> None:
+        await asyncio.to_thread(_remove_tree, folder.path)
+        if uid is not None:
+            self._uid_locks.forget(uid)
+
+    def _found(self) -> Sequence[Handle]:
+        handles: list[Handle] = []
+        for path in sorted(self._run_dir.iterdir()):
+            half_made = path.name.startswith(_HALF_MADE)
+            if not is_id(path.name.removeprefix(_HALF_MADE), IdPrefix.INCARNATION):
+                continue
+            folder = KeptFolder(path)
+            try:
+                mark = json.loads((path / "mark.json").read_bytes())
+            except (OSError, ValueError):
+                mark = None
+            if half_made or mark is None:
+                ours = mark is not None and mark.get("installation") == self._installation
+                if not locks.held(folder.alive) and (ours or _older(path, _HALF_MADE_KEPT_S)):
+                    _remove_tree(path)
+            elif mark.get("installation") == self._installation:
+                handles.append(mark)
+        return handles
+
+
+def _folder(handle: Handle) -> KeptFolder:
+    folder = Path(handle["folder"])
+    if not is_id(handle["incarnation"], IdPrefix.INCARNATION) or folder.name != handle["incarnation"]:
+        raise MachineError(Code.INTERNAL, detail="this is no handle of the namespace driver")
+    return KeptFolder(folder)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def _older(path: Path, seconds: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > seconds
+    return False
+
+
+def _write(path: Path, content: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)

@@ -1,0 +1,97 @@
+"""Which host uid a machine runs as: one of its own wherever the host allows it.
+
+Decided by /proc/self/uid_map and by trying, never by `geteuid() == 0`: in a namespace of one uid that is 0 and no other
+uid can be had.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from antechamber.drivers import locks
+from antechamber.errors import Code, MachineError, OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TRY_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Uids:
+    """How machines get their uids here."""
+
+    pool: range
+    """Host uids that machines may take; empty where all share the service's account."""
+    why_shared: str = ""
+    """Why the pool is empty, with the remedy."""
+
+
+def decide(first: int, count: int) -> Uids:
+    """Find out which uids machines can have, by trying to become the first of them."""
+    wanted = range(first, first + count)
+    if not _mapped(wanted, Path("/proc/self/uid_map")) or not _mapped(wanted, Path("/proc/self/gid_map")):
+        return Uids(range(0), f"the uids {wanted[0]} to {wanted[-1]} do not exist in this user namespace: "
+                    "set ANTECHAMBER_FIRST_MACHINE_UID to a free range that does")  # fmt: skip
+    if not _can_become(first):
+        return Uids(range(0), "this account may not start programs under other uids: run the service as root")
+    return Uids(wanted)
+
+
+def _mapped(wanted: range, table: Path) -> bool:
+    for line in table.read_text().splitlines():
+        inside, _, length = map(int, line.split())
+        if inside <= wanted[0] and wanted[-1] < inside + length:
+            return True
+    return False
+
+
+def _can_become(uid: int) -> bool:
+    argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "true"]
+    try:
+        tried = subprocess.run(argv, capture_output=True, timeout=_TRY_S, check=False, cwd="/")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return tried.returncode == 0
+
+
+class UidLocks:
+    """Locks on host uids that hold across installations: one folder per host and account, outside every data directory."""
+
+    def __init__(self) -> None:
+        """Name the folder; it is made when the first lock is taken."""
+        own = os.geteuid()
+        self._folder = Path("/run/antechamber-uids") if own == 0 else Path(f"/tmp/antechamber-uids-{own}")  # noqa: S108 - owner-checked
+
+    def take(self, uid: int) -> int:
+        """Take a uid; return the lock's descriptor. Raises MachineError when another machine has it."""
+        self._prepare()
+        descriptor = locks.take(self._folder / str(uid))
+        if descriptor is None:
+            raise MachineError(Code.MACHINE_DID_NOT_START, detail=f"the host uid {uid} is another machine's")
+        return descriptor
+
+    def free(self, pool: range) -> Sequence[int]:
+        """Return the uids of the pool that no machine of any installation on this host has now."""
+        if not self._folder.is_dir():
+            return pool
+        taken = {int(path.name) for path in self._folder.iterdir() if path.name.isdigit() and locks.held(path)}
+        return [uid for uid in pool if uid not in taken] if taken else pool
+
+    def forget(self, uid: int) -> None:
+        """Remove the lock's file unless it is held."""
+        if self._folder.is_dir():
+            locks.remove(self._folder / str(uid))
+
+    def _prepare(self) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        found = self._folder.lstat()
+        if found.st_uid != os.geteuid() or not self._folder.is_dir() or self._folder.is_symlink():
+            raise OperatorError(
+                Code.WRONG_OWNER,
+                detail=f"{self._folder} belongs to uid {found.st_uid}, this service runs as {os.geteuid()}",
+            )
