@@ -217,16 +217,10 @@ class SignIn:
 
     async def reject(self, session_id: str) -> AuthSession:
         """Delete at once the version that this session captured; raises not_rejectable after a later one."""
-        session = await self.session(session_id)
-        if session.captured_credential_id is None:
-            raise CallerError(Code.NOT_REJECTABLE)
-        deleted = await self._store.credentials.delete(
-            session.captured_credential_id, at=self._clock(), version=session.captured_version
-        )
-        if deleted is None:
-            raise CallerError(Code.NOT_REJECTABLE)
-        _log.info("credential rejected by the person", session=session_id, credential=deleted.id)
-        return _accepted(await self._apply(session_id, SessionFact.REJECTED)).session
+        rejected = await self._store.credentials.reject(session_id, at=self._clock())
+        _accepted(rejected.moved)
+        _log.info("credential rejected by the person", session=session_id)
+        return rejected.moved.session
 
     async def cancel(self, session_id: str, *, by_person: bool) -> AuthSession:
         """End a live session; raises CallerError session_ended on a terminal one."""

@@ -76,7 +76,8 @@ class Attendant:
     async def _begin(self, deadline: datetime) -> MachineRow | None:
         uids = self._host.driver.host_uids()
         taken = await self._store.machines.taken_uids(self._row.driver) if uids else set()
-        for uid in [uid for uid in uids if uid not in taken] or ([] if uids else [None]):
+        free: list[int | None] = [uid for uid in uids if uid not in taken] if uids else [None]
+        for uid in free:
             handle = self._host.driver.plan(self._row.id, self._row.incarnation, host_uid=uid)
             begun = await self._store.machines.begin(
                 self._row.id,

@@ -115,7 +115,7 @@ class SignInErrand:
 
     async def _capture(self, report: Report) -> Reply:
         files = {
-            name: CapturedFile(base64.b64decode(file["content"]), file["mtime_ns"], file["mode"])
+            name: CapturedFile(base64.b64decode(file["content"]), file["mtime_ns"])
             for name, file in report.body["files"].items()
         }
         try:
@@ -158,7 +158,7 @@ class CheckErrand:
     def __init__(self, spec: ProviderSpec, bundle: bytes) -> None:
         """Prepare the check of that bundle."""
         self.spec = spec
-        self._by = spec.check_name
+        self._by = spec.offline_check
         self.job: Mapping[str, Any] = spec.check_job(bundle)
         self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
 

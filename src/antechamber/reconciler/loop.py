@@ -11,7 +11,7 @@ from antechamber.errors import AntechamberError, CallerError, Code, MachineError
 from antechamber.lifecycle import SessionFact
 from antechamber.log import get_logger
 from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
-from antechamber.model import Owner, SessionStatus
+from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
 from antechamber.signin import now
@@ -227,12 +227,7 @@ class Reconciler:
             world=self._world,
             policy=self._policy,
             background_hosts=provider.background_hosts,
-            limits=Limits(
-                connections=self.settings.egress_connections,
-                names=self.settings.egress_names,
-                total_bytes=self.settings.egress_bytes,
-                rate=self.settings.egress_rate,
-            ),
+            limits=Limits.of(self.settings),
             on_use=on_use,
         )
 
@@ -254,20 +249,24 @@ class Reconciler:
         """Let the provider's own CLI say, offline and in a machine of its own, whether it takes the credential."""
         spec = self.providers.get(provider)
         bundle = await self.signin.unseal(owner, spec.id)
-        row = await self.store.machines.create_check(
-            driver=self.driver.name, at=now(), expires_at=now() + self.settings.duration("start")
+        machine_id = new_id(IdPrefix.MACHINE)
+        errand = self.checks[machine_id] = CheckErrand(spec, bundle)
+        await self.store.machines.create_check(
+            driver=self.driver.name,
+            at=now(),
+            expires_at=now() + self.settings.duration("start"),
+            machine_id=machine_id,
         )
-        errand = self.checks[row.id] = CheckErrand(spec, bundle)
         try:
             async with asyncio.timeout(_CHECK_ENDS_WITHIN.total_seconds() + self.settings.start_s):
                 return await asyncio.shield(errand.verdict)
         except TimeoutError:
-            return Verdict(accepted=False, by=spec.check_name, detail="the check did not end in time")
+            return Verdict(accepted=False, by=spec.offline_check, detail="the check did not end in time")
         finally:
-            attending = self._attending.get(row.id)
+            attending = self._attending.get(machine_id)
             if attending is not None:
                 await asyncio.wait({attending}, timeout=_CHECK_ENDS_WITHIN.total_seconds())
-            self.checks.pop(row.id, None)
+            self.checks.pop(machine_id, None)
 
     def described(self) -> dict[str, Any]:
         """Return what runs, for the operator's status."""

@@ -1,0 +1,251 @@
+"""The composition root: one service from its settings, in the order in which parts need one another.
+
+Only here is it known which parts there are. `run` reads, checks and refuses, then serves until it is asked to stop;
+machines outlive it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from antechamber import assets, operations, web
+from antechamber import control as control_socket
+from antechamber.drivers.namespace import NamespaceDriver
+from antechamber.egress import Policy
+from antechamber.errors import Code, OperatorError
+from antechamber.log import get_logger
+from antechamber.machine import Mount
+from antechamber.places import DataLock, Places, operator_token, place, prepare
+from antechamber.providers import Providers, install
+from antechamber.reconciler import Reconciler
+from antechamber.signin import SignIn
+from antechamber.store import Store
+from antechamber.tasks import cancel_and_wait, spawn
+from antechamber.vault import Vault
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from antechamber.egress import World
+    from antechamber.machine import Check, Driver
+    from antechamber.model import Secret
+    from antechamber.providers import ProviderSpec
+    from antechamber.providers.install import Installed
+    from antechamber.settings import Settings
+
+_log = get_logger("app")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a service says once it can be used."""
+
+    dashboard_url: str
+    sign_in_url: str
+    world: str
+    places: Places
+    token: Secret
+    dashboard_link: str
+    """Opens the dashboard, once."""
+    seconds: float
+    """From the start of the service until now."""
+    unavailable: Mapping[str, str]
+    """Provider id to the sentence that says why it cannot be used here."""
+
+
+@dataclass(slots=True)
+class Tools:
+    """The installed command-line tools, looked at once when the service starts."""
+
+    installed: dict[str, Installed] = field(default_factory=dict)
+    mounts: dict[str, Sequence[Mount]] = field(default_factory=dict)
+    faults: dict[str, OperatorError] = field(default_factory=dict)
+
+    @classmethod
+    async def look(cls, providers: Providers, places: Places) -> Tools:
+        """Hash every installed tool again; one that is missing or altered is kept out, and said."""
+        tools = cls()
+        specs = providers.all()
+        found = await asyncio.gather(
+            *(asyncio.to_thread(install.verify, spec, places.shared) for spec in specs), return_exceptions=True
+        )
+        node: Mount | None = None
+        for spec, result in zip(specs, found, strict=True):
+            if isinstance(result, OperatorError):
+                tools.faults[spec.id] = result
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            tools.installed[spec.id] = result
+            mounts = [Mount(result.folder, "/opt/cli")]
+            if spec.needs_node:
+                node = node or Mount(await asyncio.to_thread(install.node, places.shared), "/opt/node")
+                mounts.append(node)
+            tools.mounts[spec.id] = mounts
+        return tools
+
+    def about(self, spec: ProviderSpec) -> web.InstalledTool:
+        """Return how a provider's tool lies here, for the pages."""
+        if (fault := self.faults.get(spec.id)) is not None:
+            return web.InstalledTool(sha256=None, message=f"{fault.message} {fault.next}")
+        return web.InstalledTool(sha256=self.installed[spec.id].sha256)
+
+    def require(self, spec: ProviderSpec) -> None:
+        """Raise the fault of a provider whose tool cannot be used."""
+        if (fault := self.faults.get(spec.id)) is not None:
+            raise fault
+
+
+async def choose_driver(settings: Settings, places: Places, installation: str) -> tuple[Driver, Sequence[Check]]:
+    """Return the first driver of the settings whose checks pass; raises OperatorError with every remedy otherwise."""
+    known: dict[str, Callable[[], Driver]] = {
+        "namespace": lambda: NamespaceDriver(run_dir=places.run, settings=settings, installation=installation)
+    }
+    unknown = [name for name in settings.drivers if name not in known]
+    if unknown:
+        message = f"There is no driver {', '.join(unknown)}; there are {', '.join(known)}."
+        raise OperatorError(Code.MISCONFIGURED, message=message, next_step="Correct ANTECHAMBER_DRIVERS.")
+    faults: list[str] = []
+    for name in settings.drivers:
+        driver = known[name]()
+        checks = await driver.check()
+        bad = [check for check in checks if check.fatal and not check.ok]
+        if not bad:
+            return driver, checks
+        faults += [f"{name}: {check.message} {check.remedy}".strip() for check in bad]
+    raise OperatorError(
+        Code.DRIVER_UNAVAILABLE, message="No machine can be started here: " + " ".join(faults), detail=" ".join(faults)
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings, places: Places) -> AsyncIterator[tuple[Store, Vault]]:
+    """Open database and key, holding the data directory's lock."""
+    prepare(places)
+    lock = DataLock(places.data)
+    try:
+        store = await Store.open(settings.database_url or places.database_url, world=settings.world)
+        try:
+            known = await store.key_id()
+            vault = Vault.open(places.key, known_key_id=known, has_rows=await store.has_sealed_rows())
+            if known is None:
+                await store.set_key_id(vault.key_id)
+            yield store, vault
+        finally:
+            await store.close()
+    finally:
+        lock.release()
+
+
+async def run(
+    settings: Settings, world: World, on_ready: Callable[[Ready], object], *, stop: asyncio.Event | None = None
+) -> None:
+    """Serve until `stop` is set, or SIGTERM or SIGINT where none is given; machines go on and are found again.
+
+    Raises OperatorError for whatever keeps it from starting.
+    """
+    begun = time.monotonic()
+    places = place(settings)
+    async with open_store(settings, places) as (store, vault), contextlib.AsyncExitStack() as stack:
+        token = operator_token(places.token)
+        sockets = web.listen(settings.bind, settings.port)
+        stack.callback(_close_all, sockets)
+        port = sockets[0].getsockname()[1]
+        addresses = web.Addresses.of(settings, port)
+        providers = Providers.load()
+        tools, (driver, checks), guest = await asyncio.gather(
+            Tools.look(providers, places),
+            choose_driver(settings, places, store.installation),
+            asyncio.to_thread(assets.stage_guest, places.shared),
+        )
+        for check in checks:
+            if not check.ok:
+                _log.warning("driver", check=check.name, message=check.message, remedy=check.remedy)
+        signin = SignIn(
+            store=store,
+            vault=vault,
+            providers=providers,
+            settings=settings,
+            driver=driver.name,
+            require=tools.require,
+        )
+        reconciler = Reconciler(
+            store=store,
+            signin=signin,
+            providers=providers,
+            driver=driver,
+            world=world,
+            policy=Policy(deny=settings.egress_deny, public_urls=(addresses.dashboard.url, addresses.sign_in.url)),
+            settings=settings,
+            guest=guest,
+            build=assets.guest_build_id(),
+            installed=tools.mounts,
+        )
+        await reconciler.start()
+        stack.push_async_callback(reconciler.close)
+        server = await web.serve(
+            web.create_app(
+                signin,
+                reconciler.live,
+                providers,
+                settings,
+                world.name,
+                addresses=addresses,
+                operator_token=token,
+                driver=web.DriverAbout(driver.name, driver.capabilities),
+                installed=tools.about,
+            ),
+            sockets,
+        )
+        stack.push_async_callback(server.stop)
+
+        async def dashboard_link(_: Mapping[str, Any] | None = None) -> dict[str, str]:
+            code = await signin.dashboard_link()
+            return {"url": f"{addresses.dashboard.url}/#code={code.reveal()}"}
+
+        offered = operations.of(signin, providers, lambda: {"world": world.name, **reconciler.described()})
+        offered["dashboard.link"] = dashboard_link
+        offered["credentials.check"] = operations.check_with(reconciler.check)
+        control = await control_socket.serve(places.control, offered)
+        stack.push_async_callback(control.close)
+        on_ready(
+            Ready(
+                dashboard_url=addresses.dashboard.url,
+                sign_in_url=addresses.sign_in.url,
+                world=world.name,
+                places=places,
+                token=token,
+                dashboard_link=(await dashboard_link())["url"],
+                seconds=time.monotonic() - begun,
+                unavailable={provider: fault.message for provider, fault in tools.faults.items()},
+            )
+        )
+        await _until_stopped(server, stop)
+        _log.info("stopping")
+
+
+async def _until_stopped(server: web.Server, stop: asyncio.Event | None) -> None:
+    """Return when asked to stop, or when the server has ended by itself."""
+    asked = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = () if stop is not None else (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, asked.set)
+    waiting = spawn("stop", asked.wait())
+    try:
+        await asyncio.wait({waiting, server.task}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel_and_wait(waiting)
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _close_all(sockets: Sequence[socket.socket]) -> None:
+    for end in sockets:
+        end.close()

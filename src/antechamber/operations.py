@@ -1,0 +1,149 @@
+"""What the control socket offers, as plain JSON, whether a service runs or the command line opens the store itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from antechamber.errors import CallerError, Code
+from antechamber.model import IdPrefix, Owner, is_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from antechamber.control import Operation
+    from antechamber.model import AuthSession, Credential, Event, MachineRow
+    from antechamber.providers import Providers
+    from antechamber.reconciler.errands import Verdict
+    from antechamber.signin import SignIn
+
+
+def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, Any]]) -> dict[str, Operation]:
+    """Return the operations over these use cases."""
+
+    async def ping(_: Mapping[str, Any]) -> Any:
+        return {}
+
+    async def show_status(_: Mapping[str, Any]) -> Any:
+        return dict(status())
+
+    async def dashboard_link(_: Mapping[str, Any]) -> Any:
+        return {"code": (await signin.dashboard_link()).reveal()}
+
+    async def list_providers(_: Mapping[str, Any]) -> Any:
+        return [{"id": spec.id, "name": spec.name, "version": spec.version} for spec in providers.all()]
+
+    async def list_sessions(arguments: Mapping[str, Any]) -> Any:
+        user = arguments.get("user_id")
+        found = await signin.sessions(
+            owner=Owner(str(user)) if user else None, limit=min(int(arguments.get("limit", 50)), 500)
+        )
+        return [session_view(session) for session in found]
+
+    async def show_session(arguments: Mapping[str, Any]) -> Any:
+        session = await signin.session(_id(arguments, IdPrefix.SESSION))
+        return {
+            **session_view(session),
+            "detail": session.detail,
+            "machine": machine_view(await signin.machine(session.id)),
+            "events": [event_view(event) for event in await signin.events(session.id)],
+        }
+
+    async def list_credentials(arguments: Mapping[str, Any]) -> Any:
+        return [credential_view(found) for found in await signin.credentials(arguments.get("user_id"))]
+
+    async def show_credential(arguments: Mapping[str, Any]) -> Any:
+        return credential_view(await signin.credential(_id(arguments, IdPrefix.CREDENTIAL)))
+
+    async def delete_credential(arguments: Mapping[str, Any]) -> Any:
+        return credential_view(await signin.delete_credential(_id(arguments, IdPrefix.CREDENTIAL)))
+
+    return {
+        "ping": ping,
+        "status": show_status,
+        "dashboard.link": dashboard_link,
+        "providers.list": list_providers,
+        "sessions.list": list_sessions,
+        "sessions.show": show_session,
+        "credentials.list": list_credentials,
+        "credentials.show": show_credential,
+        "credentials.delete": delete_credential,
+    }
+
+
+def check_with(check: Callable[[Owner, str], Awaitable[Verdict]]) -> Operation:
+    """Return the operation that lets a CLI say whether it takes a credential; only a running service can do that."""
+
+    async def run(arguments: Mapping[str, Any]) -> Any:
+        verdict = await check(Owner(str(arguments["user_id"])), str(arguments["provider"]))
+        return {"accepted": verdict.accepted, "by": verdict.by, "detail": verdict.detail}
+
+    return run
+
+
+def _id(arguments: Mapping[str, Any], prefix: IdPrefix) -> str:
+    text = str(arguments.get("id", ""))
+    if not is_id(text, prefix):
+        raise CallerError(Code.MALFORMED_ID)
+    return text
+
+
+def session_view(session: AuthSession) -> dict[str, Any]:
+    """Return what an operator may see of a session."""
+    return {
+        "id": session.id,
+        "user_id": session.owner.user_id,
+        "provider": session.provider,
+        "status": str(session.status),
+        "reason": str(session.reason) if session.reason else None,
+        "created_at": session.created_at,
+        "status_at": session.status_at,
+        "expires_at": session.expires_at,
+        "opened_at": session.opened_at,
+        "consented_at": session.consented_at,
+        "screen_seen_at": session.screen_seen_at,
+        "ended_at": session.ended_at,
+        "credential_id": session.captured_credential_id,
+        "credential_version": session.captured_version,
+    }
+
+
+def machine_view(machine: MachineRow | None) -> dict[str, Any] | None:
+    """Return what an operator may see of a machine."""
+    if machine is None:
+        return None
+    return {
+        "id": machine.id,
+        "state": str(machine.state),
+        "driver": machine.driver,
+        "exit_code": machine.exit_code,
+        "ended_at": machine.ended_at,
+        "detail": machine.end_detail,
+    }
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """Return one event."""
+    return {
+        "at": event.at,
+        "kind": event.kind,
+        "before": event.before,
+        "after": event.after,
+        "reason": str(event.reason) if event.reason else None,
+        "fields": dict(event.fields),
+    }
+
+
+def credential_view(credential: Credential) -> dict[str, Any]:
+    """Return a credential's metadata; the secret is not here to be returned."""
+    return {
+        "id": credential.id,
+        "user_id": credential.owner.user_id,
+        "provider": credential.provider,
+        "version": credential.version,
+        "account": credential.claims.account,
+        "plan": credential.claims.plan,
+        "expires_at": credential.claims.expires_at,
+        "stored_at": credential.stored_at,
+        "session_id": credential.session_id,
+        "deleted_at": credential.deleted_at,
+    }

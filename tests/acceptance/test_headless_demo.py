@@ -1,0 +1,32 @@
+"""The whole job, as a newcomer's `antechamber demo --headless` does it: real CLIs, real Chromium, real VNC bytes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ANTECHAMBER = Path(sys.executable).with_name("antechamber")
+CHECKED_BY = {"codex": "codex login status", "claude_code": "claude auth status", "gemini": "gemini file"}
+
+
+def run_robot(provider, folder):
+    command = [ANTECHAMBER, "demo", "--headless", provider, "--json", "--screens", folder]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("provider", ["codex", "claude_code", "gemini"])
+def test_a_person_signs_in_and_the_session_stays_completed_after_the_machine_is_gone(provider, tmp_path):
+    done = run_robot(provider, tmp_path)
+
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    outcome = json.loads(done.stdout)[provider]
+    assert outcome["status"] == "completed"
+    assert outcome["status_after_machine_gone"] == "completed"
+    assert outcome["machine_state"] == "gone"
+    assert outcome["credential_accepted_by"].startswith(CHECKED_BY[provider])
+    assert outcome["connect_to_painted_ms"] > 0
+    assert outcome["file_whole_to_ready_ms"] >= 0
