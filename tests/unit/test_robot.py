@@ -31,6 +31,7 @@ class Shown:
     n: int
     page: str
     webdriver: bool = False
+    sign_in: str = "one"
 
 
 class Play:
@@ -50,6 +51,7 @@ class Play:
         self.accepted = True
         self.webdriver = False
         self.end_at_code = None
+        self.others = False
 
     async def tell(self, **body):
         async with self.news:
@@ -59,6 +61,8 @@ class Play:
 
     async def show(self, page):
         async with self.news:
+            if self.others and page != "email":
+                self.shown.append(Shown(len(self.shown) + 1, "error", webdriver=True, sign_in="another"))
             self.shown.append(Shown(len(self.shown) + 1, page, self.webdriver))
             self.news.notify_all()
 
@@ -88,7 +92,7 @@ class Play:
     async def session(self, request):
         assert request.headers["host"].startswith("127.0.0.1")
         status = self.after_machine if self.machine["state"] in {"gone", "lost"} else self.status
-        return JSONResponse({"status": status, "reason": None, "machine": self.machine})
+        return JSONResponse({"status": status, "reason": None})
 
     async def poll(self, _):
         words = {"completed": "ready", "failed": "failed"}
@@ -203,12 +207,16 @@ async def play(tmp_path):
         play.asked.append(("check", dict(arguments)))
         return {"accepted": play.accepted, "by": "the test", "detail": "exit code 1"}
 
+    async def show(_):
+        return {"machine": play.machine}
+
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(play.app(), lifespan="off", log_config=None, ws="websockets-sansio")
     server = uvicorn.Server(config)
     serving = spawn("service", server.serve(sockets=[listening]))
     port = listening.getsockname()[1]
-    controlled = await control.serve(tmp_path / "control.sock", {"credentials.check": check})
+    operations = {"credentials.check": check, "sessions.show": show}
+    controlled = await control.serve(tmp_path / "control.sock", operations)
 
     def go(**extra):
         return sign_in(
@@ -284,6 +292,12 @@ async def test_what_does_not_hold_is_said(play, flaw, words):
 
     assert not outcome.held
     assert words in outcome.trouble
+
+
+async def test_pages_of_another_sign_in_are_passed_over(play):
+    play.others = True
+
+    assert (await play.go()).held
 
 
 async def test_a_lost_machine_does_not_hold_though_the_session_completed(play):

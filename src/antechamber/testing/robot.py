@@ -42,6 +42,7 @@ _PAGE_S: Final = 45.0
 _CAPTURE_S: Final = 60.0
 _GONE_S: Final = 60.0
 _ASK_AGAIN_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.2
 
 
 class Beacon(Protocol):
@@ -53,7 +54,11 @@ class Beacon(Protocol):
 
     @property
     def page(self) -> str:
-        """`email`, `code`, `consent` or `done`."""
+        """`email`, `code`, `consent`, `done` or `error`."""
+
+    @property
+    def sign_in(self) -> str:
+        """The stand-in's own id of the sign-in that the page belongs to, or nothing."""
 
     @property
     def webdriver(self) -> bool:
@@ -91,6 +96,7 @@ async def sign_in(
     outcome = Outcome(provider)
     async with Application(base, token) as application, Browser(sign_in_base) as browser, Tasks("robot") as tasks:
         attempt = _Attempt(
+            control=control,
             outcome=outcome,
             application=application,
             browser=browser,
@@ -100,7 +106,7 @@ async def sign_in(
         )
         try:
             await attempt.run(user_id)
-            await attempt.check(control, user_id)
+            await attempt.check(user_id)
         except (Trouble, Refused, AntechamberError, RfbError, EOFError, OSError, httpx.HTTPError) as error:
             outcome.trouble = f"{attempt.doing}: {error or type(error).__name__}"
             await attempt.look_back()
@@ -118,6 +124,7 @@ class _Attempt:
     def __init__(
         self,
         *,
+        control: Client,
         outcome: Outcome,
         application: Application,
         browser: Browser,
@@ -125,6 +132,7 @@ class _Attempt:
         tasks: Tasks,
         timeline: Timeline,
     ) -> None:
+        self._control = control
         self._outcome = outcome
         self._application = application
         self._browser = browser
@@ -132,6 +140,7 @@ class _Attempt:
         self._tasks = tasks
         self._screen: Screen | None = None
         self._seen = 0
+        self._sign_in = ""
         self._told = Signal()
         self._file_whole_at: datetime | None = None
         self.timeline = timeline
@@ -220,11 +229,16 @@ class _Attempt:
 
     async def _beacon(self, name: str) -> None:
         while True:
-            for beacon in await self._standin.beacons(after=self._seen, wait=5):
+            for beacon in await self._standin.beacons(after=self._seen, wait=_ASK_AGAIN_S):
                 self._seen = max(self._seen, beacon.n)
+                if self._sign_in not in {"", beacon.sign_in}:
+                    continue  # somebody else's page
                 if beacon.webdriver:
                     raise Trouble("the page sees an automated browser (navigator.webdriver)")
+                if beacon.page == "error":
+                    raise Trouble("the vendor shows an error page")
                 if beacon.page == name:
+                    self._sign_in = beacon.sign_in
                     self.timeline.mark(f"the vendor says: page {name} shown")
                     return
 
@@ -278,17 +292,17 @@ class _Attempt:
             raise Trouble(f"after the machine's end the poll says {poll['status']}")
 
     async def _machine_end(self, session_id: str) -> Mapping[str, Any]:
-        wait_s = 0
+        # the API shows no machine: what it was on is the operator's matter, so it is the operator's socket that tells
         while True:
-            machine = (await self._application.session(session_id, wait_s=wait_s)).get("machine") or {}
+            machine = (await self._control.call("sessions.show", id=session_id))["machine"] or {}
             if machine.get("state") in {MachineState.GONE, MachineState.LOST}:
                 return dict(machine)
-            wait_s = 1
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
-    async def check(self, control: Client, user_id: str) -> None:
+    async def check(self, user_id: str) -> None:
         """Ask the service for its offline check of the credential."""
         self.doing = "check the credential"
-        verdict = await control.call("credentials.check", provider=self._outcome.provider, user_id=user_id)
+        verdict = await self._control.call("credentials.check", provider=self._outcome.provider, user_id=user_id)
         self.timeline.mark(f"the credential is {'accepted' if verdict['accepted'] else 'refused'} by {verdict['by']}")
         if not verdict["accepted"]:
             raise Trouble(f"{verdict['by']} does not accept it: {verdict.get('detail', '')}")
@@ -300,8 +314,9 @@ class _Attempt:
             return
         with contextlib.suppress(Refused, httpx.HTTPError):
             session = await self._application.session(self._outcome.session_id)
-            self._outcome.status, self._outcome.reason = session["status"], session.get("reason")
-            self.timeline.mark(f"the session is {session['status']} ({session.get('reason') or 'no reason'})")
+            poll = await self._application.poll(self._outcome.session_id)
+            self._outcome.status, self._outcome.reason = session["status"], poll.get("reason")
+            self.timeline.mark(f"the session is {session['status']} ({self._outcome.reason or 'no reason'})")
 
     def save_screen(self, folder: Path) -> Path | None:
         """Save the last picture; return where."""
