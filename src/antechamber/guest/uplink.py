@@ -104,9 +104,9 @@ class Uplink:
                 for report in kept:
                     writer.write(encode(report))
             case "ack" | "refuse" as word:
-                if (report := self._kept.get(str(message.get("id")))) is not None:
-                    del self._kept[report["id"]]
+                settled = self._kept.pop(str(message.get("id")), {})
+                if settled:
                     refused = str(message.get("code", "")) if word == "refuse" else None
-                    self._on_settled(report["id"], ReportKind(report["kind"]), refused)
+                    self._on_settled(settled["id"], ReportKind(settled["kind"]), refused)
             case _:
                 self._on_message(message)

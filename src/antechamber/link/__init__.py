@@ -1,0 +1,6 @@
+"""The host's end of the link: speaks with one guest and believes nothing that it says."""
+
+from antechamber.link.conversation import Ack, GuestLink, Refuse, Reply
+from antechamber.link.reports import Report
+
+__all__ = ["Ack", "GuestLink", "Refuse", "Reply", "Report"]

@@ -1,0 +1,261 @@
+"""The conversation with one guest.
+
+Who the guest is comes from the door that the connection came through, never from a message. Every message is checked
+for its form, size and rate; whatever is not of the protocol ends the conversation with a MachineError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from antechamber.errors import Code, MachineError
+from antechamber.guest.protocol import PROTOCOL, Framer, ProtocolError, ReportKind, encode
+from antechamber.link.reports import Report, checked, exactly
+from antechamber.model import GuestText
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import timedelta
+
+    from antechamber.machine import Stream
+
+HELLO_S: Final = 10.0
+"""Seconds from the connection to the guest's hello."""
+SEND_S: Final = 10.0
+"""Seconds after which a guest that does not read is given up."""
+
+BURST: Final = 200
+RATE: Final = 20.0
+"""Messages: so many at once, and so many a second after that."""
+BURST_BYTES: Final = 16 * 2**20
+RATE_BYTES: Final = 1 * 2**20
+REMEMBERED: Final = 1024
+"""Reports whose answer is repeated without asking again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The report is taken; the guest forgets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The report is not accepted and must not be sent again."""
+
+    code: Code
+
+
+Reply: TypeAlias = Ack | Refuse
+
+
+class GuestLink:
+    """The conversation with one incarnation's guest, over as many connections as it takes."""
+
+    def __init__(
+        self,
+        *,
+        incarnation: str,
+        build: str,
+        job: Mapping[str, Any] | None,
+        on_report: Callable[[Report], Awaitable[Reply]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; `on_report` is called for one report after another and must have made it durable when it returns.
+
+        A report that comes again after its answer was lost is answered from memory; after a restart of the service it
+        reaches `on_report` again.
+        """
+        self._incarnation = incarnation
+        self._build = build
+        self._job = job
+        self._on_report = on_report
+        self._messages = _Bucket(BURST, RATE, clock)
+        self._bytes = _Bucket(BURST_BYTES, RATE_BYTES, clock)
+        self._answered: OrderedDict[str, tuple[bytes, Reply]] = OrderedDict()
+        self._stream: Stream | None = None
+        self._welcomed = asyncio.Event()
+        self._serving = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._wanted: dict[str, None] = {}
+        """What the guest is told after each reconnect."""
+        self._looks: list[asyncio.Future[Report]] = []
+
+    @property
+    def connected(self) -> bool:
+        """Whether a guest that said who it is can be spoken to now."""
+        return self._welcomed.is_set()
+
+    async def serve(self, stream: Stream) -> None:
+        """Speak with the guest on one connection until it ends; a newer connection replaces an older one.
+
+        Raises MachineError (guest_protocol, guest_version) when the guest says something that is not of the protocol,
+        after closing the connection.
+        """
+        self._serving += 1
+        self._idle.clear()
+        try:
+            await self._converse(stream)
+        except ProtocolError as error:
+            raise MachineError(Code.GUEST_PROTOCOL, detail=str(error)) from error
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return
+        finally:
+            if self._stream is stream:
+                self._stream = None
+                self._welcomed.clear()
+            stream.writer.transport.abort()
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
+
+    async def drained(self) -> None:
+        """Wait until no connection is being served: what a guest sent before its end has been taken then."""
+        await self._idle.wait()
+
+    async def capture_done(self) -> None:
+        """Tell the guest to stop the CLI and wipe its home; a guest that is away is told when it comes back."""
+        await self._want("capture_done")
+
+    async def stop(self) -> None:
+        """Tell the guest to end everything; a guest that is away is told when it comes back."""
+        await self._want("stop")
+
+    async def look_again(self, within: timedelta) -> Report | None:
+        """Ask for a whole credential file; return the report once it has been answered, None when none came in time.
+
+        A file that came is taken by `on_report` like any other. Must not be awaited in `on_report`.
+        """
+        answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._looks.append(answer)
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                await self._welcomed.wait()
+                await self._send({"type": "look_again"})
+                return await answer
+        except (TimeoutError, ConnectionError, MachineError):
+            return None
+        finally:
+            if answer in self._looks:
+                self._looks.remove(answer)
+
+    async def _converse(self, stream: Stream) -> None:
+        framer = Framer()
+        try:
+            async with asyncio.timeout(HELLO_S):
+                messages = await self._receive(stream, framer, at_least=1)
+        except TimeoutError as error:
+            raise MachineError(Code.GUEST_PROTOCOL, detail="no hello in time") from error
+        if not messages:
+            return
+        has_job = self._greet(messages[0])
+        if self._stream is not None:
+            self._stream.writer.transport.abort()
+        self._stream = stream
+        welcome: dict[str, Any] = {"type": "welcome"}
+        if not has_job and self._job is not None:
+            welcome["job"] = dict(self._job)
+        await self._send(welcome)
+        self._welcomed.set()
+        for word in self._wanted:
+            await self._send({"type": word})
+        todo = messages[1:]
+        while True:
+            for message in todo:
+                await self._take(message)
+            todo = await self._receive(stream, framer, at_least=1)
+            if not todo:
+                return
+
+    async def _receive(self, stream: Stream, framer: Framer, *, at_least: int) -> list[dict[str, Any]]:
+        """Return the next messages, none at the end of the stream."""
+        messages: list[dict[str, Any]] = []
+        while len(messages) < at_least:
+            received = await stream.reader.read(64 * 1024)
+            if not received:
+                return []
+            self._bytes.take(len(received))
+            messages += framer.feed(received)
+        self._messages.take(len(messages))
+        return messages
+
+    def _greet(self, hello: dict[str, Any]) -> bool:
+        """Check who says hello; return whether it has its job already."""
+        if hello["type"] != "hello":
+            raise MachineError(Code.GUEST_PROTOCOL, detail="the first message is no hello")
+        if hello.get("protocol") != PROTOCOL:
+            raise MachineError(Code.GUEST_VERSION, detail=f"protocol {GuestText(str(hello.get('protocol'))[:40])}")
+        if hello.get("build") != self._build:
+            raise MachineError(Code.GUEST_VERSION, detail=f"build {GuestText(str(hello.get('build'))[:80])}")
+        exactly(hello, type=str, protocol=int, build=str, incarnation=str, has_job=bool)
+        if hello["incarnation"] != self._incarnation:
+            raise MachineError(Code.GUEST_PROTOCOL, detail="another incarnation")
+        return bool(hello["has_job"])
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] != "report":
+            raise MachineError(
+                Code.GUEST_PROTOCOL, detail=f"a {GuestText(message['type'][:40])} where a report belongs"
+            )
+        report = checked(message)
+        digest = hashlib.sha256(json.dumps(message, sort_keys=True).encode()).digest()
+        known = self._answered.get(report.id)
+        if known is None:
+            reply = await self._on_report(report)
+            self._answered[report.id] = (digest, reply)
+            if len(self._answered) > REMEMBERED:
+                self._answered.popitem(last=False)
+        elif known[0] != digest:
+            raise MachineError(Code.GUEST_PROTOCOL, detail="one id for two reports")
+        else:
+            reply = known[1]
+        match reply:
+            case Ack():
+                await self._send({"type": "ack", "id": report.id})
+            case Refuse(code):
+                await self._send({"type": "refuse", "id": report.id, "code": str(code)})
+        if report.kind in {ReportKind.CREDENTIAL, ReportKind.NOTHING_YET}:
+            for answer in self._looks:
+                if not answer.done():
+                    answer.set_result(report)
+
+    async def _want(self, word: str) -> None:
+        self._wanted[word] = None
+        if self.connected:
+            with contextlib.suppress(ConnectionError):
+                await self._send({"type": word})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if self._stream is None:
+            raise ConnectionResetError
+        writer = self._stream.writer
+        writer.write(encode(message))
+        try:
+            async with asyncio.timeout(SEND_S):
+                await writer.drain()
+        except TimeoutError as error:
+            raise MachineError(Code.GUEST_PROTOCOL, detail="the guest does not read") from error
+
+
+class _Bucket:
+    """Lets a burst through and then a rate; raises MachineError beyond that."""
+
+    def __init__(self, burst: float, rate: float, clock: Callable[[], float]) -> None:
+        self._burst = self._left = burst
+        self._rate = rate
+        self._clock = clock
+        self._at = clock()
+
+    def take(self, amount: float) -> None:
+        at = self._clock()
+        self._left = min(self._burst, self._left + (at - self._at) * self._rate) - amount
+        self._at = at
+        if self._left < 0:
+            raise MachineError(Code.GUEST_PROTOCOL, detail="the guest speaks too much")

@@ -1,0 +1,56 @@
+"""Reads a machine's screen as far as the service must: is it RFB, and was a page painted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from antechamber.errors import Code, MachineError
+from antechamber.screen.rfb import BANNER_LENGTH, Painter, RfbError, is_banner
+from antechamber.tasks import cancel_and_wait, spawn
+
+if TYPE_CHECKING:
+    from antechamber.machine import Stream
+
+
+async def read_banner(stream: Stream) -> bytes:
+    """Return RFB's 12-byte banner; raises MachineError when the stream begins otherwise."""
+    try:
+        banner = await stream.reader.readexactly(BANNER_LENGTH)
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise MachineError(Code.GUEST_PROTOCOL, detail="the screen said nothing") from error
+    if not is_banner(banner):
+        raise MachineError(Code.GUEST_PROTOCOL, detail="the screen does not speak RFB")
+    return banner
+
+
+async def wait_for_paint(stream: Stream, after: asyncio.Event) -> None:
+    """Watch a fresh RFB stream; return once a page has been painted after the event was set.
+
+    Painted means: pixels of the page's area came after the event, or that area showed more than one colour already.
+    Raises MachineError (guest_protocol) when the stream is not RFB, (machine_ended) when it ends. Has no time limit of
+    its own.
+    """
+    painter = Painter()
+    told = spawn("paint: event", after.wait())
+    reading: asyncio.Task[bytes] | None = None
+    try:
+        while True:
+            reading = reading or spawn("paint: read", stream.reader.read(256 * 1024))
+            await asyncio.wait({reading} | ({told} if not told.done() else set()), return_when=asyncio.FIRST_COMPLETED)
+            if after.is_set() and painter.watch():
+                return
+            if reading.done():
+                received, reading = reading.result(), None
+                if not received:
+                    raise MachineError(Code.MACHINE_ENDED, detail="the screen's stream ended")
+                if painter.feed(received):
+                    return
+                stream.writer.write(painter.to_send())
+                await stream.writer.drain()
+    except RfbError as error:
+        raise MachineError(Code.GUEST_PROTOCOL, detail=f"RFB: {error}") from error
+    except ConnectionError as error:
+        raise MachineError(Code.MACHINE_ENDED, detail="the screen's stream broke") from error
+    finally:
+        await cancel_and_wait(told, reading)
