@@ -69,6 +69,8 @@ class Reason(StrEnum):
     SIGN_IN_TIMED_OUT = "sign_in_timed_out"
     MACHINE_DID_NOT_START = "machine_did_not_start"
     MACHINE_ENDED = "machine_ended"
+    MACHINE_BROKEN = "machine_broken"
+    """Its screen, browser or agent failed."""
     GUEST_PROTOCOL = "guest_protocol"
     GUEST_VERSION = "guest_version"
     SANDBOX_OFF = "sandbox_off"

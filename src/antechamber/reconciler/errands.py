@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.errors import AntechamberError, Code, MachineError
-from antechamber.guest.protocol import ReportKind
+from antechamber.guest.protocol import FileState, ReportKind, Trouble
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.link import Ack, Refuse
 from antechamber.log import get_logger
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 
 _log = get_logger("errand")
 
-_REASON_OF_TROUBLE: Final[dict[str, Reason]] = {
-    "no_page": Reason.CLI_NEVER_OPENED_PAGE,
-    "cli_not_found": Reason.PROVIDER_UNAVAILABLE,
+_REASON_OF_TROUBLE: Final[dict[Trouble, Reason]] = {
+    Trouble.NO_PAGE: Reason.CLI_NEVER_OPENED_PAGE,
+    Trouble.CLI_NOT_FOUND: Reason.PROVIDER_UNAVAILABLE,
+    Trouble.SCREEN: Reason.MACHINE_BROKEN,
+    Trouble.BROWSER: Reason.MACHINE_BROKEN,
+    Trouble.JOB: Reason.GUEST_VERSION,
+    Trouble.AGENT: Reason.MACHINE_BROKEN,
 }
 _REASON_OF_BREACH: Final[dict[Code, Reason]] = {
     Code.GUEST_VERSION: Reason.GUEST_VERSION,
@@ -76,8 +80,8 @@ class SignInErrand:
             case ReportKind.CLI_ENDED:
                 await self._cli_ended(report.body)
             case ReportKind.TROUBLE:
-                reason = _REASON_OF_TROUBLE.get(report.body["what"], Reason.MACHINE_DID_NOT_START)
-                await self._failed(reason, f"{report.body['what']}: {report.body['detail']}")
+                what = Trouble(report.body["what"])
+                await self._failed(_REASON_OF_TROUBLE[what], f"{what.value}: {report.body['detail']}")
             case _:
                 _log.debug("report", session=self._session_id, kind=report.kind.value)
         return Ack()
@@ -127,7 +131,7 @@ class SignInErrand:
 
     async def _cli_ended(self, body: Mapping[str, Any]) -> None:
         lines = [GuestText(str(line)) for line in body["lines"]][-_LINES_KEPT:]
-        unusable = body["file"] not in {"none", "stale"}
+        unusable = FileState(body["file"]) is not FileState.NONE
         reason = Reason.CREDENTIAL_UNUSABLE if unusable else Reason.CLI_ENDED
         detail = f"exit code {body['code']}, file {body['file']}: " + " | ".join(lines)
         await self._failed(reason, detail, cli_exit_code=body["code"])

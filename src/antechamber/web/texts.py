@@ -30,6 +30,7 @@ REASONS: Final[dict[Reason, Told]] = {
     Reason.SIGN_IN_TIMED_OUT: Told("The time for this sign-in ran out. Nothing was stored.", _AGAIN),
     Reason.MACHINE_DID_NOT_START: Told("The machine for this sign-in did not start.", _ASK),
     Reason.MACHINE_ENDED: Told("The machine for this sign-in ended before you were done. Nothing was stored.", _ASK),
+    Reason.MACHINE_BROKEN: Told("The browser's machine broke down before you were done. Nothing was stored.", _ASK),
     Reason.GUEST_PROTOCOL: Told(
         "The machine behaved in a way that it must not, so it was ended. Nothing was stored.", _ASK
     ),
@@ -48,7 +49,7 @@ REASONS: Final[dict[Reason, Told]] = {
         "The command-line tool wrote a credential that cannot be used. Nothing was stored.", _ASK
     ),
     Reason.PROVIDER_UNAVAILABLE: Told(
-        "The provider could not be reached or refused the sign-in. Nothing was stored.", "Try again in a while."
+        "The command-line tool could not be run on this server. Nothing was stored.", _ASK
     ),
 }
 """Every reason of the enum; a test holds it to that."""
