@@ -176,7 +176,7 @@ class Egress:
     def _moved(self, use: Use) -> bool:
         self._bytes += use.bytes_in + use.bytes_out
         self._ledger.note(use)
-        return self._bytes <= self._limits.bytes
+        return self._bytes <= self._limits.total_bytes
 
     async def _reach(self, request: _Request, now: float) -> _Reached:
         """Judge the name, resolve it, judge the addresses; done anew for each request."""
@@ -210,7 +210,7 @@ class Egress:
             return "too many requests"
         if len(self._open) > self._limits.connections:
             return "too many connections at once"
-        if self._bytes > self._limits.bytes:
+        if self._bytes > self._limits.total_bytes:
             return "too many bytes"
         if name not in self._names:
             if len(self._names) >= self._limits.names:

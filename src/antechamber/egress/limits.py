@@ -18,7 +18,7 @@ class Limits:
     """Requests and connections at once."""
     names: int = 4096
     """Different names asked for."""
-    bytes: int = 4 * 2**30
+    total_bytes: int = 4 * 2**30
     """Bytes moved, both ways together."""
     rate: int = 100
     """Requests a second, on average over ten seconds."""
@@ -26,7 +26,7 @@ class Limits:
     """Names being resolved at once."""
     uniform: timedelta = timedelta(milliseconds=500)
     """Every `no` is answered at a multiple of this after its request, so that its time does not tell its cause."""
-    lookup: timedelta = timedelta(seconds=10)
+    lookup: timedelta = timedelta(seconds=8)
     """Time for one look-up."""
     connect: timedelta = timedelta(seconds=15)
     """Time for one connection over all addresses of its name."""
@@ -39,7 +39,7 @@ class Limits:
         return cls(
             connections=settings.egress_connections,
             names=settings.egress_names,
-            bytes=settings.egress_bytes,
+            total_bytes=settings.egress_bytes,
             rate=settings.egress_rate,
         )
 

@@ -1,0 +1,79 @@
+"""The control socket: what the robot and tests may ask of the stand-in, and set in it.
+
+GET  /ca               the CA's certificate, PEM
+GET  /names            {"names": [...]}
+GET  /beacons          ?after=N&wait=SECONDS -> {"beacons": [{n, page, host, path, vendor, sign_in, webdriver, at}]}
+GET  /odd              {"odd": [{host, method, path, why}], "tls": [names asked for by TLS and not served]}
+GET, POST /mode        the modes; POST changes those that it names, {"reset": true} all of them
+POST /stop             end the process
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from antechamber.testing.standin.modes import Modes
+from antechamber.testing.standin.setting import BadBodyError, Setting, json_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from antechamber.testing.standin.certificates import Authority
+    from antechamber.testing.standin.front import Front
+
+_LONGEST_WAIT = 60.0
+
+
+def control(setting: Setting, authority: Authority, front: Front, stop: Callable[[], None]) -> Starlette:
+    """Return the application of the control socket."""
+
+    async def ca(_: Request) -> Response:
+        return PlainTextResponse(authority.pem, media_type="application/x-pem-file")
+
+    async def names(_: Request) -> Response:
+        return JSONResponse({"names": front.names})
+
+    async def beacons(request: Request) -> Response:
+        try:
+            after = int(request.query_params.get("after", "0"))
+            wait = float(request.query_params.get("wait", "0"))
+        except ValueError:
+            return JSONResponse({"error": "after and wait are numbers"}, 422)
+        seconds = min(max(wait, 0.0), _LONGEST_WAIT)
+        return JSONResponse({"beacons": await setting.journal.after(after, seconds)})
+
+    async def odd(_: Request) -> Response:
+        return JSONResponse({"odd": [asdict(entry) for entry in setting.journal.odd], "tls": authority.refused})
+
+    async def mode(request: Request) -> Response:
+        if request.method == "POST":
+            try:
+                asked = json_object(await request.body())
+                present = {} if asked.pop("reset", False) else setting.modes.model_dump()
+                setting.set(Modes.model_validate({**present, **asked}))
+            except (BadBodyError, ValidationError) as error:
+                return JSONResponse({"error": str(error)}, 422)
+        return JSONResponse(setting.modes.model_dump(mode="json"))
+
+    async def end(_: Request) -> Response:
+        stop()
+        return JSONResponse({})
+
+    return Starlette(
+        routes=[
+            Route("/ca", ca),
+            Route("/names", names),
+            Route("/beacons", beacons),
+            Route("/odd", odd),
+            Route("/mode", mode, methods=["GET", "POST"]),
+            Route("/stop", end, methods=["POST"]),
+        ]
+    )

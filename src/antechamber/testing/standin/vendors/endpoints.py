@@ -1,0 +1,74 @@
+"""What the API endpoints of all vendors have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+from antechamber.testing.standin.modes import TokenEndpoint
+from antechamber.testing.standin.setting import BadBodyError, Setting, fields_of
+from antechamber.testing.standin.tokens import Grant, GrantError, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
+    Redeem = Callable[[dict[str, str]], dict[str, Any]]
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    """Return a JSON answer that nobody stores."""
+    return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
+
+
+def note_refusal(setting: Setting, request: Request, why: str) -> None:
+    """Write a refused request down."""
+    setting.journal.note(request.url.hostname or "", request.method, request.url.path, why)
+
+
+def token_endpoint(setting: Setting, redeem: Redeem) -> Endpoint:
+    """Return a token endpoint that behaves as the mode says, and honestly gives what `redeem` returns.
+
+    `redeem` raises GrantError for a request that a real vendor would refuse.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        await setting.slow()
+        await setting.hang()
+        match setting.modes.token:
+            case TokenEndpoint.REFUSE:
+                return answer({"error": "invalid_grant", "error_description": "Refused for practice."}, 400)
+            case TokenEndpoint.FAIL:
+                return answer({"error": "temporarily_unavailable"}, 503)
+            case TokenEndpoint.GARBAGE:
+                return Response("<html>DUMMY: not what you asked for</html>", media_type="text/html")
+        try:
+            return answer(redeem(await fields_of(request)))
+        except GrantError as error:
+            note_refusal(setting, request, str(error))
+            return answer(
+                {"error": str(error), "error_description": "Refused."}, 401 if "client" in str(error) else 400
+            )
+        except BadBodyError as error:
+            note_refusal(setting, request, str(error))
+            return answer({"error": "invalid_request", "error_description": str(error)}, 400)
+
+    return endpoint
+
+
+def with_grant(setting: Setting, tokens: Tokens, reply: Callable[[Grant], Any]) -> Endpoint:
+    """Return an endpoint that needs an access token and answers what `reply` says to its grant."""
+
+    async def endpoint(request: Request) -> Response:
+        await setting.slow()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        grant = tokens.granted(token.strip()) if scheme.lower() == "bearer" else None
+        if grant is None:
+            note_refusal(setting, request, "no valid access token")
+            return answer({"error": {"type": "authentication_error", "message": "Not signed in."}}, 401)
+        return answer(reply(grant))
+
+    return endpoint
