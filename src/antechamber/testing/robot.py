@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from antechamber.control import Client
     from antechamber.model import Secret
+    from antechamber.testing.standin.journal import Beacon
 
 T = TypeVar("T")
 
@@ -45,28 +46,8 @@ _ASK_AGAIN_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.2
 
 
-class Beacon(Protocol):
-    """A page of the stand-in that was shown."""
-
-    @property
-    def n(self) -> int:
-        """Its number; grows by one with each page shown."""
-
-    @property
-    def page(self) -> str:
-        """`email`, `code`, `consent`, `done` or `error`."""
-
-    @property
-    def sign_in(self) -> str:
-        """The stand-in's own id of the sign-in that the page belongs to, or nothing."""
-
-    @property
-    def webdriver(self) -> bool:
-        """What the page read from `navigator.webdriver`."""
-
-
 class StandIn(Protocol):
-    """What the robot asks of the stand-in vendor."""
+    """What the robot asks of the stand-in vendor; see `practice.StandInClient`."""
 
     async def beacons(self, *, after: int, wait: float) -> Sequence[Beacon]:
         """Return the pages shown after that number, waiting at most so many seconds for the first."""
