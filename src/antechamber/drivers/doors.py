@@ -81,7 +81,7 @@ class UnixDoors:
                     connected, _ = listener.accept()
                 except OSError:
                     break
-                connected.setblocking(False)
+                connected.setblocking(False)  # noqa: FBT003 - the standard library's signature
                 yield await self._stream(connected)
         finally:
             await cancel_and_wait(closing)
@@ -94,7 +94,7 @@ class UnixDoors:
         return Stream(reader, writer)
 
     def drain(self) -> None:
-        """The machine is gone: yield what it had dialled before, then end. Streams stay open until read."""
+        """Yield what a machine that is gone had dialled before, then end; streams stay open until they are read."""
         self._drained = True
         self._closed.set()
         for door, listener in self._listeners.items():

@@ -10,6 +10,7 @@ the connection), `status`, `stop`. To every claiming connection `{"ended": {…}
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -34,7 +35,7 @@ def run(folder: str, descriptors: list[int]) -> None:
     """Keep the machine of that folder until it has ended; never returns before."""
     alive, first_word, *_ = descriptors
     for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     with open(os.path.join(folder, "plan.json"), "rb") as file:  # noqa: PTH118, PTH123 - see __main__
         plan = json.load(file)
@@ -185,10 +186,9 @@ class Keeper:
     def _say_first_word(self, word: dict[str, Any]) -> None:
         if self._first_word < 0:
             return
-        try:
+        # when the starter is gone, another service will attach, or the machine ends unclaimed
+        with contextlib.suppress(OSError):
             os.write(self._first_word, json.dumps(word).encode() + b"\n")
-        except OSError:
-            pass  # the starter is gone; another service will attach, or the machine ends unclaimed
         os.close(self._first_word)
         self._first_word = -1
 
@@ -236,7 +236,7 @@ class Keeper:
         if len(self._connections) >= _CONNECTIONS:
             connected.close()
             return
-        connected.setblocking(False)
+        connected.setblocking(False)  # noqa: FBT003 - the standard library's signature
         connection = _Connection(connected)
         self._connections[connected.fileno()] = connection
         self._selector.register(connected, selectors.EVENT_READ, lambda: self._hear(connection))
@@ -350,10 +350,8 @@ def _children() -> list[int]:
 
 
 def _signal(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _same(given: object, secret: str) -> bool:

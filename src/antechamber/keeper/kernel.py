@@ -29,12 +29,12 @@ def _check(result: int, what: str) -> None:
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2) with one argument; raises OSError."""
+    """Make the system call prctl with one argument; raises OSError."""
     _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
 
 
 def unshare(flags: int) -> None:
-    """Call unshare(2); raises OSError, with EPERM or ENOSPC where the host forbids user namespaces."""
+    """Make the system call unshare; raises OSError, with EPERM or ENOSPC where the host forbids user namespaces."""
     _check(_libc.unshare(flags), "unshare")
 
 

@@ -25,9 +25,7 @@ _RESERVED: Final = ("/usr", "/etc", "/proc", "/dev", "/run", "/tmp", "/var", "/h
 
 # `ulimit` in here and not outside, where it would count what the host uid has elsewhere; then the keeper is told that
 # everything has succeeded, and the program takes the shell's place without that descriptor
-_FIRST: Final = 'ulimit -p "$1" && shift && echo >&{started} && exec {started}>&- && exec "$@"'.format(
-    started=launch.STARTED_FD
-)
+_FIRST: Final = f'ulimit -p "$1" && shift && echo >&{launch.STARTED_FD} && exec {launch.STARTED_FD}>&- && exec "$@"'
 
 
 def arguments(spec: MachineSpec, folder: KeptFolder) -> list[str]:

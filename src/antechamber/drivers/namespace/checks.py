@@ -1,4 +1,4 @@
-"""What `doctor` asks of the namespace driver: a tiny machine is really started, and each failing thing has its remedy."""
+"""What `doctor` asks of the namespace driver: a tiny machine is started; what fails has its remedy."""
 
 from __future__ import annotations
 

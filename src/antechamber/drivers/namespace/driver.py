@@ -62,7 +62,7 @@ class NamespaceDriver:
         return await checks.run(self, self._uids)
 
     def host_uids(self) -> Sequence[int]:
-        """The uids that machines may take and that no other installation on this host uses now."""
+        """Return the uids that machines may take and that no other installation on this host uses now."""
         return self._uid_locks.free(self._uids.pool)
 
     def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:

@@ -60,7 +60,7 @@ def _can_become(uid: int) -> bool:
 
 
 class UidLocks:
-    """Locks on host uids that hold across installations: one folder per host and account, outside every data directory."""
+    """Locks on host uids that hold across installations: one folder per host, outside every data directory."""
 
     def __init__(self) -> None:
         """Name the folder; it is made when the first lock is taken."""

@@ -1,0 +1,258 @@
+"""A guest that behaves as the real agent does, for the scripted driver: link, screen and egress, without a machine.
+
+`GuestLink`'s other end is `LinkEnd`; `SignInGuest` is a whole script whose course a test directs while it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import struct
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from antechamber.guest.protocol import GO, PROTOCOL, EgressAnswer, Framer, ReportKind, encode
+from antechamber.machine import Door
+from antechamber.model import IdPrefix, new_id
+from antechamber.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from antechamber.drivers.scripted import ScriptedGuest
+    from antechamber.machine import Stream
+
+_AGAIN_S: Final = 0.02
+_WIDTH: Final = 64
+_HEIGHT: Final = 48
+_PIXEL: Final = bytes((0x40, 0x80, 0xC0, 0))
+_CHUNK: Final = 65_536
+
+
+class LinkEnd:
+    """The guest's end of the link: keeps each report until it is settled, and dials again when the host is away."""
+
+    def __init__(self, guest: ScriptedGuest, *, build: str) -> None:
+        """Prepare; `run` speaks."""
+        self._guest = guest
+        self._build = build
+        self._kept: dict[str, dict[str, Any]] = {}
+        self._settled: dict[str, asyncio.Future[str | None]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self.job: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self.orders: asyncio.Queue[str] = asyncio.Queue()
+        """`capture_done`, `look_again` and `stop`, as they come."""
+
+    async def report(self, kind: ReportKind, body: Mapping[str, Any]) -> str | None:
+        """Send a report until the host settles it; return None when accepted, the code when refused."""
+        report_id = new_id(IdPrefix.REPORT)
+        self._kept[report_id] = {"type": "report", "id": report_id, "kind": kind.value, "body": dict(body)}
+        settled: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._settled[report_id] = settled
+        if self._writer is not None:
+            self._writer.write(encode(self._kept[report_id]))
+        return await settled
+
+    async def run(self) -> None:
+        """Speak, and dial again after each end, until cancelled."""
+        while True:
+            with contextlib.suppress(OSError):
+                await self._speak(await self._guest.dial(Door.LINK))
+            self._writer = None
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _speak(self, stream: Stream) -> None:
+        spec = self._guest.spec
+        stream.writer.write(
+            encode(
+                {
+                    "type": "hello",
+                    "protocol": PROTOCOL,
+                    "build": self._build,
+                    "incarnation": spec.incarnation,
+                    "has_job": self.job.done(),
+                }
+            )
+        )
+        framer = Framer()
+        try:
+            while received := await stream.reader.read(_CHUNK):
+                for message in framer.feed(received):
+                    self._take(message, stream.writer)
+        finally:
+            stream.writer.close()
+
+    def _take(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        match message["type"]:
+            case "welcome":
+                if not self.job.done():
+                    self.job.set_result(message.get("job") or {})
+                self._writer = writer
+                for kept in self._kept.values():
+                    writer.write(encode(kept))
+            case "ack" | "refuse":
+                if self._kept.pop(message["id"], None) is not None:
+                    self._settled.pop(message["id"]).set_result(message.get("code"))
+            case order:
+                self.orders.put_nowait(str(order))
+
+
+class SignInGuest:
+    """A script of one sign-in; make a new one for each machine, or give `ScriptedHost` a function that does.
+
+    It reports all that the agent reports until the page is open, then waits: `sign_in` hands in credential files,
+    `end_cli` ends the tool, `crash` the machine. `stop` from the host ends it with code 0.
+    """
+
+    def __init__(self, *, build: str, page_host: str = "", sandbox: bool = True) -> None:
+        """Prepare; without `page_host` nothing is asked of egress and no page is reported."""
+        self._build = build
+        self._page_host = page_host
+        self._sandbox = sandbox
+        self._crash = asyncio.Event()
+        self._code = 0
+        self._files: Mapping[str, bytes] | None = None
+        self.link: LinkEnd | None = None
+        self.page_open = asyncio.Event()
+        """Set when everything that readiness needs has been reported."""
+        self.captured = asyncio.Event()
+        """Set when the host said `capture_done`."""
+        self.input = bytearray()
+        """What reached the screen besides requests for frames: keys and pointer."""
+
+    async def __call__(self, guest: ScriptedGuest) -> int:
+        """Be the machine's program."""
+        link = self.link = LinkEnd(guest, build=self._build)
+        async with Tasks("sign-in guest") as tasks:
+            tasks.spawn("link", link.run())
+            orders = tasks.spawn("orders", self._obey(link))
+            crash = tasks.spawn("crash", self._crash.wait())
+            tasks.spawn("course", self._course(guest, link, tasks))
+            await asyncio.wait({orders, crash}, return_when=asyncio.FIRST_COMPLETED)
+            return self._code if crash.done() else 0
+
+    async def sign_in(self, files: Mapping[str, bytes]) -> str | None:
+        """Hand in the files (`credential` and companions); return None when the host took them, else its code."""
+        self._files = files
+        return await self._linked().report(ReportKind.CREDENTIAL, _credential(files))
+
+    def write_file(self, files: Mapping[str, bytes]) -> None:
+        """Have the files lie there without reporting them: `look_again` finds them."""
+        self._files = files
+
+    async def end_cli(self, code: int, *lines: str, file: str = "none") -> str | None:
+        """Report that the tool ended."""
+        return await self._linked().report(ReportKind.CLI_ENDED, {"code": code, "lines": list(lines), "file": file})
+
+    def crash(self, code: int = 1) -> None:
+        """End the machine with that code."""
+        self._code = code
+        self._crash.set()
+
+    def _linked(self) -> LinkEnd:
+        if self.link is None:
+            message = "the machine has not started yet"
+            raise RuntimeError(message)
+        return self.link
+
+    async def _course(self, guest: ScriptedGuest, link: LinkEnd, tasks: Tasks) -> None:
+        job = await link.job
+        await link.report(ReportKind.STARTED, {"cli_pid_started": True})
+        if job.get("screen"):
+            tasks.spawn("screen", self._screens(guest, tasks))
+            await link.report(ReportKind.SCREEN_UP, {})
+        if job.get("browser"):
+            await link.report(ReportKind.BROWSER_SANDBOX, {"ok": self._sandbox, "renderers": 1, "detail": "scripted"})
+        if self._page_host:
+            await link.report(ReportKind.PAGE_ASKED, {"host": self._page_host})
+            await ask(guest, {"op": "connect", "name": self._page_host, "port": 443}, b"\x16\x03\x01")
+        self.page_open.set()
+
+    async def _obey(self, link: LinkEnd) -> None:
+        while (order := await link.orders.get()) != "stop":
+            match order:
+                case "capture_done":
+                    self.captured.set()
+                case "look_again" if self._files is not None:
+                    await link.report(ReportKind.CREDENTIAL, _credential(self._files))
+                case "look_again":
+                    await link.report(ReportKind.NOTHING_YET, {})
+
+    async def _screens(self, guest: ScriptedGuest, tasks: Tasks) -> None:
+        while True:
+            try:
+                stream = await guest.dial(Door.SCREEN)
+            except OSError:
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if await stream.reader.read(1) == GO:
+                tasks.spawn("picture", self._picture(stream))
+            else:
+                stream.writer.close()
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _picture(self, stream: Stream) -> None:
+        """Be a VNC server (RFC 6143) with one picture, painted anew for each request."""
+        reader, writer = stream.reader, stream.writer
+        try:
+            writer.write(b"RFB 003.008\n")
+            await reader.readexactly(12)
+            writer.write(b"\x01\x01")
+            await reader.readexactly(1)
+            writer.write(bytes(4))
+            await reader.readexactly(1)
+            pixels = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
+            writer.write(struct.pack(">HH", _WIDTH, _HEIGHT) + pixels + struct.pack(">I", 8) + b"scripted")
+            while True:
+                await self._client_message(reader, writer)
+        except (asyncio.IncompleteReadError, OSError):
+            pass  # the viewer has gone
+        finally:
+            writer.close()
+
+    async def _client_message(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kind = (await reader.readexactly(1))[0]
+        match kind:
+            case 0:
+                await reader.readexactly(19)
+            case 2:
+                (count,) = struct.unpack(">xH", await reader.readexactly(3))
+                await reader.readexactly(4 * count)
+            case 3:
+                await reader.readexactly(9)
+                writer.write(struct.pack(">BxHHHHHi", 0, 1, 0, 0, _WIDTH, _HEIGHT, 0))
+                writer.write(_PIXEL * (_WIDTH * _HEIGHT))
+                await writer.drain()
+            case 4 | 5:
+                self.input += bytes((kind,)) + await reader.readexactly(7 if kind == 4 else 5)
+            case 6:
+                (length,) = struct.unpack(">3xI", await reader.readexactly(7))
+                self.input += bytes((kind,)) + await reader.readexactly(length)
+            case _:
+                raise ConnectionAbortedError(kind)
+
+
+def _credential(files: Mapping[str, bytes]) -> dict[str, Any]:
+    return {
+        "files": {
+            name: {"content": base64.b64encode(content).decode(), "mtime_ns": time.time_ns(), "mode": 0o600}
+            for name, content in files.items()
+        },
+        "cli_version": "scripted",
+    }
+
+
+async def ask(guest: ScriptedGuest, request: Mapping[str, Any], then: bytes = b"") -> tuple[EgressAnswer, bytes]:
+    """Ask the egress door; after `ok` send the bytes and return the first that came back."""
+    stream = await guest.dial(Door.EGRESS)
+    try:
+        stream.writer.write(json.dumps(dict(request)).encode() + b"\n")
+        answer = EgressAnswer(json.loads(await stream.reader.readline())["answer"])
+        if answer is not EgressAnswer.OK or not then:
+            return answer, b""
+        stream.writer.write(then)
+        return answer, await stream.reader.read(_CHUNK)
+    finally:
+        stream.writer.close()
