@@ -12,6 +12,14 @@ export class Refusal extends Error {
     this.retryable = retryable;
   }
 
+  /** Return the error if it is a Refusal; a fault of the page itself goes on its way. */
+  static of(error) {
+    if (error instanceof Refusal) {
+      return error;
+    }
+    throw error;
+  }
+
   get unreachable() {
     return this.code === "unreachable";
   }
@@ -20,9 +28,15 @@ export class Refusal extends Error {
 const PATIENCE_MS = 20_000;
 let skew = 0;
 
-/** The service's present time in milliseconds, by the Date of its last answer. */
+/** The service's present time in milliseconds, by its last answer that told it. */
 export function now() {
   return Date.now() + skew;
+}
+
+/** Set the clock by the time that an answer told. */
+export function setClock(time) {
+  const told = Date.parse(time);
+  skew = Number.isNaN(told) ? skew : told - Date.now();
 }
 
 function unreachable() {
@@ -43,11 +57,6 @@ export async function call(method, path, body, headers = {}) {
     text = await answer.text();
   } catch {
     throw unreachable();
-  }
-  const date = Date.parse(answer.headers.get("date") ?? "");
-  if (!Number.isNaN(date)) {
-    // the header has whole seconds: a difference below that is no skew
-    skew = Math.abs(date - Date.now()) > 1500 ? date - Date.now() : 0;
   }
   let json = null;
   try {

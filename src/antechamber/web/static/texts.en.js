@@ -49,16 +49,18 @@ export default {
 
     consent: {
       heading: "Sign in to {provider}, on a machine made for this alone",
-      what: "In a moment you see a real browser on that machine and sign in there by hand. When you have, **{captures}** is taken from it and kept sealed for {owner}{purpose}. No function of this service shows this screen to anybody else, and nothing of it is recorded; but whoever administers the computer it runs on could change that.",
-      owner: "**“{owner}”**",
+      lead: "Next you see a real browser on that machine. Sign in there by hand, with your own keyboard.",
+      captured: "What is captured",
+      keeper: "For whom",
+      keeperText: "Kept sealed under the label **{owner}**{purpose}.",
       purpose: ", to be used for **{purpose}**",
-      capturesPlain: "the credential that {provider} writes",
-      stop: "**If somebody sent you this link, stop.** Signing in here gives the use of your account to whoever asked for it.",
+      screen: "Who could look",
+      screenText: "No function of this service shows the screen to anybody else, and nothing of it is recorded. Whoever administers the computer that it runs on could change that.",
+      stop: "**If somebody sent you this link, stop.** Signing in gives the use of your account to whoever asked for it.",
       notices: "Good to know",
-      passkeys: "Passkeys and security keys do not work in that browser: choose another way to sign in.",
       agree: "Agree and go on",
       decline: "Do not sign in",
-      behind: "The machine is starting behind this page.",
+      behind: "The machine is starting meanwhile.",
       ready: "The machine is ready.",
     },
 
@@ -90,7 +92,6 @@ export default {
       takenHeading: "This sign-in is open in another tab",
       takenLead: "Only one tab at a time shows the screen.",
       takeBack: "Use it here",
-      elsewhereHeading: "The screen is open in another browser",
     },
 
     tools: {
@@ -99,6 +100,12 @@ export default {
       details: "Details",
       cancel: "Cancel",
       countdown: "Time left",
+    },
+
+    notices: {
+      link_refused: "Somebody tried this sign-in’s link in another browser and was refused.",
+      screen_refused: "Another browser asked for this screen and was refused.",
+      dismiss: "Understood",
     },
 
     paste: {
@@ -172,7 +179,6 @@ export default {
       failed: "The sign-in did not work",
       cancelled: "The sign-in was cancelled",
       expired: "The time ran out",
-      nothingKept: "Nothing was kept, and the machine is destroyed.",
       noReason: "No reason was given.",
       next: "What you can do",
       back: "Back to {host}",

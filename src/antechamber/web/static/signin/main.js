@@ -1,7 +1,7 @@
 /* The sign-in page: opens the link, follows the session, and shows the one view that belongs to its status. */
 
-import { backoff, call } from "../api.js";
-import { fillTexts, make, part, button, say } from "../dom.js";
+import { backoff, call, Refusal, setClock } from "../api.js";
+import { button, fillTexts, make, part, say, sayIf } from "../dom.js";
 import { countdown } from "./countdown.js";
 import { setUpDetails } from "./details.js";
 import * as panels from "./panels.js";
@@ -37,42 +37,60 @@ async function begin() {
   const code = new URLSearchParams(location.hash.slice(1)).get("code");
   // the code is spent at once: it stays neither in the address bar nor in the history
   history.replaceState(null, "", location.pathname);
+  const first = await open(code);
+  if (!first) {
+    return;
+  }
+  take(first);
+  fetchLibrary().catch(() => {});
+  if (!isTerminal(session.status)) {
+    watcher = watch(id, { onSession: take, onTrouble: trouble, onNotice: notice });
+  }
+}
+
+/* Return the session, or null once the page has said why there is none here. */
+async function open(code) {
   const waits = backoff(1000, 10_000);
-  let spent = !code;
-  let refusal = null;
+  let unspent = code;
+  let refused = null;
   for (;;) {
     try {
-      if (!spent) {
+      if (unspent) {
         await call("POST", `/api/auth/session/${id}/open`, { code });
-        spent = true;
+        unspent = null;
       }
-      refusal = null;
-      take(await call("GET", `/api/auth/session/${id}`));
-      break;
+      return await call("GET", `/api/auth/session/${id}`);
     } catch (error) {
-      if (!error.unreachable && !spent) {
+      const refusal = Refusal.of(error);
+      if (unspent && !refusal.unreachable) {
         // opened before, perhaps by this very browser: then its cookie answers
-        spent = true;
-        refusal = error;
+        unspent = null;
+        refused = refusal;
         continue;
       }
-      show("closed", panels.closed(refusal ?? error, Boolean(code)));
-      if (!error.unreachable) {
-        return;
+      show("closed", panels.closed(refusal.unreachable ? refusal : (refused ?? refusal)), refusal.code);
+      if (!refusal.unreachable) {
+        return null;
       }
       await new Promise((resume) => setTimeout(resume, waits.next()));
     }
-  }
-  fetchLibrary().catch(() => {});
-  if (!isTerminal(session.status)) {
-    watcher = watch(id, take, trouble);
   }
 }
 
 function take(answered) {
   away = false;
+  setClock(answered.now);
   session = settle(session, answered);
   render();
+}
+
+/* Somebody else tried to get in: said until the person has seen it. */
+function notice(word) {
+  const text = sayIf(`signIn.notices.${word}`);
+  if (text) {
+    part("notice-text").textContent = text;
+    part("notice").hidden = false;
+  }
 }
 
 function trouble(refusal) {
@@ -84,7 +102,7 @@ function trouble(refusal) {
   // the cookie is gone: another browser opened a newer link
   watcher.stop();
   screen.freeze();
-  show("closed", panels.closed(refusal, false));
+  show("closed", panels.closed(refusal));
 }
 
 // -- one view for each status ---------------------------------------------------------------------------------------
@@ -272,22 +290,23 @@ function onScreen(state, refusal) {
 
 function connection(refusal) {
   const mark = part("state");
-  const names = { connected: "good", taken: "warn", elsewhere: "warn" };
+  const names = { connected: "good", taken: "warn" };
   const words = {
     idle: "connecting",
     connecting: part("lost").hidden ? "connecting" : "reconnecting",
     connected: "connected",
     waiting: "reconnecting",
     taken: "takenHeading",
-    elsewhere: "elsewhereHeading",
     frozen: "connected",
   };
   if (shownView === "screen") {
-    const text = say(`signIn.screen.${navigator.onLine ? words[screen.state] : "offline"}`);
+    // a computer without any network says that it is offline, and still reaches a service of its own
+    const offline = screen.state === "waiting" && !navigator.onLine;
+    const text = say(`signIn.screen.${offline ? "offline" : words[screen.state]}`);
     if (mark.textContent !== text) {
       mark.textContent = text;
     }
-    mark.className = `mark ${navigator.onLine ? (names[screen.state] ?? "busy") : "bad"}`;
+    mark.className = `mark ${offline ? "bad" : (names[screen.state] ?? "busy")}`;
   } else {
     mark.textContent = say(away ? "errors.unreachable" : "signIn.starting.heading");
     mark.className = away ? "mark bad" : "mark busy";
@@ -303,9 +322,9 @@ function veil(refusal) {
     element.hidden = true;
     return;
   }
-  const asked = { taken: "takenHeading", elsewhere: "elsewhereHeading" }[screen.state];
-  const heading = say(`signIn.screen.${asked ?? (frame.querySelector(".last") ? "lost" : "connecting")}`);
-  const note = screen.state === "taken" ? say("signIn.screen.takenLead") : refusal && !refusal.unreachable ? refusal.message : say("signIn.screen.lostLead");
+  const asked = screen.state === "taken";
+  const heading = say(`signIn.screen.${asked ? "takenHeading" : (frame.querySelector(".last") ? "lost" : "connecting")}`);
+  const note = asked ? say("signIn.screen.takenLead") : refusal && !refusal.unreachable ? refusal.message : say("signIn.screen.lostLead");
   const content = [make("h2", {}, heading), asked || frame.querySelector(".last") || screen.state === "waiting" ? make("p", { class: "quiet" }, note) : null];
   if (asked) {
     content.push(button(say("signIn.screen.takeBack"), "main", () => screen.connect()));
@@ -376,6 +395,9 @@ document.addEventListener(
   true,
 );
 
+part("notice-close").addEventListener("click", () => {
+  part("notice").hidden = true;
+});
 part("cancel-open").addEventListener("click", askCancel);
 part("cancel-stay").addEventListener("click", () => part("cancel").close());
 part("cancel-stop").addEventListener("click", cancel);

@@ -34,30 +34,33 @@ export function opening() {
   return [make("div", { class: "row" }, make("span", { class: "spinner", "aria-hidden": "true" }), heading(say("signIn.opening")))];
 }
 
-/** The one paragraph to read before, and the click. */
+/** What is to be known before, in few words, and the click. */
 export function consent(session, actions) {
   const provider = session.provider.name;
-  const what = say("signIn.consent.what", {
-    captures: sentence(session.provider.captures || say("signIn.consent.capturesPlain", { provider })),
-    owner: say("signIn.consent.owner", { owner: session.owner }),
-    purpose: session.purpose ? say("signIn.consent.purpose", { purpose: sentence(session.purpose) }) : "",
-  });
-  const notices = [...session.provider.notices];
+  const owner = session.display_name ? `${session.display_name} (${session.owner})` : session.owner;
+  const purpose = session.purpose ? say("signIn.consent.purpose", { purpose: sentence(session.purpose) }) : "";
+  const terms = [
+    ["captured", session.provider.captures.join(" ")],
+    ["keeper", say("signIn.consent.keeperText", { owner, purpose })],
+    ["screen", say("signIn.consent.screenText")],
+  ];
+  const notices = session.provider.notices;
   return [
     heading(say("signIn.consent.heading", { provider })),
-    lead(...emphasised(what)),
-    make("p", { class: "note warn" }, ...emphasised(say("signIn.consent.stop"))),
+    lead(...emphasised(say("signIn.consent.lead"))),
+    make("dl", { class: "terms" }, terms.map(([term, text]) => [make("dt", {}, say(`signIn.consent.${term}`)), make("dd", {}, emphasised(text))])),
     notices.length
       ? make("div", { class: "notices" }, make("h2", {}, say("signIn.consent.notices")), make("ul", {}, notices.map((text) => make("li", {}, text))))
       : null,
+    make("p", { class: "note warn" }, ...emphasised(say("signIn.consent.stop"))),
+    make("p", { class: "note bad", role: "alert", hidden: true, "data-trouble": "" }),
     make(
       "div",
       { class: "row actions" },
       button(say("signIn.consent.agree"), "main", actions.agree),
       button(say("signIn.consent.decline"), "bare", actions.decline),
+      make("span", { class: "quiet small", role: "status" }, say(session.status === "awaiting_sign_in" ? "signIn.consent.ready" : "signIn.consent.behind")),
     ),
-    make("p", { class: "note bad", role: "alert", hidden: true, "data-trouble": "" }),
-    make("p", { class: "quiet small", role: "status" }, say(session.status === "awaiting_sign_in" ? "signIn.consent.ready" : "signIn.consent.behind")),
   ];
 }
 
@@ -125,19 +128,18 @@ export function ended(session) {
     heading(say(`signIn.ended.${session.status}`)),
     lead(reason.message ?? say("signIn.ended.noReason")),
     reason.next ? make("p", {}, reason.next) : null,
-    make("p", { class: "quiet" }, say("signIn.ended.nothingKept")),
     make("div", { class: "row actions" }, backLink(session, "main")),
     make("p", { class: "quiet small code" }, say("signIn.ended.reference", { id: session.session_id })),
   ];
 }
 
 /** No session is open in this browser: `refusal` says why. */
-export function closed(refusal, hadCode) {
+export function closed(refusal) {
   const kind = refusal.unreachable
     ? "offline"
     : refusal.status === 404 || refusal.code === "malformed_id"
       ? "missing"
-      : refusal.code === "link_not_valid" || (hadCode && refusal.status === 401)
+      : refusal.code === "link_not_valid"
         ? "used"
         : refusal.status === 401 || refusal.status === 403
           ? "browser"

@@ -4,7 +4,6 @@ import { backoff, call } from "../api.js";
 import { say } from "../dom.js";
 
 const TAKEN_OVER = 4001;
-const IN_USE = 4009;
 const LEAST_WIDTH = 640; // below this the machine's browser cuts its own address bar off
 const FIRST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
@@ -39,7 +38,7 @@ function screenClass(RFB) {
   };
 }
 
-/** Where the connection is: `idle`, `connecting`, `connected`, `waiting`, `taken`, `elsewhere` or `frozen`. */
+/** Where the connection is: `idle`, `connecting`, `connected`, `waiting`, `taken` or `frozen`. */
 export class Screen {
   constructor(id, frame, onState) {
     this._id = id;
@@ -119,9 +118,8 @@ export class Screen {
       }
       this._rfb = null;
       this._keepPicture();
-      const reason = code();
-      if (reason === TAKEN_OVER || reason === IN_USE) {
-        this._become(reason === TAKEN_OVER ? "taken" : "elsewhere");
+      if (code() === TAKEN_OVER) {
+        this._become("taken");
       } else {
         this._again();
       }

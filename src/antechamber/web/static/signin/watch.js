@@ -1,15 +1,16 @@
 /* Following one session: the event stream says *that* something happened, the session itself says what. */
 
-import { backoff, call } from "../api.js";
+import { backoff, call, Refusal } from "../api.js";
 import { isTerminal } from "./status.js";
 
 const SLOW_LOOK_MS = 10_000;
 
 /**
- * Call `onSession` with each answer and `onTrouble` with each Refusal, until the session has ended or `stop()`.
+ * Call `onSession` with each answer, `onTrouble` with each Refusal and `onNotice` with the word of what somebody else
+ * tried, until the session has ended or `stop()`.
  * A look that fails is repeated with growing waits; the stream is only a hint, so losing it loses nothing.
  */
-export function watch(id, onSession, onTrouble) {
+export function watch(id, { onSession, onTrouble, onNotice }) {
   const path = `/api/auth/session/${id}`;
   const waits = backoff(1000, 15_000);
   let stream = null;
@@ -17,6 +18,7 @@ export function watch(id, onSession, onTrouble) {
   let looking = false;
   let again = false;
   let stopped = false;
+  let muted = false;
 
   function stop() {
     stopped = true;
@@ -27,11 +29,18 @@ export function watch(id, onSession, onTrouble) {
   }
 
   function listen() {
-    if (stream && stream.readyState !== EventSource.CLOSED) {
+    if (muted || (stream && stream.readyState !== EventSource.CLOSED)) {
       return;
     }
     stream = new EventSource(`${path}/events`);
     stream.onmessage = look;
+    stream.addEventListener("end", look);
+    stream.addEventListener("notice", (event) => onNotice(JSON.parse(event.data).notice));
+    // too many pages of this session: the slow look has to do
+    stream.addEventListener("replaced", () => {
+      stream.close();
+      muted = true;
+    });
   }
 
   async function look() {
@@ -56,8 +65,9 @@ export function watch(id, onSession, onTrouble) {
           listen();
         }
       }
-    } catch (refusal) {
+    } catch (error) {
       wait = waits.next();
+      const refusal = Refusal.of(error);
       if (!stopped) {
         onTrouble(refusal);
       }
