@@ -139,7 +139,7 @@ def demo(
     if headless:
         specs = Providers.load()
         chosen = [specs.get(name).id for name in providers] if providers else [spec.id for spec in specs.all()]
-        log.configure("WARNING")
+        log.configure("WARNING" if as_json else "INFO")
         sys.exit(_run(practice.headless(chosen, as_json=as_json, screens=screens, console=out)))
     if providers or as_json:
         raise typer.BadParameter("providers and --json go with --headless")

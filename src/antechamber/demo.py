@@ -32,8 +32,8 @@ async def serve(settings: Settings, announce: Callable[[app.Ready], None]) -> No
     """Serve the practice world until asked to stop; a stand-in that runs already is found by its socket."""
     places = place(settings)
     prepare(places)
-    async with StandInClient.at(places.data / "stand-in") as standin:
-        await app.run(settings, await practice_world(standin), announce)
+    standin = await StandInClient.start(places.data / "stand-in")
+    await app.run(settings, practice_world(standin), announce)
 
 
 async def headless(providers: Sequence[str], *, as_json: bool, screens: Path | None, console: Console) -> int:
@@ -43,8 +43,9 @@ async def headless(providers: Sequence[str], *, as_json: bool, screens: Path | N
         settings = Settings(world="demo", data_dir=folder / "data", port=0)
         places = place(settings)
         prepare(places)
-        async with StandInClient.at(places.data / "stand-in") as standin:
-            world = await practice_world(standin)
+        standin = await StandInClient.start(places.data / "stand-in")
+        try:
+            world = practice_world(standin)
             started: asyncio.Future[app.Ready] = asyncio.get_running_loop().create_future()
             stop = asyncio.Event()
             service = spawn("service", app.run(settings, world, started.set_result, stop=stop))
@@ -61,6 +62,8 @@ async def headless(providers: Sequence[str], *, as_json: bool, screens: Path | N
                 stop.set()
                 await asyncio.wait({service}, timeout=_STOPS_WITHIN)
                 await cancel_and_wait(service)
+        finally:
+            await standin.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if as_json:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 _PLAIN_KEYS: Final = frozenset(
-    {"event", "level", "timestamp", "logger", "session", "machine", "incarnation", "credential", "task"}
+    {"event", "level", "timestamp", "logger", "part", "session", "machine", "incarnation", "credential", "task"}
 )
 _LIMIT: Final = 4000
 
@@ -49,6 +49,7 @@ def configure(level: str = "INFO", *, pretty: bool = False) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # the plain formatter: a traceback with local variables would print what they hold
         structlog.processors.format_exc_info,
         redact,
     ]
@@ -69,11 +70,25 @@ def configure(level: str = "INFO", *, pretty: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for chatty in ("httpx", "httpcore", "alembic", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # uvicorn's access log prints request lines, and a request line can hold an id that somebody will call a secret
     logging.getLogger("uvicorn.access").disabled = True
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return a logger that carries its name."""
-    logger: FilteringBoundLogger = structlog.get_logger().bind(logger=name)
+    # lazy until its first use: `bind` here would freeze the configuration of the moment of import
+    logger: FilteringBoundLogger = structlog.get_logger(part=name)
     return logger
+
+
+# structlog's own default prints local variables with a traceback, also before anybody has called `configure`
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        redact,
+        structlog.processors.JSONRenderer(),
+    ]
+)

@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from antechamber.errors import AntechamberError, MachineError
+from antechamber.errors import AntechamberError, Code, MachineError
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.log import get_logger
 from antechamber.machine import MachineEnd
@@ -213,7 +213,7 @@ class Attendant:
         if (check := self._errand_of_check()) is not None:
             check.ended("the machine ended before the check was done")
         await self._host.driver.reap(handle)
-        _log.info("machine ended", machine=row.id, state=row.state, exit_code=end.exit_code)
+        _log.info("machine ended", machine=row.id, state=row.state, exit_code=end.exit_code, detail=row.end_detail)
 
     async def _apply(self, fact: MachineFact, *, expires_at: datetime | None = None) -> None:
         self._row, _ = await self._store.machines.apply(
@@ -250,7 +250,8 @@ async def _become_ready(errand: SignInErrand, live: LiveMachine) -> None:
         await errand.become_ready(live)
     except* MachineError as group:
         for error in group.exceptions:
-            if isinstance(error, MachineError):
+            # a machine that has ended is told of by its end; only a lie is the guest's own doing
+            if isinstance(error, MachineError) and error.code is not Code.MACHINE_ENDED:
                 await errand.on_broken(error)
 
 
