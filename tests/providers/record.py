@@ -8,6 +8,7 @@ commit it: that difference is what the vendor changed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -79,7 +80,8 @@ class Run:
             if time.monotonic() > end:
                 message = f"{self.argv}: nothing within {WITHIN_S} s"
                 raise SystemExit(message)
-            time.sleep(0.05)  # this is a recorder, run by hand: a look at the world, not a test
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.tool.wait(timeout=0.05)
         return found or fact()
 
     def page(self) -> list[str] | None:

@@ -101,7 +101,10 @@ class ProviderSpec:
     @property
     def program(self) -> str:
         """The program's path inside the installed folder, on this computer; raises OperatorError on a foreign one."""
-        machine = platform.machine()
+        return self.program_for(platform.machine())
+
+    def program_for(self, machine: str) -> str:
+        """Return the program's path on a computer whose processor `uname -m` calls so; raises OperatorError."""
         if machine not in _NPM_ARCHITECTURE:
             raise OperatorError(
                 Code.PROVIDER_NOT_INSTALLED,

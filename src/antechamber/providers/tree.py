@@ -110,6 +110,8 @@ def _raise(error: OSError) -> None:
 def _files(folder: Path) -> dict[str, Path]:
     files = {}
     owner = folder.stat().st_uid
+    if owner not in {0, os.geteuid()}:
+        raise TreeError(f"it belongs to uid {owner}, this service runs as uid {os.geteuid()}")
     for path in [folder, *_walk(folder)]:
         status = path.lstat()
         name = path.relative_to(folder).as_posix()
