@@ -31,12 +31,14 @@ def package(program=b"#!/bin/sh\necho DUMMY\n"):
 
 
 @pytest.fixture
-def spec(tmp_path, definition_of):
-    """A provider of one tiny package."""
+def spec(tmp_path, definition_of, monkeypatch):
+    """A provider of one tiny package, and a cache of npm that has never seen it."""
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+    packed = package()
     npm = tmp_path / "definitions" / "npm"
     npm.mkdir(parents=True)
-    (tmp_path / "tool.tgz").write_bytes(package())
-    digest = base64.b64encode(hashlib.sha512(package()).digest()).decode()
+    (tmp_path / "tool.tgz").write_bytes(packed)
+    digest = base64.b64encode(hashlib.sha512(packed).digest()).decode()
     where = f"file:{tmp_path}/tool.tgz"
     entry = {"version": "1.0.0", "resolved": where, "integrity": f"sha512-{digest}", "hasInstallScript": True}
     wanted = {"name": "x", "private": True, "dependencies": {"tool": where}}
