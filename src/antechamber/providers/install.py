@@ -57,20 +57,31 @@ def install(
     Several installations at once wait for one another. Raises OperatorError (provider_not_installed) when npm cannot.
     """
     target = cli_folder(spec, shared_dir)
-    _make_public(target.parent)
-    with _only_one(target.parent / f".{spec.id}.lock"):
-        if target.exists() and not again:
-            return verify(spec, shared_dir)
-        for left in target.parent.glob(f".{spec.id}-*"):  # of an installation that was killed: we hold the lock
-            shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(prefix=f".{spec.id}-", dir=target.parent) as scratch:
-            made = Path(scratch) / "made"
-            _npm_ci(spec, made, progress)
-            _settle(spec, made)
-            if target.exists():
-                target.rename(Path(scratch) / "old")
-            made.rename(target)
+    try:
+        _make_public(target.parent)
+        with _only_one(target.parent / f".{spec.id}.lock"):
+            if again or not target.exists():
+                _replace(spec, target, progress)
+    except OSError as error:
+        raise OperatorError(
+            Code.PROVIDER_NOT_INSTALLED,
+            message=f"{spec.name} could not be installed: {error.strerror or 'the folder cannot be written'}.",
+            next_step=f"See to the folder {target.parent}, then run `antechamber providers install` again.",
+            detail=repr(error),
+        ) from error
     return verify(spec, shared_dir)
+
+
+def _replace(spec: ProviderSpec, target: Path, progress: Progress | None) -> None:
+    for left in target.parent.glob(f".{spec.id}-*"):  # of an installation that was killed: we hold the lock
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=f".{spec.id}-", dir=target.parent) as scratch:
+        made = Path(scratch) / "made"
+        _npm_ci(spec, made, progress)
+        _settle(spec, made)
+        if target.exists():
+            target.rename(Path(scratch) / "old")
+        made.rename(target)
 
 
 def verify(spec: ProviderSpec, shared_dir: Path) -> Installed:

@@ -126,6 +126,11 @@ def test_two_installations_at_once_make_one_folder(spec, shared):
     assert found[0] == found[1]
 
 
+def test_a_place_that_cannot_be_written_is_the_operators_matter(spec, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert code_of(lambda: install.install(spec, tmp_path / "file")) is Code.PROVIDER_NOT_INSTALLED
+
+
 def test_another_lock_is_another_folder(spec, shared):
     before = install.cli_folder(spec, shared)
     lock = spec.npm_folder / "package-lock.json"
