@@ -16,7 +16,7 @@ from antechamber.model import IdPrefix, Secret, is_id
 from antechamber.web.front import header
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -127,7 +127,7 @@ class SessionBrowserOnly:
         """Wrap the sign-in site's app; `refused` is told the session whose screen another browser asked for."""
         self._app = app
         self._site = site
-        self._holds: Callable[[str, Secret], Awaitable[bool]] = signin.holds_cookie
+        self._signin = signin
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,6 +138,8 @@ class SessionBrowserOnly:
             if not is_id(session_id, IdPrefix.SESSION):
                 raise CallerError(Code.MALFORMED_ID)
             if rest != _OPEN_EXCHANGE and not await self._is_browser_of(scope, session_id):
+                # ids are not to be guessed, so this tells nobody anything but the one who has a stale link
+                await self._signin.session(session_id)
                 if scope["type"] == "websocket":
                     self._refused(session_id)
                 raise CallerError(Code.NOT_SIGNED_IN, next_step="Open the sign-in link in this browser.")
@@ -145,6 +147,6 @@ class SessionBrowserOnly:
 
     async def _is_browser_of(self, scope: Scope, session_id: str) -> bool:
         for cookie in cookies(scope, session_cookie(self._site, session_id)):
-            if await self._holds(session_id, cookie):
+            if await self._signin.holds_cookie(session_id, cookie):
                 return True
         return False

@@ -12,7 +12,7 @@ from antechamber.signin import StartRequest
 from antechamber.web import sessions
 from antechamber.web.access import set_dashboard_cookie
 from antechamber.web.bodies import Code, CredentialId, IdempotencyKey, Nothing, SessionId, Start, UserId, Wait
-from antechamber.web.events import EventStream
+from antechamber.web.events import STREAMED
 from antechamber.web.texts import ISOLATION
 from antechamber.web.views import (
     CredentialList,
@@ -145,7 +145,7 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
         row = await signin.session(session_id)
         return PollView.of(row, await signin.captured(row))
 
-    @app.get("/api/auth/session/{session_id}/events", tags=["sessions"], response_class=EventStream)
+    @app.get("/api/auth/session/{session_id}/events", tags=["sessions"], response_class=Response, responses=STREAMED)
     async def events(session_id: SessionId, request: Request) -> Response:
         """Stream a session's events (Server-Sent Events), resumable by Last-Event-ID."""
         return await sessions.event_stream(services, session_id, request)

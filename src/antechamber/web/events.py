@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
@@ -35,6 +35,13 @@ STREAMS_AT_ONCE: Final = 4
 """Streams of one session; a page needs one, and HTTP/1.1 gives a browser six connections to a host."""
 
 RETRY_MS: Final = 1000
+
+STREAMED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "The session has ended, and the last event is known already."},
+}
+"""How the stream is described in /openapi.json."""
+
 _LARGEST_SEQ: Final = 2**63 - 1
 
 

@@ -43,14 +43,11 @@ class _Static(StaticFiles):
         return response
 
 
-def _pages(services: Services) -> dict[str, str]:
+def _page(services: Services, name: str) -> str:
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, auto_reload=False
     )
-    return {
-        name: templates.get_template(f"{name}.html").render(practice=services.practice)
-        for name in ("dashboard", "sign_in")
-    }
+    return templates.get_template(f"{name}.html").render(practice=services.practice)
 
 
 def add_common(app: FastAPI, services: Services) -> None:
@@ -76,7 +73,7 @@ def add_common(app: FastAPI, services: Services) -> None:
 
 def add_dashboard_page(app: FastAPI, services: Services) -> None:
     """Add the dashboard's page; it is empty until its own requests are let in."""
-    page = _pages(services)["dashboard"]
+    page = _page(services, "dashboard")
 
     @app.get("/", include_in_schema=False)
     async def dashboard_page() -> HTMLResponse:
@@ -85,7 +82,7 @@ def add_dashboard_page(app: FastAPI, services: Services) -> None:
 
 def add_sign_in_page(app: FastAPI, services: Services) -> None:
     """Add the sign-in page, the same for every session: what it shows it asks for with its cookie."""
-    page = _pages(services)["sign_in"]
+    page = _page(services, "sign_in")
 
     @app.get("/s/{session_id}", include_in_schema=False)
     async def sign_in_page(session_id: str) -> HTMLResponse:

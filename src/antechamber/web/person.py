@@ -11,7 +11,7 @@ from antechamber.errors import CallerError
 from antechamber.web import sessions
 from antechamber.web.access import set_session_cookie
 from antechamber.web.bodies import Code, Nothing, SessionId, Wait
-from antechamber.web.events import EventStream
+from antechamber.web.events import STREAMED
 from antechamber.web.relay import Relays
 from antechamber.web.views import DestinationList, DestinationView, PageView, TicketView
 
@@ -60,7 +60,7 @@ def _add_looking(app: FastAPI, services: Services) -> None:
         """Show the session to its own browser; with `wait`, when it has changed or the time is up."""
         return await sessions.page_view(services, await sessions.changed(services, session_id, request, wait))
 
-    @app.get("/api/auth/session/{session_id}/events", tags=["person"], response_class=EventStream)
+    @app.get("/api/auth/session/{session_id}/events", tags=["person"], response_class=Response, responses=STREAMED)
     async def events(session_id: SessionId, request: Request) -> Response:
         """Stream the session's events (Server-Sent Events), resumable by Last-Event-ID."""
         return await sessions.event_stream(services, session_id, request)

@@ -97,10 +97,12 @@ class _Uvicorn(uvicorn.Server):
 class Server:
     """A running server."""
 
-    def __init__(self, app: WebApp, server: _Uvicorn, task: asyncio.Task[None]) -> None:
+    def __init__(self, app: WebApp, server: _Uvicorn, task: asyncio.Task[None], port: int) -> None:
         """Hold what runs; `serve` makes it."""
         self._app = app
         self._server = server
+        self.port = port
+        """Where it listens."""
         self.task = task
         """Ends when the server does, however that comes."""
 
@@ -129,6 +131,7 @@ async def serve(app: WebApp, sockets: Sequence[socket.socket]) -> Server:
         proxy_headers=False,
         timeout_graceful_shutdown=int(GRACE.total_seconds()),
     )
+    port = int(sockets[0].getsockname()[1])
     server = _Uvicorn(config)
     task = tasks.spawn("web:server", server.serve(sockets=list(sockets)))
     up = tasks.spawn("web:up", server.up.wait())
@@ -136,4 +139,4 @@ async def serve(app: WebApp, sockets: Sequence[socket.socket]) -> Server:
     if task.done():
         await tasks.cancel_and_wait(up)
         task.result()
-    return Server(app, server, task)
+    return Server(app, server, task, port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from antechamber.model import SessionStatus
 from antechamber.web.events import EventStream, last_event_id
@@ -14,30 +14,47 @@ from antechamber.web.waiting import waiting
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from antechamber.model import AuthSession
+    from antechamber.model import AuthSession, MachineRow
     from antechamber.web.services import Services
+
+_ENDED_WAIT_S: Final = 1.0
 
 
 async def changed(services: Services, session_id: str, request: Request, wait: float | None) -> AuthSession:
-    """Return a session at once, or with `wait` (seconds) when it has changed, ended, or the time is up."""
+    """Return a session at once, or with `wait` (seconds) when it or its machine has changed or the time is up.
+
+    Of an ended session only the machine can change: that is waited for at most a second, as its end is no news to
+    whoever asks for the session's.
+    """
+    session = await services.signin.session(session_id)
     if wait is None:
-        return await services.signin.session(session_id)
+        return session
     loop = asyncio.get_running_loop()
-    until = loop.time() + wait
     async with waiting(services, session_id, request.receive) as waiter:
-        session = first = await services.signin.session(session_id)
-        while session == first and not session.status.terminal:
+        # read again under the watch: a change just before it would be told to nobody
+        first = await _state(services, session_id)
+        until = loop.time() + (min(wait, _ENDED_WAIT_S) if first[0].status.terminal else wait)
+        state = first
+        while state == first and _can_change(*state):
             remaining = until - loop.time()
             if remaining <= 0 or waiter.client_gone or services.closing.closed:
                 break
             await waiter.wait(remaining)
-            session = await services.signin.session(session_id)
-    return session
+            state = await _state(services, session_id)
+    return state[0]
+
+
+async def _state(services: Services, session_id: str) -> tuple[AuthSession, MachineRow | None]:
+    return await services.signin.session(session_id), await services.signin.machine(session_id)
+
+
+def _can_change(session: AuthSession, machine: MachineRow | None) -> bool:
+    return not session.status.terminal or (machine is not None and not machine.state.ended)
 
 
 async def session_view(services: Services, session: AuthSession) -> SessionView:
     """Show a session to the operator."""
-    return SessionView.of(session, await services.signin.captured(session))
+    return SessionView.of(session, await services.signin.captured(session), await services.signin.machine(session.id))
 
 
 async def page_view(services: Services, session: AuthSession) -> PageView:

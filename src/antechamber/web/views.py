@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from antechamber.model import Reason, SessionStatus
+from antechamber.model import MachineState, Reason, SessionStatus
 from antechamber.web.texts import REASONS
 
 if TYPE_CHECKING:
-    from antechamber.model import AuthSession, Credential, Destination, Event
+    from antechamber.model import AuthSession, Credential, Destination, Event, MachineRow
     from antechamber.providers import ProviderSpec
 
 
@@ -129,10 +129,9 @@ class PollView(View):
         return cls(status=status, reason=session.reason, credential=credential)
 
 
-class ReasonView(View):
-    """Why a session ended other than completed, and what to do next."""
+class Explanation(View):
+    """A reason in a sentence, and what to do next."""
 
-    code: Reason
     message: str
     next: str
 
@@ -143,7 +142,9 @@ class SessionFields(View):
     session_id: str
     status: SessionStatus
     terminal: bool
-    reason: ReasonView | None
+    reason: Reason | None
+    explanation: Explanation | None
+    """The reason for people."""
     owner: str
     """The user_id that the caller gave; a label."""
     display_name: str | None
@@ -175,7 +176,8 @@ class SessionFields(View):
             "session_id": row.id,
             "status": row.status,
             "terminal": row.status.terminal,
-            "reason": reason_view(row.reason),
+            "reason": row.reason,
+            "explanation": Explanation(**REASONS[row.reason]._asdict()) if row.reason else None,
             "owner": row.owner.user_id,
             "display_name": row.fields.display_name,
             "purpose": row.fields.purpose,
@@ -197,16 +199,46 @@ class SessionFields(View):
         }
 
 
+class MachineView(View):
+    """A session's machine."""
+
+    id: str
+    state: MachineState
+    driver: str
+    exit_code: int | None
+    """Of its first program, once it has ended; says nothing about the session."""
+    state_at: datetime
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, row: MachineRow) -> MachineView:
+        """Show a machine's row."""
+        return cls(
+            id=row.id,
+            state=row.state,
+            driver=row.driver,
+            exit_code=row.exit_code,
+            state_at=row.state_at,
+            ended_at=row.ended_at,
+        )
+
+
 class SessionView(SessionFields):
     """A session, as the operator and its API see it."""
 
     provider: str
     user_id: str
+    machine: MachineView | None
 
     @classmethod
-    def of(cls, row: AuthSession, captured: Credential | None) -> SessionView:
+    def of(cls, row: AuthSession, captured: Credential | None, machine: MachineRow | None) -> SessionView:
         """Show a session's row."""
-        return cls(provider=row.provider, user_id=row.owner.user_id, **cls.fields_of(row, captured))
+        return cls(
+            provider=row.provider,
+            user_id=row.owner.user_id,
+            machine=MachineView.of(machine) if machine else None,
+            **cls.fields_of(row, captured),
+        )
 
 
 class AboutProvider(View):
@@ -391,14 +423,6 @@ class Health(View):
     """That the service answers."""
 
     status: Literal["ok", "ready"]
-
-
-def reason_view(reason: Reason | None) -> ReasonView | None:
-    """Show a reason with its sentences."""
-    if reason is None:
-        return None
-    told = REASONS[reason]
-    return ReasonView(code=reason, message=told.message, next=told.next)
 
 
 def _about(spec: ProviderSpec) -> dict[str, Any]:

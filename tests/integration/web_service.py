@@ -1,0 +1,168 @@
+"""The real app over real sockets, store, vault and providers; only the machine is played, by the test itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from antechamber.errors import CallerError, Code
+from antechamber.lifecycle import SessionFact
+from antechamber.machine import Capabilities, Stream
+from antechamber.model import IdPrefix, new_id, new_secret
+from antechamber.providers import CapturedFile, Providers
+from antechamber.settings import Settings
+from antechamber.signin import SignIn
+from antechamber.store import Store
+from antechamber.vault import Vault
+from antechamber.web import Addresses, DriverAbout, create_app, listen, serve
+from tests.providers.samples import CODEX
+
+OPERATIONS = {"user_id": "ada", "provider": "codex"}
+
+
+def now():
+    return datetime.now(UTC)
+
+
+class Stage:
+    """What the reconciler's Live is: here the far end of each opened screen is in the test's hand."""
+
+    def __init__(self):
+        self.ended = {}
+        self.screens = asyncio.Queue()
+        self.ready = True
+
+    async def open_screen(self, session_id):
+        if not self.ready:
+            raise CallerError(Code.SCREEN_NOT_READY)
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        far_reader, far_writer = await asyncio.open_connection(sock=theirs)
+        await self.screens.put(Stream(far_reader, far_writer))
+        return Stream(reader, writer)
+
+    def input_ended(self, session_id):
+        return self.ended.setdefault(session_id, asyncio.Event())
+
+
+@dataclass
+class Service:
+    """One running service, and what a test does to it."""
+
+    store: Store
+    signin: SignIn
+    stage: Stage
+    addresses: Addresses
+    token: str
+    app: object
+    server: object
+    settings: Settings
+    cleanup: contextlib.AsyncExitStack
+    numbers: itertools.count = field(default_factory=itertools.count)
+
+    def client(self, base, **headers):
+        return httpx.AsyncClient(base_url=base, headers=headers, timeout=20, trust_env=False)
+
+    async def operator(self):
+        client = self.client(self.addresses.dashboard.url, Authorization=f"Bearer {self.token}")
+        return await self.cleanup.enter_async_context(client)
+
+    async def stranger(self, base=None, **headers):
+        return await self.cleanup.enter_async_context(self.client(base or self.addresses.dashboard.url, **headers))
+
+    async def browser(self):
+        """Return a browser on the sign-in site, without any cookie."""
+        return await self.stranger(self.addresses.sign_in.url, Origin=self.addresses.sign_in.origin)
+
+    async def start(self, **body):
+        operator = await self.operator()
+        answer = await operator.post("/api/auth/session", json={**OPERATIONS, **body})
+        assert answer.status_code in {200, 201}, answer.text
+        return answer.json()
+
+    async def opened(self, started=None):
+        """Return (session id, browser) of a session whose link was opened."""
+        started = started or await self.start()
+        browser = await self.browser()
+        code = started["sign_in_url"].partition("#")[2]
+        answer = await browser.post(f"/api/auth/session/{started['session_id']}/open", json={"code": code})
+        assert answer.status_code == 204, answer.text
+        return started["session_id"], browser
+
+    async def ready(self, session_id):
+        """Say that the session's machine has become ready."""
+        for fact in (SessionFact.MACHINE_BOOTING, SessionFact.MACHINE_READY):
+            await self.store.sessions.apply(session_id, fact, at=now(), expires_at=now() + timedelta(minutes=10))
+
+    async def capture(self, session_id):
+        """Bring a whole credential, as the session's machine does."""
+        session = await self.signin.session(session_id)
+        file = CapturedFile(json.dumps(CODEX).encode(), time.time_ns())
+        await self.signin.capture(session_id, session.machine_id, new_id(IdPrefix.REPORT), {"credential": file})
+
+    async def ticketed(self):
+        """Return (session id, browser, ticket) of a session whose screen can be opened."""
+        session_id, browser = await self.opened()
+        await self.ready(session_id)
+        assert (await browser.post(f"/api/auth/session/{session_id}/consent", json={})).status_code == 200
+        return session_id, browser, await self.ticket(session_id, browser)
+
+    async def ticket(self, session_id, browser):
+        answer = await browser.post(f"/api/auth/session/{session_id}/ticket", json={})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["ticket"]
+
+
+@contextlib.asynccontextmanager
+async def running(folder, *, world="serve", faults=None, **settings):
+    """Run a service on a free port of this computer's loopback."""
+    chosen = Settings(**{"sweep_s": 0.5, "heartbeat_s": 5, "port": 0, "world": world, **settings})
+    async with contextlib.AsyncExitStack() as cleanup:
+        store = await Store.open(f"sqlite+aiosqlite:///{folder}/test.db", world=world)
+        cleanup.push_async_callback(store.close)
+        vault = Vault.open(folder / "vault.key", known_key_id=None, has_rows=False)
+        await store.set_key_id(vault.key_id)
+        providers = Providers.load()
+        signin = SignIn(
+            store=store,
+            vault=vault,
+            providers=providers,
+            settings=chosen,
+            driver="scripted",
+            require=lambda spec: None,
+        )
+        sockets = [cleanup.enter_context(end) for end in listen(chosen.bind, chosen.port)]
+        addresses = Addresses.of(chosen, sockets[0].getsockname()[1])
+        token, stage = new_secret(), Stage()
+        app = create_app(
+            signin,
+            stage,
+            providers,
+            chosen,
+            world,
+            addresses=addresses,
+            operator_token=token,
+            driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
+            faults_now=faults,
+        )
+        server = await serve(app, sockets)
+        cleanup.push_async_callback(server.stop)
+        yield Service(store, signin, stage, addresses, token.reveal(), app, server, chosen, cleanup)
+
+
+def error_of(answer):
+    """Return (status, code) of an answer, after seeing that its body is an envelope and nothing else."""
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message", "next", "retryable"}
+    assert body["error"]["message"]
+    assert body["error"]["next"]
+    return answer.status_code, body["error"]["code"]
