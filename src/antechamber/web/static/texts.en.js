@@ -26,6 +26,7 @@ export default {
     oneMinute: "1 minute",
     seconds: "{n} seconds",
     justNow: "just now",
+    soon: "in less than a minute",
     none: "—",
   },
 
@@ -89,6 +90,7 @@ export default {
       lost: "The connection to the screen was lost",
       lostLead: "Your sign-in goes on meanwhile; nothing is lost.",
       offline: "You are offline",
+      taken: "In another tab",
       takenHeading: "This sign-in is open in another tab",
       takenLead: "Only one tab at a time shows the screen.",
       takeBack: "Use it here",
@@ -227,7 +229,7 @@ export default {
       plan: "plan {plan}",
       stored: "stored {when}",
       notices: "Before you connect",
-      version: "{name} {version}",
+      by: "{vendor} · version {version}",
       openPage: "Open the sign-in page",
       popup: "The browser kept the new tab closed.",
       alreadyOpen: "A sign-in is open already, in the tab that you used for it.",
@@ -256,6 +258,7 @@ export default {
 
     credential: {
       empty: "None yet. What a sign-in brings is kept here, sealed.",
+      tool: "Tool",
       account: "Account",
       plan: "Plan",
       label: "Label",
@@ -276,28 +279,20 @@ export default {
 
     health: {
       good: "Running",
-      bad: "In trouble",
-      away: "Not answering",
-      driver: "Machines",
-      isolation: {
-        namespaces: "sandboxes of this computer’s kernel",
-        vm: "virtual machines",
-        none: "scripted, without a machine",
-      },
-      service: "Service",
-      tool: "Command-line tools",
+      bad: "Not ready",
+      line: "Antechamber {version}. Each machine is {machine} (driver {driver}).",
+      ownUids: "Each machine runs under an account of its own on this computer.",
+      sharedUid: "All machines run under the service’s own account on this computer.",
+      tools: "Command-line tools, with one hash of all their files",
       hash: "SHA-256 {hash}",
       notInstalled: "not installed",
     },
 
     access: {
-      opening: "Opening the dashboard",
       heading: "This dashboard is not open in this browser",
       lead: "The service prints a link that opens it, once.",
       next: "Open the link that the service printed, or have it print a new one:",
-      command: "antechamber dashboard",
       used: "This link has been used, or is too old.",
     },
-    away: "The service does not answer. This page tries again by itself.",
   },
 };

@@ -34,7 +34,7 @@ let veilTimer = 0;
 async function begin() {
   fillTexts();
   show("opening", panels.opening());
-  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  const code = location.hash.slice(1).replace(/^code=/, "");
   // the code is spent at once: it stays neither in the address bar nor in the history
   history.replaceState(null, "", location.pathname);
   const first = await open(code);
@@ -133,7 +133,7 @@ function render() {
   part("practice").hidden = !session.practice;
   part("reference").textContent = session.session_id;
   part("tools").hidden = view !== "screen";
-  part("state").hidden = !["screen", "starting"].includes(view);
+  part("state").hidden = view !== "screen" && !away;
   time.until(view === "screen" ? session.expires_at : null);
   if (isTerminal(session.status)) {
     screen.freeze();
@@ -296,7 +296,7 @@ function connection(refusal) {
     connecting: part("lost").hidden ? "connecting" : "reconnecting",
     connected: "connected",
     waiting: "reconnecting",
-    taken: "takenHeading",
+    taken: "taken",
     frozen: "connected",
   };
   if (shownView === "screen") {
@@ -308,8 +308,8 @@ function connection(refusal) {
     }
     mark.className = `mark ${offline ? "bad" : (names[screen.state] ?? "busy")}`;
   } else {
-    mark.textContent = say(away ? "errors.unreachable" : "signIn.starting.heading");
-    mark.className = away ? "mark bad" : "mark busy";
+    mark.textContent = say("errors.unreachable");
+    mark.className = "mark bad";
   }
   veil(refusal);
 }

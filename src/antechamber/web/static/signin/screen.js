@@ -4,7 +4,7 @@ import { backoff, call } from "../api.js";
 import { say } from "../dom.js";
 
 const TAKEN_OVER = 4001;
-const LEAST_WIDTH = 640; // below this the machine's browser cuts its own address bar off
+const LEAST_WIDTH = 500; // below this the machine's browser cuts its own address bar off
 const FIRST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
 

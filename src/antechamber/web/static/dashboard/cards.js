@@ -1,0 +1,88 @@
+/* One card for each tool: what to know beforehand, how it stands, and Connect. */
+
+import { button, make, say } from "../dom.js";
+import { ago } from "./time.js";
+
+const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
+
+/** Return what a card says of its tool for that owner: its credential and its live session, if any. */
+function standing(provider, owner, { credentials, sessions }) {
+  const mine = (row) => row.provider === provider.id && row.user_id === owner;
+  return { credential: credentials.find(mine), live: sessions.find((row) => mine(row) && LIVE.has(row.status)) };
+}
+
+function markOf(provider, { credential, live }) {
+  if (!provider.installed) {
+    return make("span", { class: "mark bad" }, say("dashboard.card.unavailable"));
+  }
+  if (live) {
+    return make("span", { class: "mark busy" }, say("dashboard.card.waiting"));
+  }
+  return credential
+    ? make("span", { class: "mark good" }, say("dashboard.card.connected"))
+    : make("span", { class: "mark" }, say("dashboard.card.notConnected"));
+}
+
+function accountLine(credential) {
+  const words = [
+    credential.account ? say("dashboard.card.account", { account: credential.account }) : say("dashboard.credential.noAccount"),
+    credential.plan ? say("dashboard.card.plan", { plan: credential.plan }) : null,
+  ];
+  return make("p", { class: "account" }, words.filter(Boolean).join(", "), make("span", { class: "quiet small" }, say("dashboard.card.stored", { when: ago(credential.stored_at) })));
+}
+
+/* `asked` is what followed from the last click: {state: "opening" | "popup" | "already" | "trouble", url?, message?, next?} */
+function outcome(provider, asked, live, actions) {
+  if (asked?.state === "popup") {
+    return make(
+      "div",
+      { class: "note", role: "status" },
+      make("p", {}, say("dashboard.card.popup")),
+      make("a", { href: asked.url, target: "_blank", rel: "noopener noreferrer", on: { click: () => setTimeout(actions.settle, 0, provider) } }, say("dashboard.card.openPage")),
+    );
+  }
+  if (asked?.state === "already") {
+    return make(
+      "div",
+      { class: "note", role: "status" },
+      make("p", {}, say("dashboard.card.alreadyOpen")),
+      make(
+        "div",
+        { class: "row" },
+        button(say("dashboard.card.startOver"), "slim", () => actions.connect(provider, true)),
+        live ? button(say("dashboard.card.stop"), "slim bare", () => actions.stop(live)) : null,
+      ),
+    );
+  }
+  if (asked?.state === "trouble") {
+    return make("div", { class: "note bad", role: "alert" }, make("p", {}, asked.message), asked.next ? make("p", { class: "small" }, asked.next) : null);
+  }
+  return null;
+}
+
+export function card(provider, owner, rows, asked, actions) {
+  const { credential, live } = standing(provider, owner, rows);
+  const again = Boolean(credential);
+  const opening = asked?.state === "opening";
+  const label = opening ? say("dashboard.card.opening") : say(again ? "dashboard.card.again" : "dashboard.card.connect");
+  return make(
+    "li",
+    { class: "card", "aria-labelledby": `card-${provider.id}` },
+    make("div", { class: "card-head" }, make("h2", { id: `card-${provider.id}` }, provider.name), markOf(provider, { credential, live })),
+    make("p", { class: "quiet small" }, say("dashboard.card.by", { vendor: provider.vendor, version: provider.version })),
+    credential ? accountLine(credential) : null,
+    make("h3", { class: "small" }, say("dashboard.card.notices")),
+    make("ul", { class: "notices quiet small" }, provider.notices.map((text) => make("li", {}, text))),
+    provider.installed ? null : make("p", { class: "note bad" }, provider.message ?? say("dashboard.health.notInstalled")),
+    outcome(provider, asked, live, actions),
+    make(
+      "div",
+      { class: "row card-foot" },
+      button(label, again ? "" : "main", () => actions.connect(provider, false), {
+        "aria-label": say(again ? "dashboard.card.againName" : "dashboard.card.connectName", { provider: provider.name }),
+        "data-connect": provider.id,
+        disabled: !provider.installed || opening,
+      }),
+    ),
+  );
+}
