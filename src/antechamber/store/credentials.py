@@ -122,42 +122,23 @@ class Credentials:
         `expected_version` is 0 when there is no live credential of the session's owner and provider; `credential_id` is
         the live one's, or a new id then. `fields` are public extras of the event. CallerError SESSION_NOT_FOUND.
         """
+        given = Given(
+            fact=SessionFact.CAPTURED,
+            at=at,
+            captured=(credential_id, expected_version + 1),
+            fields={
+                **(fields or {}),
+                "credential_id": credential_id,
+                "version": expected_version + 1,
+                "report_id": report_id,
+            },
+        )
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            decision = decide_session(session.status, SessionFact.CAPTURED)
-            if session.status is SessionStatus.COMPLETED:
-                row = await _row(write.connection, session.captured_credential_id or "")
-                return Captured("repeated", session, None if row is None else credential_of(row), decision, None)
-            if decision.act is not Act.MOVE:
-                moved = await refuse(write, session, decision, Given(fact=SessionFact.CAPTURED, at=at))
-                return Captured("refused", session, None, decision, moved.event)
-            live = await _live(write.connection, session.owner, session.provider)
-            if (live.version if live else 0) != expected_version or (live and live.id != credential_id):
-                return Captured("conflict", session, live, decision, None)
-            values = {**_columns(sealed, claims), "session_id": session.id, "stored_at": at}
-            credential = await _store(write.connection, session, live, credential_id, values)
-            await write.connection.execute(
-                insert(credential_versions).values(
-                    credential_id=credential.id,
-                    version=credential.version,
-                    stored_at=at,
-                    session_id=session.id,
-                    report_id=report_id,
-                )
-            )
-            given = Given(
-                fact=SessionFact.CAPTURED,
-                at=at,
-                fields={
-                    **(fields or {}),
-                    "credential_id": credential.id,
-                    "version": credential.version,
-                    "report_id": report_id,
-                },
-                captured=(credential.id, credential.version),
-            )
-            moved = await apply_fact(write, session, given)
-            return Captured("captured", moved.session, credential, moved.decision, moved.event)
+            captured = await _capture(write, session, given, _columns(sealed, claims), report_id)
+        if captured.outcome == "captured" and expected_version > 0:
+            await self._database.scrub()
+        return captured
 
     async def delete(self, credential_id: str, *, at: datetime, version: int | None = None) -> Credential | None:
         """Turn a credential into a tombstone and return it: ciphertext, key and claims are gone.
@@ -217,6 +198,35 @@ async def _live(connection: AsyncConnection, owner: Owner, provider: str) -> Cre
     return None if row is None else credential_of(row)
 
 
+async def _capture(
+    write: Write, session: AuthSession, given: Given, values: Mapping[str, Any], report_id: str
+) -> Captured:
+    decision = decide_session(session.status, given.fact)
+    if session.status is SessionStatus.COMPLETED:
+        row = await _row(write.connection, session.captured_credential_id or "")
+        return Captured("repeated", session, None if row is None else credential_of(row), decision, None)
+    if decision.act is not Act.MOVE:
+        moved = await refuse(write, session, decision, Given(fact=given.fact, at=given.at))
+        return Captured("refused", session, None, decision, moved.event)
+    credential_id, version = given.captured or ("", 0)
+    live = await _live(write.connection, session.owner, session.provider)
+    if version != (live.version + 1 if live else 1) or (live and live.id != credential_id):
+        return Captured("conflict", session, live, decision, None)
+    stored = {**values, "version": version, "session_id": session.id, "stored_at": given.at}
+    credential = await _store(write.connection, session, live, credential_id, stored)
+    await write.connection.execute(
+        insert(credential_versions).values(
+            credential_id=credential_id,
+            version=version,
+            stored_at=given.at,
+            session_id=session.id,
+            report_id=report_id,
+        )
+    )
+    moved = await apply_fact(write, session, given)
+    return Captured("captured", moved.session, credential, moved.decision, moved.event)
+
+
 def _columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
     return {
         "account": claims.account,
@@ -243,7 +253,6 @@ async def _store(
             application=session.owner.application,
             user_id=session.owner.user_id,
             provider=session.provider,
-            version=1,
             created_at=values["stored_at"],
             **values,
         )
@@ -251,11 +260,9 @@ async def _store(
         statement = (
             update(credentials)
             .where(
-                credentials.c.id == live.id,
-                credentials.c.version == live.version,
-                credentials.c.deleted_at.is_(None),
+                credentials.c.id == live.id, credentials.c.version == live.version, credentials.c.deleted_at.is_(None)
             )
-            .values(version=live.version + 1, **values)
+            .values(**values)
         )
     return credential_of((await connection.execute(statement.returning(*credentials.c))).one())
 

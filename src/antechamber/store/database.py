@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import exc
 
 from antechamber.errors import Code, OperatorError
+from antechamber.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from antechamber.store.changes import Changes
     from antechamber.store.dialect import StoreDialect
+
+_log = get_logger("store")
 
 UNAVAILABLE: Final = (
     exc.OperationalError,
@@ -28,7 +31,7 @@ UNAVAILABLE: Final = (
 )
 """What a database raises when it is locked, full, broken, away or no database: STORE_UNAVAILABLE."""
 
-OUR_FAULT: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InvalidRequestError)
+OUR_FAULT: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError)
 """What a database raises when we asked for what its rules refuse: a bug, so RuntimeError."""
 
 
@@ -46,6 +49,9 @@ def translated() -> Iterator[None]:
     # fails while a connection is set up does not pass through SQLAlchemy at all
     except (exc.DBAPIError, sqlite3.Error) as error:
         raise OperatorError(Code.STORE_UNAVAILABLE, detail=_short(error)) from error
+    except exc.SQLAlchemyError as error:
+        message = f"the store misused its database library: {_short(error)}"
+        raise RuntimeError(message) from error
 
 
 def _short(error: Exception) -> str:
@@ -92,9 +98,13 @@ class Database:
         self._changes.tell(*write.topics)
 
     async def scrub(self) -> None:
-        """Remove what was deleted from the database's logs too."""
-        with translated():
-            await self.dialect.scrub(self._engine)
+        """Remove what was deleted from the database's logs too; when that fails it is logged, and happens later."""
+        try:
+            with translated():
+                await self.dialect.scrub(self._engine)
+        except OperatorError as error:
+            # what was asked for is committed
+            _log.warning("what was deleted is in the database's log a while longer", detail=error.detail)
 
     async def close(self) -> None:
         """Close every connection."""

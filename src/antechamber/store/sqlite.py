@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _BEGIN: Final = "antechamber_begin"
 _BUSY_MS: Final = 10_000
+_SCRUB_MS: Final = 500
 
 
 def _frozen(name: str, table: str, columns: Sequence[str], when: str, message: str) -> tuple[str, str]:
@@ -208,7 +209,12 @@ class SqliteDialect:
         """Move the write-ahead log into the file and empty it: secure_delete overwrites pages, not the log."""
         async with self._turn, engine.connect() as plain:
             connection = await plain.execution_options(**{_BEGIN: ""})
-            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            # a reader elsewhere keeps the log from being emptied: that must not keep our own writers waiting for long
+            await connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SCRUB_MS}")
+            try:
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                await connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     def has_tables(self, connection: Connection) -> bool:
         """Tell whether the file holds any table."""
