@@ -43,6 +43,11 @@ export function emphasised(text) {
   return text.split("**").map((part, index) => (index % 2 ? make("strong", {}, part) : part));
 }
 
+/** Split a service's sentence at backticks: what stands between them is to be typed as it is. */
+export function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 ? make("code", { class: "code" }, part) : part));
+}
+
 /** Give each element with data-text, data-label or data-hint its text, its accessible name or its tooltip. */
 export function fillTexts(root = document) {
   root.querySelectorAll("[data-text]").forEach((element) => {

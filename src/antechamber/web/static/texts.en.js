@@ -246,6 +246,11 @@ export default {
       rejected: "deleted by its person",
       more: "Show older ones",
     },
+    machines: {
+      stopping: "machine ending",
+      gone: "machine destroyed",
+      lost: "machine ended by itself",
+    },
     statuses: {
       pending: "Waiting to start",
       starting: "Starting",

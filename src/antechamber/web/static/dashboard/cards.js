@@ -1,6 +1,6 @@
 /* One card for each tool: what to know beforehand, how it stands, and Connect. */
 
-import { button, make, say } from "../dom.js";
+import { button, make, prose, say } from "../dom.js";
 import { ago } from "./time.js";
 
 const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
@@ -55,7 +55,7 @@ function outcome(provider, asked, live, actions) {
     );
   }
   if (asked?.state === "trouble") {
-    return make("div", { class: "note bad", role: "alert" }, make("p", {}, asked.message), asked.next ? make("p", { class: "small" }, asked.next) : null);
+    return make("div", { class: "note bad", role: "alert" }, make("p", {}, prose(asked.message)), asked.next ? make("p", { class: "small" }, prose(asked.next)) : null);
   }
   return null;
 }
@@ -73,7 +73,7 @@ export function card(provider, owner, rows, asked, actions) {
     credential ? accountLine(credential) : null,
     make("h3", { class: "small" }, say("dashboard.card.notices")),
     make("ul", { class: "notices quiet small" }, provider.notices.map((text) => make("li", {}, text))),
-    provider.installed ? null : make("p", { class: "note bad" }, provider.message ?? say("dashboard.health.notInstalled")),
+    provider.installed ? null : make("p", { class: "note bad" }, provider.message ? prose(provider.message) : say("dashboard.health.notInstalled")),
     outcome(provider, asked, live, actions),
     make(
       "div",

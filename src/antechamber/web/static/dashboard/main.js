@@ -1,7 +1,7 @@
 /* The dashboard: asks the service how things stand, draws it, and starts and ends sign-ins. */
 
 import { backoff, call, Refusal, setClock } from "../api.js";
-import { fillTexts, make, outward, part, say, webAddress } from "../dom.js";
+import { fillTexts, make, outward, part, prose, say, webAddress } from "../dom.js";
 import { card } from "./cards.js";
 import { about, credentialList, sessionList } from "./rows.js";
 
@@ -147,7 +147,7 @@ function draw() {
   drawn = state;
   const place = focusedPlace();
   const { service, providers } = known;
-  part("notes").replaceChildren(...service.faults.map((fault) => make("p", { class: "note bad" }, fault)));
+  part("notes").replaceChildren(...service.faults.map((fault) => make("p", { class: "note bad" }, prose(fault))));
   part("cards").replaceChildren(...providers.map((provider) => card(provider, owner(), known, asked.get(provider.id), { connect, stop, settle })));
   part("credentials").replaceChildren(credentialList(known.credentials, nameOf, { remove: askRemove }));
   part("sessions").replaceChildren(sessionList(known.sessions, nameOf, { stop }));

@@ -1,6 +1,6 @@
 /* The lists of credentials and of sign-ins. */
 
-import { button, make, say } from "../dom.js";
+import { button, make, prose, say, sayIf } from "../dom.js";
 import { ago, timeMark } from "./time.js";
 
 const MARKS = { completed: "good", failed: "bad", pending: "busy", starting: "busy", awaiting_sign_in: "busy", cancelled: "", expired: "warn" };
@@ -43,12 +43,13 @@ export function credentialList(credentials, nameOf, actions) {
 function sessionRow(row, nameOf, actions) {
   const seconds = row.ended_at ? Math.round((Date.parse(row.ended_at) - Date.parse(row.created_at)) / 1000) : null;
   const why = row.rejected_at ? say("dashboard.session.rejected") : (row.reason?.message ?? row.account ?? "");
+  const machine = sayIf(`dashboard.machines.${row.machine?.state}`);
   return make(
     "li",
     { class: "session" },
     make("div", { class: "what" }, make("strong", {}, nameOf(row.provider)), make("span", { class: `mark ${MARKS[row.status] ?? ""}` }, say(`dashboard.statuses.${row.status}`))),
-    make("p", { class: "why quiet small" }, why),
-    make("p", { class: "when quiet small" }, timeMark(row.created_at), seconds === null ? "" : ` · ${say("dashboard.session.took", { seconds })}`, ` · ${row.user_id}`),
+    make("p", { class: "why quiet small" }, prose(why)),
+    make("p", { class: "when quiet small" }, timeMark(row.created_at), [seconds === null ? null : say("dashboard.session.took", { seconds }), row.user_id, machine].filter(Boolean).map((word) => ` · ${word}`)),
     LIVE.has(row.status)
       ? button(say("dashboard.session.cancel"), "slim", () => actions.stop(row), {
           "aria-label": say("dashboard.session.cancelName", { provider: nameOf(row.provider), when: ago(row.created_at) }),

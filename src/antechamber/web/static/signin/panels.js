@@ -1,6 +1,6 @@
 /* What stands in the middle of the page when the screen does not: one function a view, each returns the panel's content. */
 
-import { button, emphasised, make, outward, say, sayIf, webAddress } from "../dom.js";
+import { button, emphasised, make, outward, prose, say, sayIf, webAddress } from "../dom.js";
 import { stepsOf } from "./status.js";
 
 function heading(text) {
@@ -126,8 +126,8 @@ export function ended(session) {
   const reason = session.reason ?? {};
   return [
     heading(say(`signIn.ended.${session.status}`)),
-    lead(reason.message ?? say("signIn.ended.noReason")),
-    reason.next ? make("p", {}, reason.next) : null,
+    lead(prose(reason.message ?? say("signIn.ended.noReason"))),
+    reason.next ? make("p", {}, prose(reason.next)) : null,
     make("div", { class: "row actions" }, backLink(session, "main")),
     make("p", { class: "quiet small code" }, say("signIn.ended.reference", { id: session.session_id })),
   ];
