@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _BATCH: Final = timedelta(seconds=1)
+OTHERS: Final = "(others)"
+"""The row of all names that came after the limit of names."""
 
 
 class Verdict(StrEnum):
@@ -78,8 +80,8 @@ class Ledger:
         """Add a use."""
         key = (use.name, use.port)
         if key not in self._totals and len(self._totals) >= self._most:
-            key = ("", 0)
-            use = replace(use, name="", port=0)
+            key = (OTHERS, 0)
+            use = replace(use, name=OTHERS, port=0)
         if use.port and self._totals.get((use.name, 0)) == self._untold.get((use.name, 0)):
             # the look-up of a connection that follows at once is no row of its own
             self._totals.pop((use.name, 0), None)

@@ -58,6 +58,14 @@ def host_addresses() -> frozenset[Network]:
     return frozenset(found)
 
 
+def _unwrapped_net(net: Network) -> Network:
+    """Return the IPv4 network that a network of IPv4-mapped addresses stands for; others as they are."""
+    mapped = IPv6Network("::ffff:0:0/96")
+    if isinstance(net, IPv6Network) and net.subnet_of(mapped):
+        return ip_network((int(net.network_address) & (2**32 - 1), net.prefixlen - 96))
+    return net
+
+
 def _deny_lists(entries: Sequence[str]) -> tuple[frozenset[str], tuple[Network, ...]]:
     names: set[str] = set()
     nets: list[Network] = []
@@ -65,7 +73,7 @@ def _deny_lists(entries: Sequence[str]) -> tuple[frozenset[str], tuple[Network, 
     for entry in entries:
         text = entry.strip()
         try:
-            nets.append(ip_network(text, strict=False))
+            nets.append(_unwrapped_net(ip_network(text, strict=False)))
             continue
         except ValueError:
             pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Protocol
@@ -61,27 +61,46 @@ class SystemResolver:
     """
 
     def __init__(self) -> None:
-        """Make the threads' pool; threads start when they are needed."""
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolve")
+        """Prepare; a thread starts for each look-up."""
+        self._free = asyncio.Semaphore(_THREADS)
 
     async def resolve(self, name: str) -> Resolution:
         """Look up A and AAAA records."""
-        loop = asyncio.get_running_loop()
+        async with self._free:
+            found = await _in_thread(f"{name}.".encode("ascii"))
+        match found:
+            case socket.gaierror(errno=socket.EAI_NONAME | socket.EAI_NODATA):
+                return Resolution(EgressAnswer.NXDOMAIN)
+            case Exception():
+                return Resolution(EgressAnswer.SERVFAIL)
+        return Resolution(EgressAnswer.OK, tuple(dict.fromkeys(found)))
+
+
+async def _in_thread(name: bytes) -> list[Address] | Exception:
+    """Ask in a daemon thread: a look-up that hangs must not hold up the end of the service, as a pool's would."""
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[list[Address] | Exception] = loop.create_future()
+
+    def tell(answer: list[Address] | Exception) -> None:
+        if not answered.done():
+            answered.set_result(answer)
+
+    def ask() -> None:
+        answer: list[Address] | Exception
         try:
-            found = await loop.run_in_executor(
-                self._pool, socket.getaddrinfo, f"{name}.".encode("ascii"), None, 0, socket.SOCK_STREAM
-            )
-        except socket.gaierror as error:
-            unknown = error.errno in {socket.EAI_NONAME, socket.EAI_NODATA}
-            return Resolution(EgressAnswer.NXDOMAIN if unknown else EgressAnswer.SERVFAIL)
-        except (OSError, UnicodeError):
-            return Resolution(EgressAnswer.SERVFAIL)
-        addresses = []
-        for family, _, _, _, where in found:
-            if family in {socket.AF_INET, socket.AF_INET6}:
-                with contextlib.suppress(ValueError):
-                    addresses.append(ip_address(where[0]))
-        return Resolution(EgressAnswer.OK, tuple(dict.fromkeys(addresses)))
+            answer = _addresses(name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waiting side turns it into an answer
+            answer = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, answer)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    return await answered
+
+
+def _addresses(name: bytes) -> list[Address]:
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return [ip_address(where[0]) for family, *_, where in found if family in {socket.AF_INET, socket.AF_INET6}]
 
 
 class DirectConnector:

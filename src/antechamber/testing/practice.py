@@ -32,6 +32,8 @@ PRACTICE_ADDRESS: Final = IPv4Address("192.31.196.1")
 """What every served name resolves to: globally routable, and by its registration (AS112) a place that keeps nothing."""
 
 _SOCKETS: Final = {443: TLS, 80: PLAIN}
+_LONGEST_PATH: Final = 100
+"""Bytes; the kernel takes 107 for a socket's path."""
 _STARTS_WITHIN_S: Final = 20.0
 _IDLE_S: Final = 3600.0
 """Longer than a machine lives that no service claims."""
@@ -147,6 +149,12 @@ async def _ask(folder: Path, method: str, path: str, **options: Any) -> httpx.Re
 
 def _take(folder: Path) -> None:
     """Make the folder, or make sure that it is ours."""
+    if len(os.fsencode(folder / CONTROL)) > _LONGEST_PATH:
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message=f"{folder} is too long a path for the practice vendor's sockets.",
+            next_step="Use a shorter data directory.",
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = folder.lstat().st_uid
     if owner != os.geteuid() or folder.is_symlink():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TLS, PLAIN, CONTROL, LOCK = "tls.sock", "plain.sock", "control.sock", "lock"
 _GRACE_S: Final = 2
+_LOOK_S: Final = 5.0
 
 
 class AlreadyServedError(Exception):
@@ -101,28 +102,27 @@ async def _serve(folder: Path, idle_s: float, ready: Callable[[], None]) -> None
     tasks = [
         spawn(f"standin:{path.name}", server.serve(sockets=[_listening(path)])) for path, server in listeners.items()
     ]
-    watch = spawn("standin:idle", _idle(setting, idle_s, stop))
+    _watch(folder / CONTROL, setting, idle_s, stop)
     try:
         ready()
         ended = spawn("standin:stop", stop.wait())
         await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         await cancel_and_wait(ended)
     finally:
-        await cancel_and_wait(watch)
         for path, server in listeners.items():
             path.unlink(missing_ok=True)
             server.should_exit = True
         await asyncio.gather(*tasks)
 
 
-async def _idle(setting: Setting, idle_s: float, stop: asyncio.Event) -> None:
-    if idle_s <= 0:
-        return
-    left = idle_s
-    while left > 0:
-        await asyncio.sleep(left)
-        left = setting.journal.touched + idle_s - time.monotonic()
-    stop.set()
+def _watch(control_socket: Path, setting: Setting, idle_s: float, stop: asyncio.Event) -> None:
+    """Stop when nobody has asked for anything for so long, or when the folder was removed: nobody can ask any more."""
+    idle = idle_s > 0 and time.monotonic() - setting.journal.touched >= idle_s
+    if idle or not control_socket.exists():
+        stop.set()
+    else:
+        again = min(_LOOK_S, idle_s or _LOOK_S)
+        asyncio.get_running_loop().call_later(again, _watch, control_socket, setting, idle_s, stop)
 
 
 def _touching(application: Any, setting: Setting) -> Any:
