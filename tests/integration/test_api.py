@@ -65,7 +65,7 @@ async def test_an_idempotency_key_answers_the_same_session_and_refuses_another_b
 
 
 async def test_the_poll_of_the_predecessor_answers_pending_then_ready_without_a_secret(service):
-    session_id, browser = await service.opened()
+    session_id, _ = await service.opened()
     operator = await service.operator()
     path = f"/api/auth/session/{session_id}/credentials"
     assert (await operator.get(path)).json() == {"status": "pending", "reason": None, "credential": None}
@@ -110,7 +110,7 @@ async def test_the_person_agrees_sees_the_account_and_can_take_it_back_once(serv
     page = (await browser.get(path)).json()
     assert (page["status"], page["account"], page["plan"]) == ("completed", "person@example.com", "plus")
     assert page["rejectable"]
-    assert [step["step"] for step in page["steps"]][0] == "created"
+    assert page["steps"][0]["step"] == "created"
     assert (await browser.post(f"{path}/shown", json={})).json()["success_shown_at"]
     rejected = (await browser.post(f"{path}/reject", json={})).json()
     assert rejected["rejected_at"]

@@ -21,6 +21,11 @@ class Closing:
         self._none_left = asyncio.Event()
         self._none_left.set()
 
+    @property
+    def count(self) -> int:
+        """How much is under way."""
+        return len(self._under_way)
+
     @contextlib.contextmanager
     def under_way(self, tell: Callable[[], None]) -> Iterator[None]:
         """Count something in; `tell` is called when the service closes, at once when it has."""

@@ -4,7 +4,7 @@ Each recorded event is one message without an event name: `id` is its seq, `data
 and without an id:
 
     end         the session has ended and nothing more will come; the page closes the stream
-    closing     the service is stopping; the browser connects again by itself
+    closing     the service is stopping or in trouble; the browser connects again by itself
     replaced    this session has too many streams open and this was the oldest; the page closes the stream
     notice      {"notice": "link_refused" | "screen_refused"}: another browser tried this session and was refused
 
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from antechamber.errors import AntechamberError
+from antechamber.log import get_logger
 from antechamber.web.views import EventView
 from antechamber.web.waiting import waiting
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from antechamber.web.services import Services
     from antechamber.web.waiting import Waiter
+
+_log = get_logger("web")
 
 STREAMS_AT_ONCE: Final = 4
 """Streams of one session; a page needs one, and HTTP/1.1 gives a browser six connections to a host."""
@@ -147,7 +151,12 @@ class EventStream(Response):
             if remaining <= 0:
                 await write(b": heartbeat\n\n")
             await waiter.wait(remaining if remaining > 0 else self._services.settings.heartbeat_s)
-            fresh, ended = await self._look()
+            try:
+                fresh, ended = await self._look()
+            except AntechamberError as error:
+                _log.warning("event stream cut", session=self._session_id, code=str(error.code), detail=error.detail)
+                await write(message("{}", name="closing"), more=False)
+                return
 
     def _last_word(self, stream: _Open, *, ended: bool) -> str | None:
         if ended:
