@@ -37,6 +37,7 @@ class UnixDoors:
         self._taken: set[Door] = set()
         self._closed = asyncio.Event()
         self._drained = False
+        self._taking: set[asyncio.Task[tuple[socket.socket, object]]] = set()
         self._streams: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         try:
             for door in sorted(doors):
@@ -65,12 +66,13 @@ class UnixDoors:
         try:
             while not self._closed.is_set():
                 taking = spawn("door", loop.sock_accept(listener))
+                self._taking.add(taking)
                 try:
                     await asyncio.wait({taking, closing}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    if not taking.done():
-                        await cancel_and_wait(taking)
-                if not taking.done() or taking.cancelled():
+                    await cancel_and_wait(taking)
+                    self._taking.discard(taking)
+                if taking.cancelled():
                     continue
                 if taking.exception() is not None:  # out of descriptors, most likely: the next may go better
                     await asyncio.wait({closing}, timeout=_BREATH_S)
@@ -104,6 +106,8 @@ class UnixDoors:
     async def close(self) -> None:
         """Close every listener and every stream; the iterators end."""
         self._closed.set()
+        # the loop must have let go of a listener before its number can be another socket's
+        await cancel_and_wait(*self._taking)
         self._close_listeners()
         writers = list(self._streams)
         for writer in writers:

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import antechamber.keeper
 from antechamber.drivers import locks
@@ -22,6 +22,8 @@ from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    _Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 _FIRST_WORD_S: Final = 30.0
@@ -147,11 +149,10 @@ async def _first_word(reading: int) -> dict[str, Any]:
 class Claim:
     """This service's hold on a running machine: a connection to its keeper that lasts until `release`."""
 
-    def __init__(self, folder: KeptFolder, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Wrap a connection that has claimed; use `claim`."""
+    def __init__(self, folder: KeptFolder, connection: _Connection | None) -> None:
+        """Wrap a connection that has claimed, or none for a machine that has ended already; use `claim`."""
         self._folder = folder
-        self._reader = reader
-        self._writer = writer
+        self._connection = connection
         self._ended: asyncio.Future[MachineEnd] = asyncio.get_running_loop().create_future()
         self._watching = spawn("keeper", self._watch())
 
@@ -176,26 +177,26 @@ class Claim:
             self._ended.exception()  # nobody need have waited for it
 
     async def _close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection[1].close()
+            with contextlib.suppress(OSError):
+                await connection[1].wait_closed()
 
     async def _watch(self) -> None:
         while not self._ended.done():
-            try:
-                line = await self._reader.readline()
-            except (OSError, ValueError):
-                line = b""
-            if line:
-                continue  # the end is read from the record, which was written before this was sent
-            await self._close()
+            if self._connection is not None:
+                # the word of the end is only a hint: what counts is the lock, and the record written before it
+                with contextlib.suppress(OSError, ValueError):
+                    await self._connection[0].readline()
+                await self._close()
             await self._learn_end()
 
     async def _learn_end(self) -> None:
         if not await self._folder.nothing_left(_ANSWER_S):
             # it dropped us but lives: claim again, for "cannot tell" is not "dead"
             with contextlib.suppress(OSError, MachineError):
-                self._reader, self._writer = await _connect(self._folder)
+                self._connection = await _connect(self._folder)
             return
         end = self._folder.end() or MachineEnd(datetime.now(UTC), None, "its keeper was killed")
         if not self._ended.done():
@@ -204,10 +205,20 @@ class Claim:
 
 async def claim(folder: KeptFolder) -> Claim:
     """Claim a running machine; raises OSError when its keeper does not answer, MachineError when it refuses."""
-    return Claim(folder, *await _connect(folder))
+    return Claim(folder, await _connect(folder))
 
 
-async def _connect(folder: KeptFolder) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def claim_started(folder: KeptFolder) -> Claim:
+    """Claim a machine that has just started and may have ended again already."""
+    try:
+        return await claim(folder)
+    except (OSError, MachineError):
+        if await folder.nothing_left(_ANSWER_S):
+            return Claim(folder, None)
+        raise
+
+
+async def _connect(folder: KeptFolder) -> _Connection:
     reader, writer = await asyncio.open_unix_connection(os.fspath(folder.control), limit=_LINE)
     try:
         await _exchange(folder, reader, writer, "claim")

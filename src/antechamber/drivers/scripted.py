@@ -140,8 +140,13 @@ class _Scripted:
         if queue is None or queue.qsize() >= _BACKLOG:
             raise ConnectionRefusedError(door)
         outer, inner = socket.socketpair()
-        host_end = Stream(*await asyncio.open_unix_connection(sock=outer))
-        guest_end = Stream(*await asyncio.open_unix_connection(sock=inner))
+        try:
+            host_end = Stream(*await asyncio.open_unix_connection(sock=outer))
+            guest_end = Stream(*await asyncio.open_unix_connection(sock=inner))
+        except BaseException:
+            outer.close()
+            inner.close()
+            raise
         self._streams += [host_end.writer, guest_end.writer]
         queue.put_nowait(host_end)
         return guest_end

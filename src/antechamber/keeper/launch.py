@@ -1,7 +1,7 @@
 """The keeper's child between fork and exec: another uid, a user and a network namespace, the program.
 
 The layers, outermost first: the machine's host uid; a user namespace with that uid as its root, which owns a network
-namespace that has `lo` and nothing else; in it, bubblewrap's own namespaces, which have no capability over that network.
+namespace that has `lo` and nothing else; in it, bubblewrap's own namespaces, without any capability over that network.
 """
 
 from __future__ import annotations

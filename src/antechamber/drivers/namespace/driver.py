@@ -124,7 +124,7 @@ class NamespaceDriver:
             taken.insert(0, await asyncio.to_thread(self._make_folder, spec, handle, folder))
             doors = UnixDoors(folder.doors, spec.doors, uid=handle["uid"])
             await keepers.start_keeper(folder, taken[0], taken[1:])
-            claim = await keepers.claim(folder)
+            claim = await keepers.claim_started(folder)
         except (OSError, ImportError) as error:
             await self._undo(taken, doors, folder, handle)
             raise MachineError(Code.MACHINE_DID_NOT_START, detail=str(error)) from error
