@@ -7,6 +7,7 @@ the database itself (CHECKs, partial unique indexes, triggers). What differs bet
 
 from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credentials import Captured, Rejected
+from antechamber.store.dialect import file_url
 from antechamber.store.moves import Moved
 from antechamber.store.retention import Pruned
 from antechamber.store.sessions import Created, Idempotency, NewSession
@@ -24,5 +25,6 @@ __all__ = [
     "Pruned",
     "Rejected",
     "Store",
+    "file_url",
     "session_topic",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
+from antechamber.store.database import to_its_end
 from antechamber.store.schema import access
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Access:
         """Use that database."""
         self._database = database
 
+    @to_its_end
     async def grant(
         self,
         kind: AccessKind,
@@ -48,6 +50,7 @@ class Access:
                 )
             )
 
+    @to_its_end
     async def redeem(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
         """Use a right up; tell whether it was there, of that kind and session, unused and not expired."""
         async with self._database.write() as write:
@@ -56,12 +59,14 @@ class Access:
             )
             return used.rowcount == 1
 
+    @to_its_end
     async def holds(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
         """Tell whether a right is there without using it up."""
         wanted = select(access.c.kind).where(_valid(kind, secret, session_id, at))
         async with self._database.read() as connection:
             return (await connection.execute(wanted)).one_or_none() is not None
 
+    @to_its_end
     async def void(self, kind: AccessKind, session_id: str | None) -> None:
         """End every right of that kind and session."""
         async with self._database.write() as write:

@@ -20,6 +20,7 @@ from antechamber.model import (
     SessionStatus,
 )
 from antechamber.store.changes import SESSIONS, session_topic
+from antechamber.store.database import to_its_end
 from antechamber.store.events import record
 from antechamber.store.moves import Given, Moved, apply_fact, locked, refuse
 from antechamber.store.rows import credential_of, sealed_of
@@ -79,17 +80,20 @@ class Credentials:
         """Use that database."""
         self._database = database
 
+    @to_its_end
     async def current(self, owner: Owner, provider: str) -> Credential | None:
         """Return the owner's live credential of a provider, or None."""
         async with self._database.read() as connection:
             return await _live(connection, owner, provider)
 
+    @to_its_end
     async def get(self, credential_id: str) -> Credential | None:
         """Return a credential, a tombstone too (its `deleted_at` is set), or None."""
         async with self._database.read() as connection:
             row = await _row(connection, credential_id)
         return None if row is None else credential_of(row)
 
+    @to_its_end
     async def list(self, user_id: str | None = None, application: str = DEFAULT_APPLICATION) -> list[Credential]:
         """Return an application's live credentials, of one user or of all."""
         wanted = select(credentials).where(credentials.c.application == application, credentials.c.deleted_at.is_(None))
@@ -99,12 +103,14 @@ class Credentials:
         async with self._database.read() as connection:
             return [credential_of(row) for row in await connection.execute(wanted)]
 
+    @to_its_end
     async def sealed(self, credential_id: str) -> tuple[Credential, Sealed] | None:
         """Return a live credential with what is sealed in it, of one version; None for a tombstone or no such id."""
         async with self._database.read() as connection:
             row = await _row(connection, credential_id)
         return None if row is None or row.deleted_at is not None else (credential_of(row), sealed_of(row))
 
+    @to_its_end
     async def capture(
         self,
         session_id: str,
@@ -140,6 +146,7 @@ class Credentials:
             await self._database.scrub()
         return captured
 
+    @to_its_end
     async def delete(self, credential_id: str, *, at: datetime, version: int | None = None) -> Credential | None:
         """Turn a credential into a tombstone and return it: ciphertext, key and claims are gone.
 
@@ -152,6 +159,7 @@ class Credentials:
             await self._database.scrub()
         return tombstone
 
+    @to_its_end
     async def reject(self, session_id: str, *, at: datetime) -> Rejected:
         """Note that the person rejects what the session captured, and delete that version, both or neither.
 

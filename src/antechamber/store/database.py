@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import sqlite3
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from sqlalchemy import exc
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from antechamber.store.changes import Changes
     from antechamber.store.dialect import StoreDialect
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 _log = get_logger("store")
 
 UNAVAILABLE: Final = (
@@ -57,6 +62,32 @@ def translated() -> Iterator[None]:
 def _short(error: Exception) -> str:
     # the statement's parameters can hold a ciphertext or a hash: only the driver's own words go to the log
     return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def to_its_end(
+    method: Callable[Arguments, Coroutine[Any, Any, Result]],
+) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
+    """Let a method that reads or writes go on to its end when its caller is cancelled; the caller waits for that.
+
+    A statement that is cut short makes the library close the connection, and SQLite keeps a closed connection's
+    transaction, with its lock, for as long as any traceback still holds the cursor.
+    """
+
+    @functools.wraps(method)
+    async def uncut(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        task = asyncio.get_running_loop().create_task(method(*arguments, **named), name=f"store:{method.__name__}")
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            if not task.cancelled():
+                # nobody asks for its error any more: to asyncio it is then not one that was never retrieved
+                task.exception()
+            raise
+
+    return uncut
 
 
 class Write:

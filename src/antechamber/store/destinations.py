@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from antechamber.errors import CallerError, Code
 from antechamber.model import Destination
+from antechamber.store.database import to_its_end
 from antechamber.store.rows import destination_of
 from antechamber.store.schema import destinations, sessions
 
@@ -24,6 +25,7 @@ class Destinations:
         """Use that database."""
         self._database = database
 
+    @to_its_end
     async def record(
         self,
         session_id: str,
@@ -61,6 +63,7 @@ class Destinations:
                 raise CallerError(Code.SESSION_NOT_FOUND)
             await write.connection.execute(statement)
 
+    @to_its_end
     async def list(self, session_id: str) -> list[Destination]:
         """Return a session's destinations, in the order in which they were first asked for."""
         wanted = (

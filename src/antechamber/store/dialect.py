@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from antechamber.errors import Code, OperatorError
@@ -13,6 +13,7 @@ from antechamber.store.sqlite import SqliteDialect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from sqlalchemy import Connection, Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -47,6 +48,11 @@ class StoreDialect(Protocol):
 
     def has_tables(self, connection: Connection) -> bool:
         """Tell whether the database holds any table already."""
+
+
+def file_url(path: Path) -> str:
+    """Return the URL of a SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def dialect_of(url: str) -> StoreDialect:

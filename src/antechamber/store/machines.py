@@ -10,6 +10,7 @@ from antechamber.errors import Code, MachineError
 from antechamber.lifecycle import Act, MachineDecision, MachineFact, decide_machine
 from antechamber.model import IdPrefix, MachineKind, MachineRow, MachineState, new_id
 from antechamber.store.changes import MACHINES, session_topic
+from antechamber.store.database import to_its_end
 from antechamber.store.events import record
 from antechamber.store.rows import machine_of
 from antechamber.store.schema import ENDED_STATES, events, machines
@@ -30,14 +31,17 @@ class Machines:
         """Use that database."""
         self._database = database
 
+    @to_its_end
     async def get(self, machine_id: str) -> MachineRow | None:
         """Return a machine, or None."""
         return await self._one(select(machines).where(machines.c.id == machine_id))
 
+    @to_its_end
     async def of_session(self, session_id: str) -> MachineRow | None:
         """Return a session's machine, or None once it is forgotten."""
         return await self._one(select(machines).where(machines.c.session_id == session_id))
 
+    @to_its_end
     async def create_check(
         self, *, driver: str, at: datetime, expires_at: datetime, machine_id: str | None = None
     ) -> MachineRow:
@@ -63,6 +67,7 @@ class Machines:
             write.tell(MACHINES)
             return machine_of(row.one())
 
+    @to_its_end
     async def begin(
         self,
         machine_id: str,
@@ -89,6 +94,7 @@ class Machines:
             values = {"handle": dict(handle), "host_uid": host_uid, "expires_at": expires_at}
             return await _move(write, before, MachineFact.BOOT_BEGAN, at, values)
 
+    @to_its_end
     async def apply(
         self,
         machine_id: str,
@@ -123,11 +129,13 @@ class Machines:
                 return await _change(write.connection, before, values), decision
             return before, decision
 
+    @to_its_end
     async def not_ended(self) -> list[MachineRow]:
         """Return every machine that has not ended, oldest first."""
         wanted = select(machines).where(machines.c.state.not_in(ENDED_STATES))
         return await self._many(wanted.order_by(machines.c.created_at, machines.c.id))
 
+    @to_its_end
     async def taken_uids(self, driver: str | None = None) -> set[int]:
         """Return the host uids of machines that have not ended, of one driver or of all."""
         wanted = select(machines.c.host_uid).where(
@@ -138,11 +146,13 @@ class Machines:
         async with self._database.read() as connection:
             return {uid for (uid,) in await connection.execute(wanted)}
 
+    @to_its_end
     async def due(self, at: datetime) -> list[MachineRow]:
         """Return the machines whose state's deadline has come, the most overdue first."""
         wanted = select(machines).where(machines.c.state.not_in(ENDED_STATES), machines.c.expires_at <= at)
         return await self._many(wanted.order_by(machines.c.expires_at))
 
+    @to_its_end
     async def forget(self, *, ended_before: datetime) -> int:
         """Delete the rows of machines that ended before that time; return how many. Their sessions stay."""
         old = select(machines.c.id).where(machines.c.state.in_(ENDED_STATES), machines.c.ended_at < ended_before)
@@ -162,6 +172,7 @@ class Machines:
         async with self._database.read() as connection:
             return [machine_of(row) for row in await connection.execute(wanted)]
 
+    @to_its_end
     async def list(self, limit: int = 100) -> list[MachineRow]:
         """Return machines, newest first."""
         return await self._many(

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from alembic.script.revision import RevisionError
+from alembic.util import CommandError
 
 from antechamber.errors import Code, OperatorError
 from antechamber.store.schema import metadata
@@ -34,7 +34,7 @@ def migrate(connection: Connection) -> None:
     for revision in MigrationContext.configure(connection).get_current_heads():
         try:
             known = directory.get_revision(revision)
-        except RevisionError:
+        except CommandError:
             known = None
         if known is None:
             raise OperatorError(Code.SCHEMA_TOO_NEW, detail=f"the database is at revision {revision}")

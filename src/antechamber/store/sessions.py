@@ -25,6 +25,7 @@ from antechamber.model import (
 )
 from antechamber.store.access import void_in
 from antechamber.store.changes import MACHINES, SESSIONS, session_topic
+from antechamber.store.database import to_its_end
 from antechamber.store.events import record
 from antechamber.store.moves import Given, Moved, apply_fact, locked
 from antechamber.store.retention import Pruned, prune
@@ -81,6 +82,7 @@ class Sessions:
         """Use that database."""
         self._database = database
 
+    @to_its_end
     async def create(
         self,
         new: NewSession,
@@ -114,12 +116,14 @@ class Sessions:
                 await _remember(write.connection, idempotency, session.id, at)
             return Created(session, "created", superseded)
 
+    @to_its_end
     async def get(self, session_id: str) -> AuthSession | None:
         """Return a session, or None."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(sessions).where(sessions.c.id == session_id))).one_or_none()
         return None if row is None else session_of(row)
 
+    @to_its_end
     async def apply(
         self,
         session_id: str,
@@ -148,12 +152,14 @@ class Sessions:
             )
             return await apply_fact(write, session, given)
 
+    @to_its_end
     async def due(self, at: datetime) -> list[AuthSession]:
         """Return the live sessions whose deadline has come, the most overdue first."""
         wanted = select(sessions).where(sessions.c.status.in_(LIVE_STATUSES), sessions.c.expires_at <= at)
         async with self._database.read() as connection:
             return [session_of(row) for row in await connection.execute(wanted.order_by(sessions.c.expires_at))]
 
+    @to_its_end
     async def events(self, session_id: str, *, after: int = 0, limit: int = 500, machines: bool = False) -> list[Event]:
         """Return a session's events with a `seq` above `after`, in order; with `machines` its machine's too."""
         wanted = select(events).where(events.c.session_id == session_id, events.c.seq > after)
@@ -162,10 +168,12 @@ class Sessions:
         async with self._database.read() as connection:
             return [event_of(row) for row in await connection.execute(wanted.order_by(events.c.seq).limit(limit))]
 
+    @to_its_end
     async def prune(self, at: datetime, *, idempotency_kept: timedelta, destinations_kept: timedelta) -> Pruned:
         """Delete what is kept for a while only and is past its time: see `retention`."""
         return await prune(self._database, at, idempotency_kept=idempotency_kept, destinations_kept=destinations_kept)
 
+    @to_its_end
     async def list(
         self,
         *,

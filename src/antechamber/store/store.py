@@ -11,7 +11,7 @@ from antechamber.model import IdPrefix, new_id
 from antechamber.store.access import Access
 from antechamber.store.changes import Changes
 from antechamber.store.credentials import Credentials
-from antechamber.store.database import Database, translated
+from antechamber.store.database import Database, to_its_end, translated
 from antechamber.store.destinations import Destinations
 from antechamber.store.dialect import dialect_of
 from antechamber.store.machines import Machines
@@ -40,6 +40,7 @@ class Store:
         self.destinations: Final = Destinations(database)
 
     @classmethod
+    @to_its_end
     async def open(cls, url: str, *, world: str) -> Store:
         """Open a database, made or upgraded to this release's tables first.
 
@@ -58,12 +59,14 @@ class Store:
         """Close every connection."""
         await self._database.close()
 
+    @to_its_end
     async def key_id(self) -> str | None:
         """Return the id of the key that credentials are sealed with, or None before there is one."""
         async with self._database.read() as connection:
             known: str | None = (await connection.execute(select(installation.c.key_id))).scalar_one()
         return known
 
+    @to_its_end
     async def set_key_id(self, key_id: str) -> None:
         """Remember the key's id, once; OperatorError KEY_MISMATCH when another is known already."""
         async with self._database.write() as write:
@@ -74,6 +77,7 @@ class Store:
             if known != key_id:
                 raise OperatorError(Code.KEY_MISMATCH, detail=f"the database knows {known}, not {key_id}")
 
+    @to_its_end
     async def has_sealed_rows(self) -> bool:
         """Tell whether any credential is sealed here."""
         wanted = select(credentials.c.id).where(credentials.c.deleted_at.is_(None)).limit(1)

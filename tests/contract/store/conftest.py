@@ -14,7 +14,7 @@ import pytest
 
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import AuthSession, Claims, Fields, IdPrefix, MachineRow, Owner, Reason, Sealed, new_id
-from antechamber.store import Captured, Created, NewSession, Store
+from antechamber.store import Captured, Created, NewSession, Store, file_url
 
 DATABASES = ("sqlite",)
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -29,7 +29,7 @@ class SqlitePrompt:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.url = f"sqlite:///{path}"
+        self.url = file_url(path)
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path, timeout=10)) as connection:
@@ -42,6 +42,9 @@ class SqlitePrompt:
         with pytest.raises(sqlite3.IntegrityError) as refused:
             self.run(statement, *values)
         return str(refused.value)
+
+    def refused_change(self, table: str, assignment: str, row_id: str) -> str:
+        return self.refusal(f"UPDATE {table} SET {assignment} WHERE id = ?", row_id)  # noqa: S608 - the tests' words
 
     def bytes_on_disk(self) -> bytes:
         return b"".join(path.read_bytes() for path in sorted(self.path.parent.iterdir()))

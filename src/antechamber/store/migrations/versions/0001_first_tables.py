@@ -21,8 +21,9 @@ TERMINAL: Final = "('cancelled', 'completed', 'expired', 'failed')"
 BAD_ENDS: Final = "('cancelled', 'expired', 'failed')"
 REASONS: Final = (
     "('cancelled_by_caller', 'cancelled_by_person', 'cli_ended', 'cli_never_opened_page', "
-    "'credential_unusable', 'guest_protocol', 'guest_version', 'machine_did_not_start', 'machine_ended', "
-    "'nobody_came', 'provider_unavailable', 'sandbox_off', 'sign_in_timed_out', 'superseded')"
+    "'credential_unusable', 'guest_protocol', 'guest_version', 'machine_broken', 'machine_did_not_start',"
+    " 'machine_ended', 'nobody_came', 'provider_unavailable', 'sandbox_off', 'sign_in_timed_out', "
+    "'superseded')"
 )
 STATES: Final = "('booting', 'gone', 'lost', 'ready', 'requested', 'stopping')"
 ENDED: Final = "('gone', 'lost')"

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+from sqlalchemy import exc, text
+
+from antechamber.errors import Code, OperatorError
+from antechamber.store import Store, file_url
+from antechamber.store.database import OUR_FAULT, UNAVAILABLE, translated
+
+
+async def refused(url, world="demo") -> OperatorError:
+    with pytest.raises(OperatorError) as error:
+        await Store.open(url, world=world)
+    return error.value
+
+
+async def test_an_installation_keeps_its_id(store, prompt):
+    assert store.installation.startswith("ins_")
+    again = await Store.open(prompt.url, world="demo")
+    assert again.installation == store.installation
+    await again.close()
+
+
+async def test_a_database_belongs_to_one_world_for_ever(store, prompt):
+    assert (await refused(prompt.url, "serve")).code is Code.WRONG_WORLD
+    again = await Store.open(prompt.url, world="demo")
+    await again.close()
+
+
+async def test_many_open_one_new_database_at_once(prompt):
+    stores = await asyncio.gather(*(Store.open(prompt.url, world="demo") for _ in range(5)))
+    assert len({store.installation for store in stores}) == 1
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_the_files_of_the_database_are_the_owners_alone(store, steps, prompt):
+    await steps.pending()
+    files = list(prompt.path.parent.iterdir())
+    assert len(files) > 1
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+async def test_the_key_id_is_remembered_once(store):
+    assert await store.key_id() is None
+    await store.set_key_id("key_1")
+    await store.set_key_id("key_1")
+    assert await store.key_id() == "key_1"
+    with pytest.raises(OperatorError) as error:
+        await store.set_key_id("key_2")
+    assert error.value.code is Code.KEY_MISMATCH
+    assert await store.key_id() == "key_1"
+
+
+async def test_every_connection_has_its_pragmas(store):
+    engine = store._database._engine
+    connections = [await engine.connect() for _ in range(6)]
+    for connection in connections:
+        found = {
+            name: (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+            for name in ("journal_mode", "foreign_keys", "secure_delete", "synchronous", "busy_timeout")
+        }
+        assert found == {
+            "journal_mode": "wal",
+            "foreign_keys": 1,
+            "secure_delete": 1,
+            "synchronous": 2,
+            "busy_timeout": 10_000,
+        }
+        await connection.close()
+
+
+async def test_a_database_of_a_later_release_is_refused_and_left_alone(store, prompt):
+    await store.close()
+    prompt.run("UPDATE alembic_version SET version_num = '9999'")
+    before = prompt.bytes_on_disk()
+    error = await refused(prompt.url)
+    assert error.code is Code.SCHEMA_TOO_NEW
+    assert "9999" in error.detail
+    assert prompt.bytes_on_disk() == before
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "nonsense", "mysql://host/db", "sqlite:///a?b=c"])
+async def test_a_url_that_names_no_database_of_ours_is_a_misconfiguration(url):
+    assert (await refused(url)).code is Code.MISCONFIGURED
+
+
+async def test_a_file_that_is_no_database_is_unavailable(tmp_path):
+    path = tmp_path / "antechamber.db"
+    path.write_bytes(b"DUMMY, not a database " * 100)
+    assert (await refused(f"sqlite:///{path}")).code is Code.STORE_UNAVAILABLE
+    assert path.read_bytes().startswith(b"DUMMY")
+
+
+async def test_a_place_that_does_not_exist_is_unavailable(tmp_path):
+    assert (await refused(f"sqlite:///{tmp_path}/none/antechamber.db")).code is Code.STORE_UNAVAILABLE
+
+
+async def test_a_path_with_a_percent_sign_or_a_space_is_a_path(tmp_path):
+    path = tmp_path / "a %20b" / "x.db"
+    path.parent.mkdir()
+    store = await Store.open(file_url(path), world="demo")
+    await store.close()
+    assert path.exists()
+
+
+async def test_a_lock_that_somebody_holds_too_long_is_unavailable_and_can_be_tried_again(store, steps, prompt):
+    with closing(sqlite3.connect(prompt.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with store._database._engine.connect() as connection:
+            await connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+        with pytest.raises(OperatorError) as error:
+            await steps.pending()
+        assert (error.value.code, error.value.retryable) == (Code.STORE_UNAVAILABLE, True)
+        other.execute("ROLLBACK")
+    await steps.pending()
+
+
+async def test_reading_goes_on_while_somebody_writes(store, steps, prompt):
+    session = await steps.pending()
+    with closing(sqlite3.connect(prompt.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert await store.sessions.get(session.id) == session
+        other.execute("ROLLBACK")
+
+
+def leaves(error: type[Exception]) -> set[type[Exception]]:
+    return {error}.union(*(leaves(child) for child in error.__subclasses__()))
+
+
+@pytest.mark.parametrize("error", sorted(leaves(exc.DBAPIError), key=lambda error: error.__name__))
+def test_each_error_of_the_database_becomes_one_of_ours(error):
+    with pytest.raises((OperatorError, RuntimeError)) as translation, translated():
+        raise error("SELECT 1", {"secret": "DUMMY"}, Exception("disk I/O error"))
+    assert isinstance(translation.value, OperatorError) == (not issubclass(error, OUR_FAULT))
+    assert "DUMMY" not in str(translation.value)
+    assert translation.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("error", [exc.TimeoutError("pool"), exc.DisconnectionError("x"), sqlite3.DatabaseError("x")])
+def test_errors_of_pool_and_driver_are_unavailability(error):
+    with pytest.raises(OperatorError) as translation, translated():
+        raise error
+    assert translation.value.code is Code.STORE_UNAVAILABLE
+
+
+def test_misuse_of_the_library_is_a_bug():
+    with pytest.raises(RuntimeError), translated():
+        raise exc.ArgumentError("x")
+
+
+def test_no_error_is_of_both_kinds():
+    assert not set(UNAVAILABLE) & set(OUR_FAULT)
