@@ -32,14 +32,16 @@ class Timeline:
     """The moments of one try, counted from its first."""
 
     def __init__(self, on_moment: Callable[[Moment], None] | None = None) -> None:
-        """Begin now; `on_moment` is called with each moment as it comes."""
-        self._begun = time.monotonic()
+        """Begin with the first moment; `on_moment` is called with each as it comes."""
+        self._begun: float | None = None
         self._on_moment = on_moment
         self.moments: list[Moment] = []
 
     def mark(self, what: str, *, at: float | None = None) -> int:
         """Record a moment, now or at that monotonic time, and return its milliseconds."""
-        moment = Moment(round(((time.monotonic() if at is None else at) - self._begun) * 1000), what)
+        now = time.monotonic() if at is None else at
+        self._begun = now if self._begun is None else self._begun
+        moment = Moment(round((now - self._begun) * 1000), what)
         self.moments.append(moment)
         if self._on_moment is not None:
             self._on_moment(moment)

@@ -120,6 +120,7 @@ class _Attempt:
         self._standin = standin
         self._tasks = tasks
         self._screen: Screen | None = None
+        self._first = 0
         self._seen = 0
         self._sign_in = ""
         self._told = Signal()
@@ -128,7 +129,8 @@ class _Attempt:
         self.doing = "begin"
 
     async def run(self, user_id: str) -> None:
-        self._seen = max((beacon.n for beacon in await self._standin.beacons(after=0, wait=0)), default=0)
+        self._first = max((beacon.n for beacon in await self._standin.beacons(after=0, wait=0)), default=0)
+        self._seen = self._first
         session_id = await self._start(user_id)
         ended = self._tasks.spawn("events", self._follow(session_id))
         person = self._tasks.spawn("person", self._person(session_id, user_id))
@@ -237,6 +239,8 @@ class _Attempt:
                 last = told
                 after = told.body.get("after")
                 self._outcome.status = after if after in _STATUSES else self._outcome.status
+                if kind := told.body.get("kind"):
+                    self.timeline.mark(f"event {kind}" + (f" -> {after}" if after != told.body.get("before") else ""))
                 if whole_at := told.body.get("fields", {}).get("file_whole_at"):
                     self._file_whole_at = datetime.fromisoformat(whole_at)
                 self._told.wake()
@@ -260,10 +264,7 @@ class _Attempt:
 
     async def _wait_for_the_end(self, session_id: str) -> None:
         self.doing = "wait until the machine is gone"
-        machine = await _within(_GONE_S, "the machine was not gone in time", self._machine_end(session_id))
-        self._outcome.machine_state = machine["state"]
-        self._outcome.machine_exit = machine.get("exit_code")
-        self.timeline.mark(f"the machine is {machine['state']} (exit code {machine.get('exit_code')})")
+        await self._see_machine_gone(session_id)
         self.doing = "look at the session after that"
         session = await self._application.session(session_id)
         self._outcome.status_after_machine_gone = session["status"]
@@ -271,6 +272,12 @@ class _Attempt:
         self.timeline.mark(f"the session is {session['status']}, the poll answers {poll['status']}")
         if poll["status"] != "ready":
             raise Trouble(f"after the machine's end the poll says {poll['status']}")
+
+    async def _see_machine_gone(self, session_id: str) -> None:
+        machine = await _within(_GONE_S, "the machine was not gone in time", self._machine_end(session_id))
+        self._outcome.machine_state = machine["state"]
+        self._outcome.machine_exit = machine.get("exit_code")
+        self.timeline.mark(f"the machine is {machine['state']} (exit code {machine.get('exit_code')})")
 
     async def _machine_end(self, session_id: str) -> Mapping[str, Any]:
         # the API shows no machine: what it was on is the operator's matter, so it is the operator's socket that tells
@@ -290,14 +297,22 @@ class _Attempt:
         self._outcome.credential_accepted_by = verdict["by"]
 
     async def look_back(self) -> None:
-        """After trouble: say how the session stands now."""
-        if self._outcome.session_id is None:
+        """After trouble: say how the session stands, end it where it goes on, and leave no machine behind."""
+        session_id = self._outcome.session_id
+        if session_id is None:
             return
-        with contextlib.suppress(Refused, httpx.HTTPError):
-            session = await self._application.session(self._outcome.session_id)
-            poll = await self._application.poll(self._outcome.session_id)
+        with contextlib.suppress(Refused, Trouble, AntechamberError, httpx.HTTPError):
+            session = await self._application.session(session_id)
+            if session["status"] not in TERMINAL_STATUSES:
+                await self._application.cancel(session_id)
+            poll = await self._application.poll(session_id)
             self._outcome.status, self._outcome.reason = session["status"], poll.get("reason")
-            self.timeline.mark(f"the session is {session['status']} ({self._outcome.reason or 'no reason'})")
+            self.timeline.mark(f"the session was {session['status']}; the poll answers {poll['status']}")
+            pages = [beacon.page for beacon in await self._standin.beacons(after=self._first, wait=0)]
+            self.timeline.mark(f"pages that the vendor saw shown: {', '.join(pages) or 'none'}")
+            for use in await self._browser.destinations(session_id):
+                self.timeline.mark("destination {name}:{port} {verdict}, {bytes_out} out, {bytes_in} in".format(**use))
+            await self._see_machine_gone(session_id)
 
     def save_screen(self, folder: Path) -> Path | None:
         """Save the last picture; return where."""

@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 from antechamber.testing.rfb import Screen, WebSocketWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from antechamber.model import Secret
 
@@ -106,6 +106,10 @@ class Application(_End):
         """Return what the predecessor's poll answers."""
         return dict(await self._call("GET", f"/api/auth/session/{session_id}/credentials"))
 
+    async def cancel(self, session_id: str) -> None:
+        """End a live session."""
+        await self._call("POST", f"/api/auth/session/{session_id}/cancel", {})
+
 
 class Browser(_End):
     """The person's browser, as far as the page's own requests go."""
@@ -125,6 +129,10 @@ class Browser(_End):
     async def shown(self, session_id: str) -> None:
         """Say that the page has shown success."""
         await self._call("POST", f"/api/auth/session/{session_id}/shown", {})
+
+    async def destinations(self, session_id: str) -> Sequence[Mapping[str, Any]]:
+        """Return the names that the session's machine asked for."""
+        return list((await self._call("GET", f"/api/auth/session/{session_id}/destinations"))["destinations"])
 
     async def events(self, session_id: str, after: str = "") -> AsyncIterator[Told]:
         """Follow the session's events until the service ends the stream."""
