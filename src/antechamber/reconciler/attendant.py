@@ -130,6 +130,7 @@ class Attendant:
                 due.result()
                 await self._stop(machine, handle)
         except asyncio.CancelledError:
+            await cancel_and_wait(ended, due, ready)
             await live.close()
             await machine.let_go()
             raise
