@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
-from antechamber.errors import MachineError
+from antechamber.errors import CallerError, Code, MachineError
 from antechamber.link import GuestLink
 from antechamber.log import get_logger
 from antechamber.machine import Door
@@ -63,16 +63,21 @@ class LiveMachine:
         """Set when the person's input ends: the relay passes on no more of it."""
         self.link = GuestLink(incarnation=row.incarnation, build=build, job=errand.job, on_report=errand.on_report)
         self.egress = egress(row, errand.spec)
-        self.screens = Screens(machine.accept(Door.SCREEN))
+        # a machine that checks a credential has neither a screen nor a way out
+        self._is_for_a_person = row.session_id is not None
+        self.screens = Screens(machine.accept(Door.SCREEN)) if self._is_for_a_person else None
         self._tasks = Tasks(f"machine {row.id}")
 
     def open(self) -> None:
         """Serve the doors."""
         self._tasks.spawn("link", self._serve_link())
-        self._tasks.spawn("egress", self._serve_egress())
+        if self._is_for_a_person:
+            self._tasks.spawn("egress", self._serve_egress())
 
     async def open_screen(self) -> Stream:
-        """Return a fresh RFB stream of this machine's screen."""
+        """Return a fresh RFB stream of this machine's screen; raises CallerError where it has none."""
+        if self.screens is None:
+            raise CallerError(Code.SCREEN_NOT_READY)
         return await self.screens.open()
 
     async def wind_down(self, *, captured: bool, egress_for: timedelta) -> None:
@@ -96,7 +101,8 @@ class LiveMachine:
         self.input_ended.set()
         self.egress.close(after=None)
         await self._tasks.close()
-        await self.screens.close()
+        if self.screens is not None:
+            await self.screens.close()
 
     async def _serve_link(self) -> None:
         async for stream in self.machine.accept(Door.LINK):
