@@ -167,7 +167,7 @@ _ESCAPE_SEQUENCES: Final = re.compile(
 )
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LOOKS_SECRET: Final = re.compile(
-    r"https?://\S+"
+    r"(?i:https?)://\S+"
     r"|\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
     r"|\b(?:sk|rt|at|ya29|ghp|gho|ghu)[-_.][A-Za-z0-9._-]{8,}"
     r"|\b(?=[A-Za-z0-9_+/-]*[0-9])(?=[A-Za-z0-9_+/-]*[A-Za-z])[A-Za-z0-9_+/-]{24,}={0,2}"
