@@ -42,7 +42,7 @@ export function credentialList(credentials, nameOf, actions) {
 
 function sessionRow(row, nameOf, actions) {
   const seconds = row.ended_at ? Math.round((Date.parse(row.ended_at) - Date.parse(row.created_at)) / 1000) : null;
-  const why = row.rejected_at ? say("dashboard.session.rejected") : (row.reason?.message ?? row.account ?? "");
+  const why = row.rejected_at ? say("dashboard.session.rejected") : (row.explanation?.message ?? row.account ?? "");
   const machine = sayIf(`dashboard.machines.${row.machine?.state}`);
   return make(
     "li",

@@ -153,8 +153,8 @@ function render() {
 }
 
 const DRAW = {
-  consent: () => show("consent", panels.consent(session, { agree, decline: () => askCancel() })),
-  starting: (slow) => show("starting", panels.starting(session, { slow })),
+  consent: () => show("consent", panels.consent(session, { agree, decline: askCancel })),
+  starting: (slow) => show("starting", panels.starting(session, { slow }, { cancel: askCancel })),
   screen() {
     if (shownView !== "screen") {
       show("screen", null);

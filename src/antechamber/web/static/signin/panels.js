@@ -64,7 +64,7 @@ export function consent(session, actions) {
   ];
 }
 
-export function starting(session, { slow }) {
+export function starting(session, { slow }, actions) {
   const states = { done: say("signIn.starting.done"), now: say("signIn.starting.now"), later: "" };
   return [
     heading(say("signIn.starting.heading")),
@@ -81,6 +81,7 @@ export function starting(session, { slow }) {
         ),
       ),
     ),
+    make("div", { class: "row actions" }, button(say("signIn.tools.cancel"), slow ? "" : "bare", actions.cancel)),
   ];
 }
 
@@ -123,7 +124,7 @@ export function completed(session, { answer, trouble }, actions) {
 
 /** `failed`, `cancelled` and `expired`: why, and what to do next. */
 export function ended(session) {
-  const reason = session.reason ?? {};
+  const reason = session.explanation ?? {};
   return [
     heading(say(`signIn.ended.${session.status}`)),
     lead(prose(reason.message ?? say("signIn.ended.noReason"))),
