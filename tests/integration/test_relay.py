@@ -7,6 +7,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from antechamber.model import new_secret
+from antechamber.web import relay
 from tests.integration.web_service import error_of, running
 
 BANNER = b"RFB 003.008\n"
@@ -282,6 +283,16 @@ async def test_a_page_that_neither_reads_nor_goes_does_not_hold_a_stop_up(servic
         assert asyncio.get_running_loop().time() - begun < 15
         writing.cancel()
         await asyncio.wait({writing})
+        page.transport.abort()
+
+
+async def test_a_page_that_takes_nothing_for_long_loses_the_screen(service, monkeypatch):
+    monkeypatch.setattr(relay, "STALL_S", 0.2)
+    session_id, browser, _ = await service.ticketed()
+    async with watching(service, session_id, browser, max_queue=1) as (page, machine):
+        # it ends by itself: the way to the machine is cut
+        await flood(machine)
+        assert service.app.closing.count == 0
         page.transport.abort()
 
 

@@ -168,8 +168,8 @@ class EventStream(Response):
     async def _look(self) -> tuple[list[bytes], bool]:
         # the session is read first: whatever it has become by then has its event among those read after it
         session = await self._services.signin.session(self._session_id)
-        rows = await self._services.signin.events(self._session_id, after=self._after)
-        fresh = [message(EventView.of(row).model_dump_json(), seq=row.seq) for row in rows]
-        if rows:
+        fresh = list[bytes]()
+        while rows := await self._services.signin.events(self._session_id, after=self._after):
+            fresh += [message(EventView.of(row).model_dump_json(), seq=row.seq) for row in rows]
             self._after = rows[-1].seq
         return fresh, session.status.terminal

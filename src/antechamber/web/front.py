@@ -86,10 +86,11 @@ class Guard:
         except AntechamberError as error:
             if not answered:
                 await faults.refuse(scope, receive, guarded, error)
-        except OSError:
-            # the other end went away while it was being answered
-            _log.debug("client gone", path=scope["path"])
-        except Exception:  # noqa: BLE001 - one broken request must not end the connection's server; it is logged whole
+        except Exception as error:  # noqa: BLE001 - one broken request must not end its connection's server
+            # uvicorn says OSError, and `Bodies` ConnectionError, when the other end goes away
+            if isinstance(error, ConnectionError) or (answered and isinstance(error, OSError)):
+                _log.debug("client gone", path=scope["path"])
+                return
             _log.exception("request broke", path=scope["path"])
             if not answered:
                 await faults.refuse(scope, receive, guarded, OperatorError(Code.INTERNAL))

@@ -59,4 +59,4 @@ ISOLATION: Final = {
     "vm": "a virtual machine",
     "none": "a simulated machine",
 }
-"""How pages call what a driver's capabilities name."""
+"""How pages call what a driver's capabilities name; every word that `machine.Capabilities` lists."""

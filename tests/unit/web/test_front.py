@@ -68,6 +68,11 @@ async def test_a_bug_is_answered_without_its_text_and_logged_whole(capfd):
     assert "DUMMY" not in answer.text
 
 
+async def test_an_error_of_the_operating_system_is_no_clients_leaving():
+    async with client(guarded(raising(FileNotFoundError("DUMMY")))) as browser:
+        assert (await browser.get("/")).status_code == 500
+
+
 async def test_a_bug_in_the_middle_of_an_answer_does_not_leave_the_layer():
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -16,6 +16,19 @@ def close(sockets):
         end.close()
 
 
+def _has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as end:
+            end.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this host has no ::1")
+
+
+@needs_ipv6
 def test_on_loopback_both_meanings_of_localhost_are_taken():
     sockets = listen("127.0.0.1", 0)
     try:
@@ -38,6 +51,7 @@ def test_a_port_that_is_taken_is_said_with_its_number():
         close(sockets)
 
 
+@needs_ipv6
 def test_a_stranger_on_the_other_loopback_address_is_not_left_to_take_the_links():
     stranger = socket.socket(socket.AF_INET6)
     with stranger:
