@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 _FIRST_WORD_S: Final = 30.0
-_ANSWER_S: Final = 10.0
+_ANSWER_S: Final = 5.0
 _LOOK_S: Final = 0.02
 _LINE: Final = 16_384
 

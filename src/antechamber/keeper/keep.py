@@ -223,7 +223,9 @@ class Keeper:
 
     def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        listener.bind(os.path.join(self._folder, "keeper.sock"))  # noqa: PTH118 - the umask makes it 0600
+        path = os.path.join(self._folder, "keeper.sock")  # noqa: PTH118
+        listener.bind(path)
+        os.chmod(path, 0o600)  # noqa: PTH101 - before listen nobody can connect
         listener.listen(8)
         self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         return listener

@@ -86,9 +86,9 @@ class Bench:
         """Clear this one up too."""
         self._machines.append(machine)
 
-    async def said(self, machine: Machine) -> bytes:
+    async def said(self, machine: Machine, *, within: float = WITHIN.total_seconds()) -> bytes:
         """Return all that the machine's first link connection says."""
-        async with asyncio.timeout(WITHIN.total_seconds()):
+        async with asyncio.timeout(within):
             stream = await anext(machine.accept(Door.LINK))
             heard = await stream.reader.read()
         stream.writer.close()

@@ -193,6 +193,8 @@ class NamespaceDriver:
             return folder.end() or MachineEnd(None, None, "nothing of it runs, and nobody recorded its end")
         try:
             claim = await keepers.claim(folder)
+        except TimeoutError as error:
+            raise MachineError(Code.INTERNAL, detail="the machine's keeper does not answer in time") from error
         except (OSError, MachineError) as error:
             # on its way out, or its keeper was killed a moment ago: then the lock is free soon
             if await folder.nothing_left(_LAST_BREATH_S):

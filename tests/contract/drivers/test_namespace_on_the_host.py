@@ -1,0 +1,214 @@
+"""What the namespace driver does on the host's side: uids, sockets, the keeper's manners, crashes in the middle."""
+
+# ruff: noqa: ASYNC240 - the loop is the test's own, and /proc does not block
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from antechamber.drivers import locks
+from antechamber.errors import Code, MachineError
+from antechamber.machine import Door, MachineEnd
+from antechamber.testing.bench import WITHIN, Bench
+from tests.contract.drivers.test_namespace import NamespaceHost
+
+pytestmark = pytest.mark.machine
+
+
+@pytest.fixture
+async def bench():
+    host = NamespaceHost()
+    bench = Bench(host)
+    yield bench
+    await bench.clear()
+    host.remove()
+
+
+def _needs_own_uids(bench):
+    if not bench.driver.capabilities.own_uids:
+        pytest.skip("this account cannot start programs under other uids")
+
+
+def _uid_of(pid):
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
+async def test_each_machine_runs_under_a_host_uid_of_its_own(bench):
+    _needs_own_uids(bench)
+    one, other = await bench.start("stay"), await bench.start("stay")
+    for machine in (one, other):
+        await bench.up(machine)
+        keeper = bench.host.keeper(machine.handle)
+        uids = {_uid_of(pid) for pid in bench.host.processes(machine.handle) if pid != keeper}
+        assert uids == {machine.handle["uid"]}
+    assert len({0, os.geteuid(), one.handle["uid"], other.handle["uid"]}) >= 3
+
+
+async def test_a_door_belongs_to_its_machines_uid_and_to_nobody_else(bench):
+    machine = await bench.start("stay")
+    folder = Path(machine.handle["folder"])
+    expected = os.geteuid() if machine.handle["uid"] is None else machine.handle["uid"]
+    for door in Door:
+        found = (folder / "doors" / f"{door}.sock").stat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (expected, 0o600)
+    assert (folder / "doors").stat().st_uid == os.geteuid(), "the machine's uid cannot change the folder"
+    for secret in ("secret", "plan.json", "mark.json", "keeper.sock"):
+        assert stat.S_IMODE((folder / secret).stat().st_mode) == 0o600, secret
+
+
+async def test_a_uid_that_another_installation_uses_is_not_offered_and_not_taken(bench):
+    _needs_own_uids(bench)
+    machine = await bench.start("stay")
+    uid = machine.handle["uid"]
+    neighbour = NamespaceHost()
+    try:
+        other = neighbour.driver()
+        assert uid not in other.host_uids()
+        spec, _ = bench.planned("stay")
+        with pytest.raises(MachineError) as caught:
+            await other.start(spec, other.plan(spec.machine_id, spec.incarnation, host_uid=uid))
+        assert str(uid) in caught.value.detail
+        await bench.up(machine)
+        assert await other.found() == []
+    finally:
+        neighbour.remove()
+
+
+async def test_the_keeper_leaves_its_starter_behind(bench):
+    machine = await bench.start("stay")
+    proc = Path("/proc", str(bench.host.keeper(machine.handle)))
+    fields = (proc / "stat").read_text().rpartition(")")[2].split()
+    parent, session = int(fields[1]), int(fields[3])
+    assert parent != os.getpid()
+    assert session != os.getsid(0)
+    assert (proc / "cwd").readlink() == Path("/")
+    held = {int(fd.name): str(fd.readlink()) for fd in (proc / "fd").iterdir()}
+    assert held[0] == "/dev/null"
+    assert held[1] == held[2] == f"{machine.handle['folder']}/keeper.log"
+    own_pipes = {str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
+    shared = {name for number, name in held.items() if number > 2} & own_pipes
+    assert shared <= {"anon_inode:[eventpoll]"}, "no pipe or socket of the starter's"
+
+
+async def test_only_the_incarnations_secret_opens_the_keeper(bench):
+    machine = await bench.start("stay")
+    control = Path(machine.handle["folder"], "keeper.sock")
+    for request in (b'{"op": "stop"}', b'{"op": "stop", "secret": "DUMMY"}', b"[]", b"garbage", b"x" * 10_000):
+        reader, writer = await asyncio.open_unix_connection(os.fspath(control))
+        writer.write(request + b"\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b"", "it says nothing"
+        writer.close()
+    await bench.up(machine)
+
+
+async def test_a_service_that_died_before_the_keeper_came_leaves_no_machine(bench):
+    spec, handle = bench.planned("stay")
+    driver = bench.driver
+    made = driver._make_folder(spec, handle, _folder(handle))
+    os.close(made)  # the kernel does this for a service that is killed here
+    assert await driver.attach(handle) == MachineEnd(None, None, "nothing of it runs, and nobody recorded its end")
+    machine = await driver.start(spec, handle)
+    await bench.keep(machine)
+    await bench.up(machine)
+
+
+async def test_a_folder_that_a_crash_left_half_made_is_cleared_away(bench):
+    _, handle = bench.planned("stay")
+    half_made = Path(handle["folder"]).with_name("." + handle["incarnation"])
+    half_made.mkdir()
+    (half_made / "mark.json").write_text(json.dumps(dict(handle)))
+    assert await bench.driver.found() == []
+    assert not half_made.exists()
+
+
+async def test_another_installations_machines_are_not_found(bench):
+    await bench.start("stay")
+    bench.host.installation = "ins_00000000000000000000"
+    assert await bench.host.driver().found() == []
+
+
+async def test_a_stopped_keeper_is_not_a_dead_machine(bench):
+    machine = await bench.start("stay")
+    await bench.up(machine)
+    await machine.let_go()
+    keeper = bench.host.keeper(machine.handle)
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        with pytest.raises(MachineError) as caught:
+            await bench.driver.attach(machine.handle)
+        assert caught.value.code is Code.INTERNAL
+        with pytest.raises(MachineError):
+            await bench.driver.reap(machine.handle)
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    found = await bench.driver.attach(machine.handle)
+    assert not isinstance(found, MachineEnd)
+    await bench.keep(found)
+
+
+async def test_two_starts_of_one_incarnation_at_once_make_one_machine(bench):
+    spec, handle = bench.planned("stay")
+    machines = await asyncio.gather(bench.driver.start(spec, handle), bench.driver.start(spec, handle))
+    for machine in machines:
+        await bench.keep(machine)
+    keepers = [pid for pid in bench.host.processes(handle) if b"keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(keepers) == 1
+
+
+async def test_a_machine_trusts_what_its_world_adds_and_nothing_else(bench):
+    anchor = "-----BEGIN CERTIFICATE-----\nRFVNTVk=\n-----END CERTIFICATE-----\n"
+    machine = await bench.start("stay", trust_anchors=(anchor,))
+    etc = Path(machine.handle["folder"], "etc")
+    policy = json.loads((etc / "chromium/policies/managed/antechamber.json").read_text())
+    assert policy["CACertificates"] == ["RFVNTVk="]
+    assert (etc / "antechamber/ca.pem").read_text() == anchor
+    assert (etc / "antechamber/bundle.pem").read_text().endswith(anchor)
+    other = await bench.start("stay")
+    etc = Path(other.handle["folder"], "etc")
+    assert "CACertificates" not in (etc / "chromium/policies/managed/antechamber.json").read_text()
+    assert not (etc / "antechamber/ca.pem").exists()
+
+
+async def test_a_machine_starts_and_stops_quickly(bench, record_property):
+    await (await bench.start("exit", "0")).ended()
+    begun = time.perf_counter()
+    machine = await bench.start("stay")
+    await bench.up(machine)
+    running = time.perf_counter()
+    await machine.stop(within=WITHIN)
+    stopped = time.perf_counter()
+    record_property("start_ms", round((running - begun) * 1000))
+    record_property("stop_ms", round((stopped - running) * 1000))
+    assert running - begun < 3, "60 ms where nothing else runs; this is no benchmark"
+    assert stopped - running < 3
+
+
+def _folder(handle):
+    from antechamber.drivers.keepers import KeptFolder
+
+    return KeptFolder(Path(handle["folder"]))
+
+
+def test_a_lock_that_is_held_is_not_taken_and_its_file_not_removed(tmp_path):
+    path = tmp_path / "lock"
+    held = locks.take(path)
+    assert held is not None
+    assert locks.held(path)
+    assert locks.take(path) is None
+    locks.remove(path)
+    assert path.exists()
+    os.close(held)
+    assert not locks.held(path)
+    locks.remove(path)
+    assert not path.exists()
+    locks.remove(path)
