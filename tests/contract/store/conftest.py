@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -55,8 +57,21 @@ def prompt(request, tmp_path) -> SqlitePrompt:
     return SqlitePrompt(tmp_path / "antechamber.db")
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory) -> Path:
+    """A new database to copy: making its tables takes longer than most tests."""
+    path = tmp_path_factory.mktemp("store") / "antechamber.db"
+
+    async def make() -> None:
+        await (await Store.open(file_url(path), world="demo")).close()
+
+    asyncio.run(make())
+    return path
+
+
 @pytest.fixture
-async def store(prompt) -> AsyncIterator[Store]:
+async def store(prompt, migrated) -> AsyncIterator[Store]:
+    shutil.copy(migrated, prompt.path)
     opened = await Store.open(prompt.url, world="demo")
     yield opened
     await opened.close()
