@@ -1,0 +1,180 @@
+"""A real machine with the real guest and the host's real ends, for tests; the world is a page server of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from antechamber import assets
+from antechamber.drivers.namespace import NamespaceDriver
+from antechamber.egress import Egress, Policy, Resolution, World
+from antechamber.errors import MachineError
+from antechamber.guest.protocol import EgressAnswer, ReportKind
+from antechamber.link import Ack, GuestLink, Reply, Report
+from antechamber.machine import Door, MachineSpec, Mount, Stream
+from antechamber.model import IdPrefix, new_id
+from antechamber.screen import Screens
+from antechamber.settings import Settings
+from antechamber.tasks import Tasks
+
+CLIS = Path(__file__).parent / "clis"
+SIGN_IN = "login.vendor-one.com"
+
+
+def sign_in_job(scene: str, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "sign_in",
+        "argv": ["/usr/bin/python3", "/opt/cli/fake_cli.py", scene],
+        "drive": {"how": "plain"},
+        "env": {"FAKE_HOME": "$HOME/.fake"},
+        "clear_env": [],
+        "screen": False,
+        "browser": False,
+        "seed": [],
+        "files": {
+            "credential": {
+                "path": "~/.fake/auth.json",
+                "required": ["tokens.access_token", "tokens.refresh_token"],
+                "max_bytes": 65536,
+                "written": "rename",
+            },
+            "account": {"path": "~/.fake.json", "required": ["account.email"], "max_bytes": 65536, "written": "rename"},
+        },
+        "companion_wait_ms": 500,
+        "page_wait_s": 45,
+    } | more
+
+
+class Pages:
+    """Serves every name over HTTP in the test's own process; what it answers is a function of the path."""
+
+    def __init__(self) -> None:
+        self.page = b"<h1>Sign in</h1>"
+        self.asked: list[str] = []
+
+    async def resolve(self, name: str) -> Resolution:
+        if name == SIGN_IN:
+            return Resolution(EgressAnswer.OK, (ip_address("93.184.215.14"),))
+        return Resolution(EgressAnswer.NXDOMAIN)
+
+    async def connect(self, address: str, port: int, name: str) -> Stream:
+        here, there = await _pair()
+        self._tasks.spawn("page", self._answer(there))
+        return here
+
+    async def _answer(self, stream: Stream) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = await stream.reader.readuntil(b"\r\n\r\n")
+            self.asked.append(head.split(b" ")[1].decode())
+            stream.writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                % (len(self.page), self.page)
+            )
+            await stream.writer.drain()
+        stream.writer.close()
+
+    async def __aenter__(self) -> Pages:
+        self._tasks = Tasks("pages")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.close()
+
+
+async def _pair() -> tuple[Stream, Stream]:
+    import socket
+
+    one, other = socket.socketpair()
+    return Stream(*await asyncio.open_connection(sock=one)), Stream(*await asyncio.open_connection(sock=other))
+
+
+@dataclass
+class Bench:
+    """One machine and its reports."""
+
+    machine: Any
+    link: GuestLink
+    egress: Egress
+    screens: Screens
+    reports: list[Report] = field(default_factory=list)
+    broken: MachineError | None = None
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def next_of(self, *kinds: ReportKind, within: float = 30) -> Report:
+        """Wait for the first report of one of these kinds."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(lambda: any(report.kind in kinds for report in self.reports))
+        return next(report for report in self.reports if report.kind in kinds)
+
+    async def take(self, report: Report) -> Reply:
+        async with self._changed:
+            self.reports.append(report)
+            self._changed.notify_all()
+        return Ack()
+
+
+@contextlib.asynccontextmanager
+async def machine_with(job: dict[str, Any], pages: Pages, *, build: str | None = None, take: Any = None):
+    """Start a machine with that job; end it and remove all of it afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="ac-"))
+    root.chmod(0o755)
+    driver = NamespaceDriver(run_dir=root / "run", settings=Settings(), installation=new_id(IdPrefix.INSTALLATION))
+    guest = assets.stage_guest(root / "shared")
+    clis = assets.stage(CLIS, root / "shared", "clis")
+    incarnation = new_id(IdPrefix.INCARNATION)
+    uids = driver.host_uids()
+    handle = driver.plan(new_id(IdPrefix.MACHINE), incarnation, host_uid=uids[os.getpid() % len(uids)] if uids else None)
+    spec = MachineSpec(
+        machine_id=handle["machine"],
+        incarnation=incarnation,
+        program=("/usr/bin/python3", "-I", "/opt/antechamber/guest"),
+        mounts=(Mount(guest, "/opt/antechamber/guest"), Mount(clis, "/opt/cli")),
+    )
+    machine = await driver.start(spec, handle)
+    tasks = Tasks("bench")
+    try:
+        async with pages:
+            link = GuestLink(
+                incarnation=incarnation,
+                build=build or assets.guest_build_id(),
+                job=job,
+                on_report=lambda report: (take or bench.take)(report),
+            )
+            egress = Egress(world=World("demo", pages, pages), policy=Policy())
+            bench = Bench(machine, link, egress, Screens(machine.accept(Door.SCREEN)))
+
+            async def serve_link() -> None:
+                async for stream in machine.accept(Door.LINK):
+                    try:
+                        await link.serve(stream)
+                    except MachineError as error:
+                        bench.broken = error
+
+            async def serve_egress() -> None:
+                async for stream in machine.accept(Door.EGRESS):
+                    tasks.spawn("egress", egress.serve(stream))
+
+            tasks.spawn("link", serve_link())
+            tasks.spawn("egress", serve_egress())
+            yield bench
+            egress.close(None)
+            await bench.screens.close()
+    finally:
+        await machine.stop(within=timedelta(seconds=10))
+        await tasks.close()
+        await machine.let_go()
+        log = Path(handle["folder"]) / "log"
+        if os.environ.get("BENCH_LOG"):
+            for path in sorted(Path(handle["folder"]).rglob("*")):
+                if path.is_file() and path.suffix == ".log":
+                    print(path.name, path.read_text())
+        await driver.reap(handle)
+        shutil.rmtree(root, ignore_errors=True)

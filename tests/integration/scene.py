@@ -1,0 +1,185 @@
+"""Everything but the web and real machines: store, vault, use cases, reconciler, scripted machines, a world of one host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from ipaddress import ip_address
+from pathlib import Path
+
+from antechamber.drivers.scripted import ScriptedDriver, ScriptedHost
+from antechamber.egress import Policy, Resolution, World
+from antechamber.guest.protocol import EgressAnswer, ReportKind
+from antechamber.machine import Stream
+from antechamber.model import Owner
+from antechamber.providers import Providers
+from antechamber.reconciler import Reconciler
+from antechamber.settings import Settings
+from antechamber.signin import SignIn, StartRequest
+from antechamber.store import Store
+from antechamber.testing.scripted_guest import LinkEnd, SignInGuest
+from antechamber.vault import Vault
+from tests.providers.samples import CODEX
+
+BUILD = "a build of the tests"
+PAGE_HOST = "auth.openai.com"
+WHOLE = {"credential": json.dumps(CODEX).encode()}
+ADA = Owner("ada")
+
+
+class OneAddress:
+    async def resolve(self, name):
+        return Resolution(EgressAnswer.OK, (ip_address("9.9.9.9"),))
+
+
+class Echo:
+    """Connects to nothing: whatever is sent comes back."""
+
+    def __init__(self):
+        self._open = set()
+
+    async def connect(self, address, port, name):
+        ours, theirs = socket.socketpair()
+        server = await asyncio.open_connection(sock=theirs)
+        self._open.add(asyncio.get_running_loop().create_task(self._echo(*server)))
+        return Stream(*await asyncio.open_connection(sock=ours))
+
+    async def _echo(self, reader, writer):
+        with contextlib.suppress(OSError):
+            while received := await reader.read(65536):
+                writer.write(received)
+        writer.close()
+
+    async def close(self):
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+
+class CheckGuest:
+    """A machine that checks a credential and says that it is accepted."""
+
+    async def __call__(self, guest):
+        link = LinkEnd(guest, build=BUILD)
+        speaking = asyncio.get_running_loop().create_task(link.run())
+        try:
+            job = await link.job
+            assert job["kind"] == "check"
+            await link.report(ReportKind.CHECKED, {"accepted": True, "code": 0, "lines": ["Logged in"]})
+            while await link.orders.get() != "stop":
+                pass
+            return 0
+        finally:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
+
+
+class Scene:
+    """One installation; `restart` is a service that was stopped and started again."""
+
+    def __init__(self, folder, settings):
+        self.folder = folder
+        self.settings = settings
+        self.guests = asyncio.Queue()
+        self.make_guest = lambda: SignInGuest(build=BUILD, page_host=PAGE_HOST)
+        self.host = ScriptedHost(self._script)
+        self.connector = Echo()
+        self.providers = Providers.load()
+
+    async def _script(self, guest):
+        program = self.make_guest()
+        await self.guests.put(program)
+        return await program(guest)
+
+    async def open(self):
+        self.store = await Store.open(f"sqlite+aiosqlite:///{self.folder}/scene.db", world="demo")
+        known = await self.store.key_id()
+        self.vault = Vault.open(self.folder / "key", known_key_id=known, has_rows=await self.store.has_sealed_rows())
+        if known is None:
+            await self.store.set_key_id(self.vault.key_id)
+        self.signin = SignIn(
+            store=self.store,
+            vault=self.vault,
+            providers=self.providers,
+            settings=self.settings,
+            driver="scripted",
+            require=lambda spec: None,
+        )
+        self.reconciler = Reconciler(
+            store=self.store,
+            signin=self.signin,
+            providers=self.providers,
+            driver=ScriptedDriver(self.host),
+            world=World("demo", OneAddress(), self.connector),
+            policy=Policy(own_addresses=frozenset),
+            settings=self.settings,
+            guest=Path("/nonexistent"),
+            build=BUILD,
+            installed={spec.id: () for spec in self.providers.all()},
+        )
+        await self.reconciler.start()
+
+    async def close(self):
+        await self.reconciler.close()
+        await self.store.close()
+
+    async def restart(self):
+        await self.close()
+        await self.open()
+
+    async def end(self):
+        await self.close()
+        await self.host.close()
+        await self.connector.close()
+
+    async def start(self, **changes):
+        started = await self.signin.start(
+            StartRequest(**{"user_id": "ada", "provider": "codex", **changes}), idempotency_key=None, caller="test"
+        )
+        return started.session
+
+    async def until(self, session_id, *statuses):
+        """Wait until the session has one of these statuses."""
+        with self.store.changes.watch(f"session:{session_id}") as changed:
+            while (session := await self.signin.session(session_id)).status not in statuses:
+                assert not session.status.terminal, f"{session.status} {session.reason} {session.detail}"
+                await changed.wait(0.5)
+        return session
+
+    async def machine_ended(self, session_id):
+        """Wait until nothing of the session's machine is left."""
+        while True:
+            row = await self.signin.machine(session_id)
+            if row.state.ended and not self.reconciler.live.attendants.get(row.id):
+                return row
+            with self.store.changes.watch("machines", f"session:{session_id}") as changed:
+                await changed.wait(0.2)
+
+    async def awaiting(self, **changes):
+        """Return a session that waits for its person, and its machine's guest."""
+        session = await self.start(**changes)
+        guest = await self.guests.get()
+        return await self.until(session.id, "awaiting_sign_in"), guest
+
+    async def kinds(self, session_id):
+        return [event.kind for event in await self.signin.events(session_id)]
+
+
+@contextlib.asynccontextmanager
+async def scene(folder, **settings):
+    quick = {
+        "sweep_s": 0.2,
+        "grace_completed_s": 0.3,
+        "grace_failed_s": 0.2,
+        "last_look_s": 0.5,
+        "stop_s": 2,
+        "start_s": 20,
+    }
+    opened = Scene(folder, Settings(**{"world": "demo", **quick, **settings}))
+    await opened.open()
+    try:
+        yield opened
+    finally:
+        await opened.end()
