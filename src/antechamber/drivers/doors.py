@@ -19,7 +19,7 @@ from antechamber.machine import Door, Stream
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
 _BACKLOG: Final = 128
@@ -31,8 +31,8 @@ _PATH_LIMIT: Final = 100
 class UnixDoors:
     """The listening ends of one machine's doors."""
 
-    def __init__(self, folder: Path, doors: Iterable[Door], *, uid: int | None) -> None:
-        """Make sockets in the folder, afresh: left ones are replaced. They belong to uid, and to nobody else."""
+    def __init__(self, folder: Path, doors: Iterable[Door], *, give: Callable[[Path], None] | None) -> None:
+        """Make sockets in the folder, afresh: left ones are replaced. `give` lets the machine's uid use each."""
         self._listeners: dict[Door, socket.socket] = {}
         self._taken: set[Door] = set()
         self._closed = asyncio.Event()
@@ -41,7 +41,7 @@ class UnixDoors:
         self._streams: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         try:
             for door in sorted(doors):
-                self._listeners[door] = _listen(folder / f"{door}.sock", uid)
+                self._listeners[door] = _listen(folder / f"{door}.sock", give)
         except OSError as error:
             self._close_listeners()
             raise MachineError(Code.MACHINE_DID_NOT_START, detail=f"doors: {error}") from error
@@ -121,7 +121,7 @@ class UnixDoors:
             listener.close()
 
 
-def _listen(path: Path, uid: int | None) -> socket.socket:
+def _listen(path: Path, give: Callable[[Path], None] | None) -> socket.socket:
     if len(os.fsencode(path)) > _PATH_LIMIT:
         raise OperatorError(
             Code.MISCONFIGURED,
@@ -134,8 +134,8 @@ def _listen(path: Path, uid: int | None) -> socket.socket:
     try:
         listener.bind(os.fspath(path))
         path.chmod(0o600)
-        if uid is not None:
-            os.chown(path, uid, uid)
+        if give is not None:
+            give(path)
         # only now: before listen() nobody can connect, whatever the umask made of the mode
         listener.listen(_BACKLOG)
     except OSError:

@@ -135,12 +135,9 @@ class Keeper:
         try:
             if os.read(said, 1) != b"u":
                 return
-            for program, own, key in (
-                ("newuidmap", os.geteuid(), "uids"),
-                ("newgidmap", os.getegid(), "gids"),
-            ):
+            for program, key in (("newuidmap", "uids"), ("newgidmap", "gids")):
                 first, count = subordinate[key]
-                argv = [f"/usr/bin/{program}", str(self._pid), "0", str(own), "1", "1", str(first), str(count)]
+                argv = [f"/usr/bin/{program}", str(self._pid), "0", str(first), str(count)]
                 if (code := os.spawnv(os.P_WAIT, argv[0], argv)) != 0:  # noqa: S606 - a list, no shell
                     raise OSError(f"{program} ended with {code}")
             os.write(answer, b"m")

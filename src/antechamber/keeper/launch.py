@@ -38,12 +38,13 @@ def launch(plan: dict[str, Any], descriptors: dict[int, int], output: int, mappe
     and stderr. `mapped` is, where the machine has a subordinate uid, a pipe to say "unshared" and one to read
     "mapped" from. A child that fails before exec says why on `output` and exits with 125.
     """
+    keeper = os.getpid()
     pid = os.fork()
     if pid != 0:
         return pid
     try:
         _arrange(descriptors, output, mapped)
-        _enter(plan, (_PARKED + 20, _PARKED + 21) if mapped else None)
+        _enter(plan, keeper, (_PARKED + 20, _PARKED + 21) if mapped else None)
         os.execve(plan["argv"][0], plan["argv"], {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})  # noqa: S606 - a list, no shell
     except BaseException as error:  # noqa: BLE001 - whatever it is, the child must never return into the keeper's loop
         os.write(2, f"antechamber: {error}\n".encode())
@@ -70,7 +71,7 @@ def _arrange(descriptors: dict[int, int], output: int, mapped: tuple[int, int] |
     os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def _enter(plan: dict[str, Any], mapped: tuple[int, int] | None) -> None:
+def _enter(plan: dict[str, Any], keeper: int, mapped: tuple[int, int] | None) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -88,13 +89,16 @@ def _enter(plan: dict[str, Any], mapped: tuple[int, int] | None) -> None:
         os.setresuid(uid, uid, uid)
         # a change of uid makes /proc/self root's, and then its own uid_map could not be written
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     own_uid, own_gid = os.geteuid(), os.getegid()
     kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"0 {own_uid} 1")
     _write("/proc/self/gid_map", f"0 {own_gid} 1")
+    # a change of credentials clears it, so only now; the keeper may have gone before it was set
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != keeper:
+        sys.exit("the keeper is gone")
     kernel.set_loopback_up()
     _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", str(_FIRST_DNS_PORT))
 

@@ -37,7 +37,9 @@ class NamespaceHost:
     def left(self, handle):
         left = [f"process {pid}" for pid in self.processes(handle)]
         left += [f"folder {path}" for path in (self.folder / "run").iterdir() if handle["incarnation"] in path.name]
-        if handle["uid"] is not None and locks.held(Path("/run/antechamber-uids") / str(handle["uid"])):
+        own = os.geteuid()
+        uid_locks = Path("/run/antechamber-uids" if own == 0 else f"/tmp/antechamber-uids-{own}")
+        if handle["uid"] is not None and locks.held(uid_locks / str(handle["uid"])):
             left.append(f"lock of uid {handle['uid']}")
         return left
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import stat
+import struct
 import time
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from antechamber.testing.bench import WITHIN, Bench
 from tests.contract.drivers.test_namespace import NamespaceHost
 
 pytestmark = pytest.mark.machine
+_NONE = 0xFFFF_FFFF
 
 
 @pytest.fixture
@@ -56,10 +58,19 @@ async def test_each_machine_runs_under_a_host_uid_of_its_own(bench):
 async def test_a_door_belongs_to_its_machines_uid_and_to_nobody_else(bench):
     machine = await bench.start("stay")
     folder = Path(machine.handle["folder"])
-    expected = os.geteuid() if machine.handle["uid"] is None else machine.handle["uid"]
+    given = os.geteuid() == 0 and machine.handle["uid"] is not None
     for door in Door:
-        found = (folder / "doors" / f"{door}.sock").stat()
-        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (expected, 0o600)
+        path = folder / "doors" / f"{door}.sock"
+        assert path.stat().st_uid == (machine.handle["uid"] if given else os.geteuid())
+        if given or machine.handle["uid"] is None:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        else:
+            # the group's bits are the list's mask; the group itself has nothing, and one uid is named
+            listed = [
+                struct.unpack_from("<HHI", os.getxattr(path, "system.posix_acl_access"), 4 + 8 * n) for n in range(5)
+            ]
+            named = machine.handle["uid"]
+            assert listed == [(1, 6, _NONE), (2, 6, named), (4, 0, _NONE), (16, 6, _NONE), (32, 0, _NONE)]
     assert (folder / "doors").stat().st_uid == os.geteuid(), "the machine's uid cannot change the folder"
     for secret in ("secret", "plan.json", "mark.json", "keeper.sock"):
         assert stat.S_IMODE((folder / secret).stat().st_mode) == 0o600, secret

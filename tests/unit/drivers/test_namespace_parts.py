@@ -93,7 +93,7 @@ async def test_a_path_too_long_for_a_socket_is_the_operators_matter(tmp_path):
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     with pytest.raises(OperatorError) as caught:
-        UnixDoors(deep, [Door.LINK], uid=None)
+        UnixDoors(deep, [Door.LINK], give=None)
     assert "shorter" in caught.value.next
 
 

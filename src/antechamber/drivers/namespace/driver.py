@@ -17,12 +17,13 @@ from antechamber.drivers.doors import UnixDoors
 from antechamber.drivers.keepers import KeptFolder
 from antechamber.drivers.namespace import bwrap, checks, rootfs, seccomp, uids
 from antechamber.drivers.namespace.machine import NamespaceMachine
+from antechamber.drivers.namespace.subordinate import let_use
 from antechamber.errors import Code, MachineError
 from antechamber.machine import Capabilities, Check, Door, Handle, Machine, MachineEnd, MachineSpec
 from antechamber.model import IdPrefix, is_id, new_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from antechamber.settings import Settings
 
@@ -40,10 +41,10 @@ class NamespaceDriver:
         self._run_dir = run_dir
         self._settings = settings
         self._installation = installation
-        self._uids = uids.decide(settings.first_machine_uid, settings.machine_uids)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self._uids = uids.decide(settings.first_machine_uid, settings.machine_uids, run_dir)
         self._uid_locks = uids.UidLocks()
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        run_dir.mkdir(parents=True, exist_ok=True)
         if run_dir.stat().st_uid == os.geteuid():
             run_dir.chmod(0o711 if self._uids.pool else 0o700)
 
@@ -122,8 +123,9 @@ class NamespaceDriver:
             if handle["uid"] is not None:
                 taken.append(self._uid_locks.take(handle["uid"]))
             taken.insert(0, await asyncio.to_thread(self._make_folder, spec, handle, folder))
-            doors = UnixDoors(folder.doors, spec.doors, uid=handle["uid"])
+            doors = UnixDoors(folder.doors, spec.doors, give=self._giver(handle))
             await keepers.start_keeper(folder, taken[0], taken[1:])
+            _let_go(taken)  # from now on the keeper alone holds them
             claim = await keepers.claim_started(folder)
         except (OSError, ImportError) as error:
             await self._undo(taken, doors, folder, handle)
@@ -131,13 +133,10 @@ class NamespaceDriver:
         except BaseException:
             await self._undo(taken, doors, folder, handle)
             raise
-        for descriptor in taken:
-            os.close(descriptor)
         return NamespaceMachine(handle, doors, claim)
 
     async def _undo(self, taken: list[int], doors: UnixDoors | None, folder: KeptFolder, handle: Handle) -> None:
-        for descriptor in taken:
-            os.close(descriptor)
+        _let_go(taken)
         if doors is not None:
             await doors.close()
         if not await folder.nothing_left(0):
@@ -178,11 +177,25 @@ class NamespaceDriver:
             "incarnation": spec.incarnation,
             "argv": bwrap.arguments(spec, folder),
             "seccomp": os.fspath(folder.path / "seccomp.bpf"),
-            "uid": handle["uid"],
-            "subordinate": None,
+            **self._plan_of_uid(handle["uid"]),
             "unclaimed_s": self._settings.unclaimed_s,
             "doors": sorted(spec.doors),
         }
+
+    def _plan_of_uid(self, uid: int | None) -> dict[str, Any]:
+        ranges = self._uids.subordinate
+        if uid is None or ranges is None:
+            return {"uid": uid, "subordinate": None}
+        return {"uid": ranges.inner(uid), "subordinate": {"uids": ranges.uids, "gids": ranges.gids}}
+
+    def _giver(self, handle: Handle) -> Callable[[Path], None] | None:
+        """Return what lets the machine's uid use a socket of this service."""
+        uid: int | None = handle["uid"]
+        if uid is None:
+            return None
+        if os.geteuid() == 0:
+            return lambda path: os.chown(path, uid, uid)
+        return lambda path: let_use(path, uid)
 
     # --- attach, reap, found
 
@@ -202,7 +215,7 @@ class NamespaceDriver:
             raise MachineError(Code.INTERNAL, detail=f"the machine's keeper does not answer: {error}") from error
         try:
             plan = json.loads(await asyncio.to_thread(folder.plan.read_bytes))
-            doors = UnixDoors(folder.doors, [Door(door) for door in plan["doors"]], uid=handle["uid"])
+            doors = UnixDoors(folder.doors, [Door(door) for door in plan["doors"]], give=self._giver(handle))
         except BaseException:
             await claim.release()
             raise
@@ -238,6 +251,11 @@ def _folder(handle: Handle) -> KeptFolder:
     if not is_id(handle["incarnation"], IdPrefix.INCARNATION) or folder.name != handle["incarnation"]:
         raise MachineError(Code.INTERNAL, detail="this is no handle of the namespace driver")
     return KeptFolder(folder)
+
+
+def _let_go(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 def _remove_tree(path: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from antechamber.drivers import locks
+from antechamber.drivers.namespace import subordinate
+from antechamber.drivers.namespace.subordinate import Subordinate
 from antechamber.errors import Code, MachineError, OperatorError
 
 if TYPE_CHECKING:
@@ -27,18 +29,25 @@ class Uids:
 
     pool: range
     """Host uids that machines may take; empty where all share the service's account."""
+    subordinate: Subordinate | None = None
+    """Whose ranges they are, where they exist in a namespace of the machine's only."""
     why_shared: str = ""
     """Why the pool is empty, with the remedy."""
 
 
-def decide(first: int, count: int) -> Uids:
-    """Find out which uids machines can have, by trying to become the first of them."""
+def decide(first: int, count: int, run_dir: Path) -> Uids:
+    """Find out which uids machines can have, by trying: the configured ones, then subordinate ones, then none."""
+    if os.geteuid() != 0:
+        found = subordinate.find(run_dir)
+        if isinstance(found, Subordinate):
+            return Uids(found.pool(count), found)
+        return Uids(range(0), why_shared=found)
     wanted = range(first, first + count)
     if not _mapped(wanted, Path("/proc/self/uid_map")) or not _mapped(wanted, Path("/proc/self/gid_map")):
-        return Uids(range(0), f"the uids {wanted[0]} to {wanted[-1]} do not exist in this user namespace: "
+        return Uids(range(0), why_shared=f"the uids {wanted[0]} to {wanted[-1]} do not exist in this user namespace: "
                     "set ANTECHAMBER_FIRST_MACHINE_UID to a free range that does")  # fmt: skip
     if not _can_become(first):
-        return Uids(range(0), "this account may not start programs under other uids: run the service as root")
+        return Uids(range(0), why_shared="this account may not start programs under other uids: run it as real root")
     return Uids(wanted)
 
 
