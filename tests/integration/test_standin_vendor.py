@@ -63,12 +63,14 @@ async def test_codex_signs_in_and_its_refresh_token_rotates(standin, person):
     assert (await person.post(CODEX_TOKEN, json=replayed)).status_code == 400, "a reuse ends the whole family"
 
 
-async def test_codex_gets_no_api_key_and_that_is_a_401(person):
+async def test_codex_gets_no_api_key_and_that_is_a_401_and_nothing_odd(standin, person):
+    before = (await standin.odd()).requests
     exchange = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "client_id": codex().fields["client_id"],
     }
     assert (await person.post(CODEX_TOKEN, data=exchange)).status_code == 401
+    assert (await standin.odd()).requests == before
 
 
 async def test_codex_signs_in_by_device_code(standin, person):

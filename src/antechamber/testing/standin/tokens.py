@@ -20,6 +20,10 @@ class GrantError(Exception):
     """A token request that is refused; the text is the OAuth error code."""
 
 
+class OrdinaryRefusalError(GrantError):
+    """A refusal that an honest client meets too, and goes on from; it is not written down as odd."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Whoever typed this e-mail; everything else follows from it."""

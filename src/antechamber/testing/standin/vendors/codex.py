@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from antechamber.testing.standin.pages import page
 from antechamber.testing.standin.setting import BadBodyError, Setting, fields_of
 from antechamber.testing.standin.sign_ins import SignIn, SignIns, Vendor
-from antechamber.testing.standin.tokens import Grant, GrantError, s256
+from antechamber.testing.standin.tokens import Grant, GrantError, OrdinaryRefusalError, s256
 from antechamber.testing.standin.vendors.endpoints import answer, note_refusal, token_endpoint
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Codex:
                 return self._issued(*tokens.rotate(asked.get("refresh_token", ""), client_id=client, prefix="rt_"))
             case str(kind) if kind == _TOKEN_EXCHANGE:
                 # what an account without an API organisation gets; the CLI goes on without a key
-                raise GrantError("invalid_client")
+                raise OrdinaryRefusalError("invalid_client")
             case _:
                 raise GrantError("unsupported_grant_type")
 

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from antechamber.testing.standin.modes import TokenEndpoint
 from antechamber.testing.standin.setting import BadBodyError, Setting, fields_of
-from antechamber.testing.standin.tokens import Grant, GrantError, Tokens
+from antechamber.testing.standin.tokens import Grant, GrantError, OrdinaryRefusalError, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
