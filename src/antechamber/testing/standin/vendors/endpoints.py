@@ -48,7 +48,8 @@ def token_endpoint(setting: Setting, redeem: Redeem) -> Endpoint:
         try:
             return answer(redeem(await fields_of(request)))
         except GrantError as error:
-            note_refusal(setting, request, str(error))
+            if not isinstance(error, OrdinaryRefusalError):
+                note_refusal(setting, request, str(error))
             return answer(
                 {"error": str(error), "error_description": "Refused."}, 401 if "client" in str(error) else 400
             )
