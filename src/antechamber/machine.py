@@ -149,7 +149,7 @@ class Driver(Protocol):
         """Try what it needs, by really doing it; never raises for a missing thing."""
 
     def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:
-        """Return the handle that this machine will have (keys `machine_id`, `incarnation`, …); starts nothing, pure."""
+        """Return the handle that this machine will have (keys `machine`, `incarnation`, …); starts nothing, pure."""
 
     def host_uids(self) -> Sequence[int]:
         """Return the uids that machines may take, one each; empty where all share the service's account."""

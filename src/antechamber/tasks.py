@@ -52,9 +52,17 @@ class Tasks:
         return task
 
     async def close(self) -> None:
-        """Cancel what runs and wait for it."""
-        current = asyncio.current_task()
-        await cancel_and_wait(*(task for task in self._tasks if task is not current))
+        """Cancel what runs, and what that starts as it ends, and wait for it."""
+        while others := self._others():
+            await cancel_and_wait(*others)
+
+    async def drained(self) -> None:
+        """Wait until everything has ended by itself."""
+        while others := self._others():
+            await asyncio.wait(others)
+
+    def _others(self) -> set[asyncio.Task[Any]]:
+        return {task for task in self._tasks if task is not asyncio.current_task() and not task.done()}
 
     async def __aenter__(self) -> Self:
         """Return itself."""

@@ -60,10 +60,7 @@ class Attendant:
             return
         self._row = begun
         handle = begun.handle or {}
-        if session is not None:
-            await self._store.sessions.apply(
-                session.id, SessionFact.MACHINE_BOOTING, at=now(), expires_at=session.expires_at
-            )
+        await self._say_booting()
         try:
             machine = await self._host.driver.start(await self._host.spec_of(begun), handle)
         except AntechamberError as error:
@@ -72,6 +69,13 @@ class Attendant:
             await self._ended(MachineEnd(now(), None, error.detail), handle)
             return
         await self._run(machine, handle)
+
+    async def _say_booting(self) -> None:
+        session = await self._session()
+        if session is not None and session.status is SessionStatus.PENDING:
+            await self._store.sessions.apply(
+                session.id, SessionFact.MACHINE_BOOTING, at=now(), expires_at=session.expires_at
+            )
 
     async def _begin(self, deadline: datetime) -> MachineRow | None:
         uids = self._host.driver.host_uids()
@@ -104,6 +108,8 @@ class Attendant:
             await self._ended(found, handle)
             return
         _log.info("machine found again", machine=self._row.id, state=self._row.state)
+        # the service may have been killed between the machine's move and the session's
+        await self._say_booting()
         await self._run(found, handle)
 
     # -- while it runs -----------------------------------------------------------------------------------------------

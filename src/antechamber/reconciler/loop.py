@@ -105,6 +105,7 @@ class Reconciler:
         self._guest = guest
         self._installed = installed
         self._tasks = Tasks("reconciler")
+        self._records = Tasks("records")
         self._attending: dict[str, asyncio.Task[None]] = {}
         self._timing_out: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
@@ -120,11 +121,12 @@ class Reconciler:
         """Stop attending; the machines go on and are found again."""
         await cancel_and_wait(self._loop)
         await self._tasks.close()
+        await self._records.drained()
 
     async def reclaim(self) -> None:
         """Stop and remove machines of this installation that no row asks for."""
         for handle in await self.driver.found():
-            row = await self.store.machines.get(str(handle["machine_id"]))
+            row = await self.store.machines.get(str(handle["machine"]))
             if row is not None and not row.state.ended and row.incarnation == handle["incarnation"]:
                 continue
             try:
@@ -133,9 +135,9 @@ class Reconciler:
                     await found.stop(within=self.settings.duration("stop"))
                 await self.driver.reap(handle)
             except MachineError as error:
-                _log.warning("an orphan could not be reclaimed", machine=handle["machine_id"], detail=error.detail)
+                _log.warning("an orphan could not be reclaimed", machine=handle["machine"], detail=error.detail)
             else:
-                _log.info("orphan reclaimed", machine=handle["machine_id"])
+                _log.info("orphan reclaimed", machine=handle["machine"])
 
     async def _run(self) -> None:
         pruned_at = now()
@@ -221,7 +223,7 @@ class Reconciler:
 
         def on_use(use: Use) -> None:
             if session_id is not None:
-                self._tasks.spawn("destination", self._record(session_id, use))
+                self._records.spawn("destination", self._record(session_id, use))
 
         return Egress(
             world=self._world,

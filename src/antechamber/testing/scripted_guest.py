@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from antechamber.machine import Stream
 
 _AGAIN_S: Final = 0.02
-_WIDTH: Final = 64
-_HEIGHT: Final = 48
-_PIXEL: Final = bytes((0x40, 0x80, 0xC0, 0))
+_WIDTH: Final = 320
+_HEIGHT: Final = 240
 _CHUNK: Final = 65_536
 
 
@@ -205,25 +204,30 @@ class SignInGuest:
             await reader.readexactly(1)
             pixels = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
             writer.write(struct.pack(">HH", _WIDTH, _HEIGHT) + pixels + struct.pack(">I", 8) + b"scripted")
+            bytes_per_pixel = 4
             while True:
-                await self._client_message(reader, writer)
+                bytes_per_pixel = await self._client_message(reader, writer, bytes_per_pixel)
         except (asyncio.IncompleteReadError, OSError):
             pass  # the viewer has gone
         finally:
             writer.close()
 
-    async def _client_message(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _client_message(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_per_pixel: int
+    ) -> int:
         kind = (await reader.readexactly(1))[0]
         match kind:
             case 0:
-                await reader.readexactly(19)
+                bytes_per_pixel = (await reader.readexactly(19))[3] // 8
             case 2:
                 (count,) = struct.unpack(">xH", await reader.readexactly(3))
                 await reader.readexactly(4 * count)
             case 3:
                 await reader.readexactly(9)
                 writer.write(struct.pack(">BxHHHHHi", 0, 1, 0, 0, _WIDTH, _HEIGHT, 0))
-                writer.write(_PIXEL * (_WIDTH * _HEIGHT))
+                # stripes: a page of one colour is one that has not been painted
+                row = bytes(_WIDTH * bytes_per_pixel), b"\xff" * (_WIDTH * bytes_per_pixel)
+                writer.write(b"".join(row) * (_HEIGHT // 2))
                 await writer.drain()
             case 4 | 5:
                 self.input += bytes((kind,)) + await reader.readexactly(7 if kind == 4 else 5)
@@ -232,6 +236,7 @@ class SignInGuest:
                 self.input += bytes((kind,)) + await reader.readexactly(length)
             case _:
                 raise ConnectionAbortedError(kind)
+        return bytes_per_pixel
 
 
 def _credential(files: Mapping[str, bytes]) -> dict[str, Any]:
