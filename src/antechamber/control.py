@@ -173,10 +173,6 @@ class Server:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             uid = _peer_uid(writer)
-            if uid not in {0, os.geteuid()}:
-                _log.warning("control socket refused", uid=uid)
-                writer.write(_line(_error(CallerError(Code.NOT_ALLOWED))))
-                return
             while True:
                 try:
                     request = await reader.readline()
@@ -184,6 +180,11 @@ class Server:
                     writer.write(_line(_error(CallerError(Code.BODY_TOO_LARGE))))
                     return
                 if not request.endswith(b"\n"):
+                    return
+                # only after its request was read: closed before that, it would see a broken pipe instead of the reason
+                if uid not in {0, os.geteuid()}:
+                    _log.warning("control socket refused", uid=uid)
+                    writer.write(_line(_error(CallerError(Code.NOT_ALLOWED))))
                     return
                 writer.write(await self._answer(request))
                 await writer.drain()
