@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -153,7 +153,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _locked(shared_dir: Path) -> Iterator[None]:
     for folder in reversed([shared_dir, *shared_dir.parents]):
-        if not folder.exists():
+        with suppress(FileExistsError):
             folder.mkdir()
             folder.chmod(0o755)
     descriptor = os.open(shared_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

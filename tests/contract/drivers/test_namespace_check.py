@@ -56,9 +56,9 @@ def test_without_user_namespaces_the_sysctl_is_named():
 
 
 def test_where_namespaces_cannot_be_nested_the_browser_sandbox_fails_and_says_so():
-    # this namespace, the keeper's and bubblewrap's are within the limit; Chromium's would be one too many
+    # the keeper's and bubblewrap's own two are within the limit; Chromium's would be one too many
     _, checks = _checked(
-        *("unshare", "--user", "--map-root-user"), prepare="echo 2 > /proc/sys/user/max_user_namespaces && "
+        *("unshare", "--user", "--map-root-user"), prepare="echo 3 > /proc/sys/user/max_user_namespaces && "
     )
     assert checks["machine"]["ok"]
     assert not checks["browser sandbox"]["ok"]
