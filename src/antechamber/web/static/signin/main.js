@@ -42,8 +42,8 @@ async function begin() {
     return;
   }
   take(first);
-  fetchLibrary().catch(() => {});
   if (!isTerminal(session.status)) {
+    fetchLibrary().catch(() => {});
     watcher = watch(id, { onSession: take, onTrouble: trouble, onNotice: notice });
   }
 }
@@ -78,10 +78,15 @@ async function open(code) {
 }
 
 function take(answered) {
+  const back = away;
   away = false;
   setClock(answered.now);
   session = settle(session, answered);
   render();
+  if (back && shownView === "screen" && screen.state !== "taken") {
+    // a connection that was cut without a word looks open for minutes
+    screen.connect();
+  }
 }
 
 /* Somebody else tried to get in: said until the person has seen it. */
@@ -299,7 +304,7 @@ function connection(refusal) {
     taken: "taken",
     frozen: "connected",
   };
-  if (shownView === "screen") {
+  if (shownView === "screen" && !away) {
     // a computer without any network says that it is offline, and still reaches a service of its own
     const offline = screen.state === "waiting" && !navigator.onLine;
     const text = say(`signIn.screen.${offline ? "offline" : words[screen.state]}`);
