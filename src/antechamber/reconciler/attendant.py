@@ -60,7 +60,6 @@ class Attendant:
             return
         self._row = begun
         handle = begun.handle or {}
-        await self._say_booting()
         try:
             machine = await self._host.driver.start(await self._host.spec_of(begun), handle)
         except AntechamberError as error:
@@ -108,13 +107,21 @@ class Attendant:
             await self._ended(found, handle)
             return
         _log.info("machine found again", machine=self._row.id, state=self._row.state)
-        # the service may have been killed between the machine's move and the session's
-        await self._say_booting()
         await self._run(found, handle)
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
     async def _run(self, machine: Machine, handle: Handle) -> None:
+        try:
+            await self._watch(machine, handle)
+        except asyncio.CancelledError:
+            # the service is stopping: the machine goes on, and is found again
+            await machine.let_go()
+            raise
+
+    async def _watch(self, machine: Machine, handle: Handle) -> None:
+        # said here and not at the start alone: the service may have been killed between the machine's move and this
+        await self._say_booting()
         errand = await self._errand()
         if errand is None:
             await self._stop(machine, handle)
@@ -135,11 +142,6 @@ class Attendant:
             else:
                 due.result()
                 await self._stop(machine, handle)
-        except asyncio.CancelledError:
-            await cancel_and_wait(ended, due, ready)
-            await live.close()
-            await machine.let_go()
-            raise
         finally:
             await cancel_and_wait(ended, due, ready)
             await live.close()
