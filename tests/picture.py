@@ -55,7 +55,7 @@ async def look(ready: app.Ready, standin: StandInClient, images: Path, folder: P
         finally:
             await caller.post(f"/api/auth/session/{session['session_id']}/cancel", json={})
             client = control.Client(ready.places.control)
-            while (await client.call("sessions.show", id=session["session_id"]))["machine"]["state"] not in ENDED:  # noqa: ASYNC110 - another process
+            while (await client.call("sessions.show", id=session["session_id"]))["machine"]["state"] not in ENDED:
                 await asyncio.sleep(0.2)
 
 

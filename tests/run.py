@@ -1,4 +1,4 @@
-"""What `make test` runs: lint, types, floors and every tier of tests, each in a network namespace with nothing but `lo`.
+"""What `make test` runs: lint, types, floors and every tier, each in a network namespace with nothing but `lo`.
 
 `python -m tests.run` runs all; `python -m tests.run unit contract` runs these. The last lines say what ran, what was
 skipped and why, and how long each tier took. A tier that ran nothing, or skipped what must run, fails the run.

@@ -24,7 +24,7 @@ from antechamber.places import DataLock, Places, operator_token, place, prepare
 from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler
 from antechamber.signin import SignIn
-from antechamber.store import Store
+from antechamber.store import Store, file_url
 from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.vault import Vault
 
@@ -96,6 +96,10 @@ class Tools:
             return web.InstalledTool(sha256=None, message=f"{fault.message} {fault.next}")
         return web.InstalledTool(sha256=self.installed[spec.id].sha256)
 
+    async def sentences(self) -> list[str]:
+        """Return what keeps providers from being used, in sentences."""
+        return [f"{provider}: {fault.message} {fault.next}" for provider, fault in self.faults.items()]
+
     def require(self, spec: ProviderSpec) -> None:
         """Raise the fault of a provider whose tool cannot be used."""
         if (fault := self.faults.get(spec.id)) is not None:
@@ -130,7 +134,7 @@ async def open_store(settings: Settings, places: Places) -> AsyncIterator[tuple[
     prepare(places)
     lock = DataLock(places.data)
     try:
-        store = await Store.open(settings.database_url or places.database_url, world=settings.world)
+        store = await Store.open(settings.database_url or file_url(places.database), world=settings.world)
         try:
             known = await store.key_id()
             vault = Vault.open(places.key, known_key_id=known, has_rows=await store.has_sealed_rows())
@@ -144,11 +148,17 @@ async def open_store(settings: Settings, places: Places) -> AsyncIterator[tuple[
 
 
 async def run(
-    settings: Settings, world: World, on_ready: Callable[[Ready], object], *, stop: asyncio.Event | None = None
+    settings: Settings,
+    world: World,
+    on_ready: Callable[[Ready], object],
+    *,
+    stop: asyncio.Event | None = None,
+    keep_machines: bool = True,
 ) -> None:
-    """Serve until `stop` is set, or SIGTERM or SIGINT where none is given; machines go on and are found again.
+    """Serve until `stop` is set, or SIGTERM or SIGINT where none is given.
 
-    Raises OperatorError for whatever keeps it from starting.
+    Machines go on and are found again by the next service, unless `keep_machines` is False. Raises OperatorError for
+    whatever keeps it from starting.
     """
     begun = time.monotonic()
     places = place(settings)
@@ -187,6 +197,8 @@ async def run(
             build=assets.guest_build_id(),
             installed=tools.mounts,
         )
+        if not keep_machines:
+            stack.push_async_callback(reconciler.end_machines)
         await reconciler.start()
         stack.push_async_callback(reconciler.close)
         server = await web.serve(
@@ -200,6 +212,7 @@ async def run(
                 operator_token=token,
                 driver=web.DriverAbout(driver.name, driver.capabilities),
                 installed=tools.about,
+                faults_now=tools.sentences,
             ),
             sockets,
         )

@@ -217,7 +217,7 @@ def providers_install(
             def moved(done: int, total: int, *, bar: Progress = bar, task: Any = task) -> None:
                 bar.update(task, completed=done, total=total)
 
-            done = install.install(spec, places.shared, moved)
+            done = install.install(spec, places.shared, moved, again=again)
         out.print(f"{spec.name} {done.version} installed, sha256 {done.sha256[:16]}…")
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from antechamber.testing.outcome import Moment, Outcome
 
 _STOPS_WITHIN: Final = 20.0
+_ASKED_EVERY: Final = 600.0
 
 
 async def serve(settings: Settings, announce: Callable[[app.Ready], None]) -> None:
@@ -33,7 +34,19 @@ async def serve(settings: Settings, announce: Callable[[app.Ready], None]) -> No
     places = place(settings)
     prepare(places)
     standin = await StandInClient.start(places.data / "stand-in")
-    await app.run(settings, practice_world(standin), announce)
+    asking = spawn("stand-in", _keep(standin))
+    try:
+        await app.run(settings, practice_world(standin), announce)
+    finally:
+        # it goes on for a while, as machines do: a demo that is started again finds it, and its CA
+        await cancel_and_wait(asking)
+
+
+async def _keep(standin: StandInClient) -> None:
+    """Ask something now and then: a stand-in that nobody asks anything ends itself."""
+    while True:
+        await asyncio.sleep(_ASKED_EVERY)
+        await standin.odd()
 
 
 async def headless(providers: Sequence[str], *, as_json: bool, screens: Path | None, console: Console) -> int:
@@ -48,7 +61,7 @@ async def headless(providers: Sequence[str], *, as_json: bool, screens: Path | N
             world = practice_world(standin)
             started: asyncio.Future[app.Ready] = asyncio.get_running_loop().create_future()
             stop = asyncio.Event()
-            service = spawn("service", app.run(settings, world, started.set_result, stop=stop))
+            service = spawn("service", app.run(settings, world, started.set_result, stop=stop, keep_machines=False))
             try:
                 both: set[asyncio.Future[Any]] = {service, started}
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

@@ -31,9 +31,9 @@ class Places:
     """0755 and so are its parents: what machines read."""
 
     @property
-    def database_url(self) -> str:
-        """The URL of the embedded database."""
-        return f"sqlite+aiosqlite:///{self.data / 'antechamber.db'}"
+    def database(self) -> Path:
+        """The embedded database."""
+        return self.data / "antechamber.db"
 
     @property
     def key(self) -> Path:

@@ -17,42 +17,46 @@ def settings_page() -> str:
         f"| `ANTECHAMBER_{name.upper()}` | {field.description} | `{field.default}` |"
         for name, field in Settings.model_fields.items()
     ]
-    return "\n".join([
-        "# Settings",
-        "",
-        "From the environment; durations are seconds. Made from `settings.py` by `python -m tests.docs.generate`.",
-        "",
-        "| variable | meaning | default |",
-        "|---|---|---|",
-        *rows,
-        "",
-    ])
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "From the environment; durations are seconds. Made by `python -m tests.docs.generate`.",
+            "",
+            "| variable | meaning | default |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def errors_page() -> str:
     rows = [
-        f"| `{code}` | {meaning.http_status} | {meaning.message} | {meaning.next} | {'yes' if meaning.retryable else ''} |"
-        for code, meaning in CATALOGUE.items()
+        f"| `{code}` | {said.http_status} | {said.message} | {said.next} | {'yes' if said.retryable else ''} |"
+        for code, said in CATALOGUE.items()
     ]
-    return "\n".join([
-        "# Errors",
-        "",
-        'Every error is `{"error": {"code", "message", "next", "retryable"}}`. Codes are stable; sentences may improve.',
-        "Made from `errors.py` by `python -m tests.docs.generate`.",
-        "",
-        "| code | HTTP | message | next step | retryable |",
-        "|---|---|---|---|---|",
-        *rows,
-        "",
-    ])
+    return "\n".join(
+        [
+            "# Errors",
+            "",
+            'Every error is `{"error": {"code", "message", "next", "retryable"}}`. Codes are stable.',
+            "Made from `errors.py` by `python -m tests.docs.generate`.",
+            "",
+            "| code | HTTP | message | next step | retryable |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def states_page() -> str:
     lines = [
         "# States",
         "",
-        "What each fact does in each state, made from `lifecycle.py` by `python -m tests.docs.generate`. A fact *moves*",
-        "the state, is only *noted* (an event, no move), or is *refused*.",
+        "What each fact does in each state, made by `python -m tests.docs.generate`. A fact *moves* the state, is only",
+        "*noted* (an event, no move), or is *refused*.",
         "",
         diagrams(),
         "## Sessions",
@@ -66,7 +70,11 @@ def states_page() -> str:
             rule = SESSION_TABLE[status][fact]
             cells.append(f"**{rule.to}**" if rule.act is Act.MOVE else str(rule.act))
         lines.append(f"| `{fact}` | " + " | ".join(cells) + " |")
-    lines += ["", "Reasons of an end other than `completed`: " + ", ".join(f"`{reason}`" for reason in Reason) + ".", ""]
+    lines += [
+        "",
+        "Reasons of an end other than `completed`: " + ", ".join(f"`{reason}`" for reason in Reason) + ".",
+        "",
+    ]
     states = list(MACHINE_TABLE)
     lines += ["## Machines", "", "| fact | " + " | ".join(f"`{state}`" for state in states) + " |"]
     lines.append("|---" * (len(states) + 1) + "|")

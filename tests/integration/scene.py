@@ -1,4 +1,4 @@
-"""Everything but the web and real machines: store, vault, use cases, reconciler, scripted machines, a world of one host."""
+"""Everything but web and real machines: store, vault, use cases, reconciler, scripted machines, an echoing world."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Makes what the database says true: starts, finds, watches and ends machines, and keeps every deadline.
 
-One *attendant* task per machine that has not ended (`attendant.py`) does what its rows ask for; the loop makes sure that
+One *attendant* task per machine that has not ended (`attendant.py`) does what its rows ask for; the loop sees that
 each such row has one. All of it is derived from the database, so that a service that was killed goes on where it was.
 The *errand* of a machine (`errands.py`) is what its reports mean: a sign-in, or the check of a credential.
 """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antechamber.egress import Policy, Use, World
-    from antechamber.machine import Driver, Stream
+    from antechamber.machine import Driver, Handle, Stream
     from antechamber.model import AuthSession, MachineRow
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
@@ -129,15 +129,24 @@ class Reconciler:
             row = await self.store.machines.get(str(handle["machine"]))
             if row is not None and not row.state.ended and row.incarnation == handle["incarnation"]:
                 continue
-            try:
-                found = await self.driver.attach(handle)
-                if not isinstance(found, MachineEnd):
-                    await found.stop(within=self.settings.duration("stop"))
-                await self.driver.reap(handle)
-            except MachineError as error:
-                _log.warning("an orphan could not be reclaimed", machine=handle["machine"], detail=error.detail)
-            else:
+            if await self._end(handle):
                 _log.info("orphan reclaimed", machine=handle["machine"])
+
+    async def end_machines(self) -> None:
+        """Stop and remove every machine of this installation, for one that will not be started again."""
+        for handle in await self.driver.found():
+            await self._end(handle)
+
+    async def _end(self, handle: Handle) -> bool:
+        try:
+            found = await self.driver.attach(handle)
+            if not isinstance(found, MachineEnd):
+                await found.stop(within=self.settings.duration("stop"))
+            await self.driver.reap(handle)
+        except MachineError as error:
+            _log.warning("a machine could not be ended", machine=handle["machine"], detail=error.detail)
+            return False
+        return True
 
     async def _run(self) -> None:
         pruned_at = now()
