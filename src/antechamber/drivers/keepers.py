@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar
 
 import antechamber.keeper
 from antechamber.drivers import locks
@@ -21,10 +21,12 @@ from antechamber.model import GuestText
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     _Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 _FIRST_WORD_S: Final = 30.0
 _ANSWER_S: Final = 5.0
@@ -99,7 +101,7 @@ async def start_keeper(folder: KeptFolder, alive: int, further_locks: Sequence[i
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        await asyncio.to_thread(_spawn, folder, (alive, writing, *further_locks))
+        await to_its_end("keeper start", _spawn, folder, (alive, writing, *further_locks))
     except BaseException:
         os.close(reading)
         raise
@@ -108,6 +110,16 @@ async def start_keeper(folder: KeptFolder, alive: int, further_locks: Sequence[i
     word = await _first_word(reading)
     if not word.get("started"):
         raise MachineError(Code.MACHINE_DID_NOT_START, detail=str(word.get("detail") or "its keeper ended at once"))
+
+
+async def to_its_end(name: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking work in a thread and wait for it even when cancelled: it uses descriptors that are closed next."""
+    working = spawn(name, asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        raise
 
 
 def _spawn(folder: KeptFolder, descriptors: tuple[int, ...]) -> None:

@@ -1,7 +1,5 @@
 """Chromium keeps its own sandbox in a machine: nothing of ours takes from it what it is made of."""
 
-# ruff: noqa: ASYNC240 - the loop is the test's own, and /proc does not block
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """What the namespace driver does on the host's side: uids, sockets, the keeper's manners, crashes in the middle."""
 
-# ruff: noqa: ASYNC240 - the loop is the test's own, and /proc does not block
-
 from __future__ import annotations
 
 import asyncio
@@ -19,6 +17,7 @@ import pytest
 from antechamber.drivers import locks
 from antechamber.errors import Code, MachineError
 from antechamber.machine import Door, MachineEnd
+from antechamber.tasks import spawn
 from antechamber.testing.bench import WITHIN, Bench
 from tests.contract.drivers.test_namespace import NamespaceHost
 
@@ -125,8 +124,9 @@ async def test_only_the_incarnations_secret_opens_the_keeper(bench):
 async def test_a_service_that_died_before_the_keeper_came_leaves_no_machine(bench):
     spec, handle = bench.planned("stay")
     driver = bench.driver
-    made = driver._make_folder(spec, handle, _folder(handle))
-    os.close(made)  # the kernel does this for a service that is killed here
+    taken = []
+    driver._make_folder(spec, handle, _folder(handle), taken)
+    os.close(taken[0])  # the kernel does this for a service that is killed here
     assert await driver.attach(handle) == MachineEnd(None, None, "nothing of it runs, and nobody recorded its end")
     machine = await driver.start(spec, handle)
     await bench.keep(machine)
@@ -165,6 +165,26 @@ async def test_a_stopped_keeper_is_not_a_dead_machine(bench):
     found = await bench.driver.attach(machine.handle)
     assert not isinstance(found, MachineEnd)
     await bench.keep(found)
+
+
+async def test_a_start_that_is_cancelled_anywhere_leaves_a_machine_that_can_be_found_or_nothing(bench):
+    for steps in range(0, 60, 6):
+        spec, handle = bench.planned("stay")
+        starting = spawn("start", bench.driver.start(spec, handle))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await asyncio.sleep(steps / 1000)
+        starting.cancel()
+        await asyncio.wait({starting})
+        if not starting.cancelled():
+            await bench.keep(starting.result())
+            continue
+        found = await bench.driver.attach(handle)
+        if not isinstance(found, MachineEnd):
+            await found.stop(within=WITHIN)
+            await found.let_go()
+        await bench.driver.reap(handle)
+        assert bench.host.left(handle) == []
 
 
 async def test_two_starts_of_one_incarnation_at_once_make_one_machine(bench):

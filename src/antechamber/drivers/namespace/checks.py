@@ -62,6 +62,15 @@ async def run(driver: NamespaceDriver, uids: Uids) -> Sequence[Check]:
         checks += await _machine(driver)
     checks.append(
         Check(
+            "memory limit",
+            ok=False,
+            message="the memory of one machine is not limited by this driver",
+            remedy="limit the whole service: MemoryMax= in its unit covers its machines too",
+            fatal=False,
+        )
+    )
+    checks.append(
+        Check(
             "own uids",
             bool(uids.pool),
             f"each machine has a host uid of its own ({uids.pool[0]} to {uids.pool[-1]})"

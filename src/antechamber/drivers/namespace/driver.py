@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _HALF_MADE: Final = "."
 _HALF_MADE_KEPT_S: Final = 3600.0
+_LISTENS_S: Final = 0.05
 _LAST_BREATH_S: Final = 5.0
 """How long the end of a keeper may be ahead of the end of what it kept."""
 
@@ -122,7 +123,7 @@ class NamespaceDriver:
         try:
             if handle["uid"] is not None:
                 taken.append(self._uid_locks.take(handle["uid"]))
-            taken.insert(0, await asyncio.to_thread(self._make_folder, spec, handle, folder))
+            await keepers.to_its_end("machine folder", self._make_folder, spec, handle, folder, taken)
             doors = UnixDoors(folder.doors, spec.doors, give=self._giver(handle))
             await keepers.start_keeper(folder, taken[0], taken[1:])
             _let_go(taken)  # from now on the keeper alone holds them
@@ -139,38 +140,39 @@ class NamespaceDriver:
         _let_go(taken)
         if doors is not None:
             await doors.close()
-        if not await folder.nothing_left(0):
+        # a keeper that has just been started does not listen at once
+        deadline = time.monotonic() + _LAST_BREATH_S
+        while not (gone := await folder.nothing_left(_LISTENS_S)) and time.monotonic() < deadline:
             with contextlib.suppress(OSError, MachineError):
                 claim = await keepers.claim(folder)
                 await claim.stop()
                 await claim.release()
-        if await folder.nothing_left(_LAST_BREATH_S):
+        if gone:
             await self._remove(folder, handle["uid"])
 
-    def _make_folder(self, spec: MachineSpec, handle: Handle, folder: KeptFolder) -> int:
-        """Make the folder under another name and rename it when it is whole; return the held lock."""
+    def _make_folder(self, spec: MachineSpec, handle: Handle, folder: KeptFolder, taken: list[int]) -> None:
+        """Make the folder under another name and rename it when it is whole; its held lock goes first into `taken`."""
         making = KeptFolder(folder.path.with_name(_HALF_MADE + folder.path.name))
         shutil.rmtree(making.path, ignore_errors=True)
         making.path.mkdir(mode=0o700)
         alive = locks.take(making.alive)
         if alive is None:
             raise MachineError(Code.MACHINE_DID_NOT_START, detail="its folder is being made by another service")
+        taken.insert(0, alive)
         try:
-            _write(making.path / "mark.json", json.dumps(dict(handle)))
-            _write(making.secret, new_secret().reveal())
+            _write(making.path / "mark.json", json.dumps(dict(handle)).encode())
+            _write(making.secret, new_secret().reveal().encode())
             making.doors.mkdir()
             making.doors.chmod(0o755)
             rootfs.write(making.path / "etc", spec.trust_anchors)
-            seccomp.export(making.path / "seccomp.bpf")
-            _write(making.plan, json.dumps(self._plan(spec, handle, folder)))
+            _write(making.path / "seccomp.bpf", seccomp.program())
+            _write(making.plan, json.dumps(self._plan(spec, handle, folder)).encode())
             # what is bound lies in here, and bubblewrap looks for it as the machine's uid
             making.path.chmod(0o711)
             making.path.rename(folder.path)
         except BaseException:
-            os.close(alive)
             shutil.rmtree(making.path, ignore_errors=True)
             raise
-        return alive
 
     def _plan(self, spec: MachineSpec, handle: Handle, folder: KeptFolder) -> dict[str, Any]:
         return {
@@ -269,7 +271,7 @@ def _older(path: Path, seconds: float) -> bool:
     return False
 
 
-def _write(path: Path, content: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from functools import cache
+from typing import Final
 
 _NOT_PERMITTED: Final = (
     # mounts
@@ -40,8 +38,9 @@ _INT: Final = 0xFFFF_FFFF
 """The kernel reads these arguments as 32 bits; a comparison of all 64 is walked around by the upper ones."""
 
 
-def export(path: Path) -> None:
-    """Write the filter as a BPF program for bubblewrap's --seccomp; raises ImportError where libseccomp is missing."""
+@cache
+def program() -> bytes:
+    """Return the filter as a BPF program for bubblewrap's --seccomp; raises ImportError where libseccomp is missing."""
     import pyseccomp  # noqa: PLC0415 - looks for libseccomp.so.2 when imported; `check` wants to say so itself
 
     rules = pyseccomp.SyscallFilter(defaction=pyseccomp.ALLOW)
@@ -58,6 +57,7 @@ def export(path: Path) -> None:
                     pyseccomp.ERRNO(errno.EAFNOSUPPORT), call, pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _INT, family)
                 )
         rules.add_rule(pyseccomp.ERRNO(errno.EAFNOSUPPORT), call, pyseccomp.Arg(0, pyseccomp.GT, max(_FAMILIES)))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(os.memfd_create("seccomp", os.MFD_CLOEXEC), "w+b") as file:
         rules.export_bpf(file)
+        file.seek(0)
+        return file.read()
