@@ -33,36 +33,36 @@ class Browser:
         self._starting = asyncio.Lock()
         self._first_page: str | None = None
         self._page: str | None = None
+        self._shown: str | None = None
         self._stopping = False
 
     async def run(self) -> None:
         """Keep Chromium running until `stop`; raises BrowserError when it ends too often, OSError without it."""
         for _ in range(1 + _RESTARTS):
-            async with self._starting:
-                # a page that was asked for already is the first one: no empty tab beside it
-                self._first_page = self._page or "about:blank"
-                self._process = await programs.start(self._command(self._first_page), self._variables)
+            # a page that was asked for already is the first one: no empty tab beside it
+            self._shown = self._page
+            self._process = await programs.start(self._command(self._page or "about:blank"), self._variables)
+            await self._hand_over()
             await self._process.wait()
             if self._stopping:
                 return
+            for lock in (self._layout.profile / "profile").glob("Singleton*"):
+                lock.unlink(missing_ok=True)
         raise BrowserError
 
     async def open(self, url: str) -> None:
-        """Show a page: started again on the same profile, Chromium hands it to the one that runs."""
+        """Show a page, now or as soon as Chromium has been started."""
         self._page = url
-        async with self._starting:
-            first = self._process
-        if first is None or first.returncode is not None or self._first_page == url:
-            return
-        # before that, the second would take the profile, and the first would hand itself over and end
-        while first.returncode is None and not self._owns_profile():  # noqa: ASYNC110 - Chromium announces it by nothing else
-            await asyncio.sleep(_LOOK_EVERY_S / 5)
-        second = await programs.start(self._command(url), self._variables)
-        await second.wait()
+        self._shown = None
+        if self._process is not None and self._process.returncode is None:
+            await self._hand_over()
 
-    def _owns_profile(self) -> bool:
-        # a link to the socket that Chromium listens on for its later starts
-        return (self._layout.profile / "profile" / "SingletonSocket").exists()
+    async def _hand_over(self) -> None:
+        """Show the page asked for last: started again on its profile, Chromium hands it to the one that runs."""
+        if self._page is not None and self._shown is None:
+            self._shown = self._page
+            second = await programs.start(self._command(self._page), self._variables)
+            await second.wait()
 
     async def prove(self, tell: Callable[[sandbox.Sandbox], None]) -> None:
         """Tell once whether all renderers are confined, as soon as there are any."""

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 from antechamber.guest import programs
 from antechamber.guest.acp import Conversation, RefusedError
 from antechamber.guest.programs import LastLines
-from antechamber.guest.tasks import Tasks
 from antechamber.guest.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from antechamber.guest.job import Drive, Job
     from antechamber.guest.layout import Layout
 
 MARK = "cli"
-_LAST_WORDS_S = 0.2
+_LAST_PIECES = 64
 _AFTER_ACP_S = 5.0
 """A CLI that says by ACP that it is signed in has written its file by then."""
 
@@ -87,77 +86,78 @@ class Cli:
         programs.kill_marked(MARK)
 
     async def _plain(self) -> int:
-        process = await programs.start(
-            self._argv, self._variables, output=asyncio.subprocess.PIPE, cwd=self._layout.home
-        )
-        self._process = process
-        self.started.set()
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        tasks = Tasks()
-        reading = tasks.spawn("cli output", self._read(process.stdout))
+        # a pipe of our own: asyncio's would stay open with a child that the CLI left behind
+        ours, theirs = os.pipe()
         try:
-            code = await process.wait()
-            # its end is what counts, not its output's: a child that it left behind may hold the pipe open
-            await asyncio.wait({reading}, timeout=_LAST_WORDS_S)
-            return code
+            return await self._run_with(ours, theirs, stdin=asyncio.subprocess.DEVNULL, hear=self.output.feed)
         finally:
-            await tasks.close()
-
-    async def _read(self, output: asyncio.StreamReader) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        while piece := await output.read(64 * 1024):
-            self.output.feed(decoder.decode(piece))
+            os.close(ours)
 
     async def _in_terminal(self) -> int:
         ours, theirs = os.openpty()
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._argv,
-                env=self._variables,
-                stdin=theirs,
-                stdout=theirs,
-                stderr=theirs,
-                cwd=self._layout.home,
-                start_new_session=True,
-                preexec_fn=_take_terminal,
-            )
-        except BaseException:
-            os.close(ours)
-            raise
-        finally:
-            os.close(theirs)
-        self._process = process
-        self.started.set()
         terminal = Terminal(self._drive.answers)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        os.set_blocking(ours, False)
-        loop = asyncio.get_running_loop()
 
-        def read() -> None:
-            try:
-                piece = os.read(ours, 64 * 1024)
-            except BlockingIOError:
-                return
-            except OSError:  # EIO: the last program has closed the terminal
-                piece = b""
-            if not piece:
-                loop.remove_reader(ours)
-                return
-            text, typed = terminal.feed(decoder.decode(piece))
+        def hear(output: str) -> None:
+            text, typed = terminal.feed(output)
             self.output.feed(text)
             if typed:
                 with contextlib.suppress(OSError):
                     os.write(ours, typed.encode())
 
+        try:
+            return await self._run_with(ours, theirs, stdin=theirs, hear=hear, before=_take_terminal)
+        finally:
+            os.close(ours)
+
+    async def _run_with(
+        self,
+        ours: int,
+        theirs: int,
+        *,
+        stdin: int,
+        hear: Callable[[str], None],
+        before: Callable[[], None] | None = None,
+    ) -> int:
+        """Run the CLI with its output at `theirs`; its own end is what counts, not its output's."""
+        try:
+            process = await programs.start(
+                self._argv,
+                self._variables,
+                stdin=stdin,
+                output=theirs,
+                cwd=self._layout.home,
+                before=before,
+            )
+        finally:
+            os.close(theirs)
+        self._process = process
+        self.started.set()
+        os.set_blocking(ours, False)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        loop = asyncio.get_running_loop()
+
+        def read() -> bool:
+            try:
+                piece = os.read(ours, 64 * 1024)
+            except BlockingIOError:
+                return False
+            except OSError:  # EIO: the last program has closed the terminal
+                piece = b""
+            hear(decoder.decode(piece, final=not piece))
+            if not piece:
+                loop.remove_reader(ours)
+            return bool(piece)
+
         loop.add_reader(ours, read)
         try:
             code = await process.wait()
-            read()
+            for _ in range(_LAST_PIECES):
+                if not read():
+                    break
             return code
         finally:
             loop.remove_reader(ours)
-            os.close(ours)
 
     async def _by_acp(self) -> int:
         process = await programs.start(

@@ -96,7 +96,9 @@ def _texts(table: dict[str, Any], name: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _path(table: dict[str, Any]) -> str:
+def _path(table: Any) -> str:
+    if not isinstance(table, dict):
+        raise BadJobError("path")
     path = str(_get(table, "path", str))
     if not path.startswith("~/") or ".." in path.split("/") or path.endswith("/"):
         raise BadJobError("path")

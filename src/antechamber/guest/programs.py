@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 LINES = 20
 LINE_LENGTH = 2000
@@ -46,6 +46,7 @@ async def start(
     output: int = asyncio.subprocess.DEVNULL,
     keep: Sequence[int] = (),
     cwd: Path | None = None,
+    before: Callable[[], None] | None = None,
 ) -> asyncio.subprocess.Process:
     """Start a program in a session of its own; raises OSError when it cannot be."""
     return await asyncio.create_subprocess_exec(
@@ -57,6 +58,7 @@ async def start(
         start_new_session=True,
         pass_fds=tuple(keep),
         cwd=cwd,
+        preexec_fn=before,
         limit=1024 * 1024,
     )
 

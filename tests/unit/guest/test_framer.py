@@ -1,0 +1,62 @@
+"""The link's frames, however the stream is cut."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antechamber.guest.protocol import MAX_FRAME, Framer, ProtocolError, encode
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+message = st.dictionaries(st.text(max_size=8), json, max_size=5).map(lambda table: {**table, "type": "report"})
+
+
+@given(st.lists(message, max_size=6), st.data())
+def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(messages, data):
+    stream = b"".join(map(encode, messages))
+    framer = Framer()
+    found = []
+    at = 0
+    while at < len(stream):
+        step = data.draw(st.integers(1, len(stream) - at))
+        found += framer.feed(stream[at : at + step])
+        at += step
+    assert found == messages
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_messages_or_a_protocol_error(received):
+    try:
+        messages = Framer().feed(received)
+    except ProtocolError:
+        return
+    assert all(isinstance(message["type"], str) for message in messages)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        struct.pack(">I", 0),
+        struct.pack(">I", MAX_FRAME + 1),
+        struct.pack(">I", 2) + b"[]",
+        struct.pack(">I", 2) + b"{}",
+        struct.pack(">I", 12) + b'{"type": 12}',
+        struct.pack(">I", 3) + b"\xff{}",
+        struct.pack(">I", 20000) + b"[" * 20000,
+    ],
+)
+def test_what_is_no_object_with_a_type_is_a_protocol_error(frame):
+    with pytest.raises(ProtocolError):
+        Framer().feed(frame)
+
+
+def test_a_message_that_is_too_long_is_not_sent():
+    with pytest.raises(ProtocolError):
+        encode({"type": "report", "body": "x" * MAX_FRAME})
