@@ -1,9 +1,11 @@
 import asyncio
+import hashlib
 import tempfile
 from pathlib import Path
 
 import pytest_asyncio
 
+from antechamber.web.services import InstalledTool
 from tests.browser.far_screen import FarScreen
 from tests.browser.unprivileged import chromium
 from tests.integration.web_service import running
@@ -89,9 +91,14 @@ async def view(page, name):
     await page.locator(f"body[data-view={name}]").wait_for()
 
 
+def installed(spec):
+    """Have every tool lie there as it was installed; its hash is of its name."""
+    return InstalledTool(sha256=hashlib.sha256(spec.id.encode()).hexdigest())
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path):
-    async with running(tmp_path, world="demo", heartbeat_s=1) as started:
+    async with running(tmp_path, world="demo", installed=installed, heartbeat_s=1) as started:
         yield started
 
 

@@ -1,4 +1,4 @@
-"""The far end of a screen, as the machine's X server is: one picture, and it remembers what the page sent (RFC 6143)."""
+"""The far end of a screen, as a machine's X server is: one picture, and it keeps what the page sent (RFC 6143)."""
 
 from __future__ import annotations
 

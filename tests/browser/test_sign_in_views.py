@@ -118,7 +118,7 @@ async def test_a_used_link_says_so_in_another_browser_and_the_first_is_told(peop
     stranger = await other.page(started["sign_in_url"])
     await view(stranger, "closed")
     await stranger.get_by_role("heading", name="This link has been used").wait_for()
-    await page.get_by_text("tried this sign-in’s link in another browser").wait_for()
+    await page.get_by_text("in another browser and was refused").wait_for()
 
 
 async def test_a_used_link_opens_again_in_the_browser_that_it_belongs_to(person):

@@ -37,6 +37,7 @@ def _driver_for_others(folder: Path) -> Path:
 
 def _started_by_root(folder: Path) -> Path:
     """Return a program that runs the driver under that account, as PLAYWRIGHT_NODEJS_PATH takes one."""
+    folder.chmod(0o755)
     home = folder / "home"
     home.mkdir()
     os.chown(home, UID, UID)
@@ -55,7 +56,6 @@ def _started_by_root(folder: Path) -> Path:
 @contextlib.asynccontextmanager
 async def chromium(folder: Path):
     """Start Debian's Chromium, with its sandbox, under an account without rights; `folder` is a new one."""
-    folder.chmod(0o755)
     before = os.environ.get("PLAYWRIGHT_NODEJS_PATH")
     if os.geteuid() == 0:
         os.environ["PLAYWRIGHT_NODEJS_PATH"] = str(_started_by_root(folder))

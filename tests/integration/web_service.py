@@ -122,7 +122,7 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def running(folder, *, world="serve", faults=None, **settings):
+async def running(folder, *, world="serve", faults=None, installed=None, **settings):
     """Run a service on a free port of this computer's loopback."""
     chosen = Settings(**{"sweep_s": 0.5, "heartbeat_s": 5, "port": 0, "world": world, **settings})
     async with contextlib.AsyncExitStack() as cleanup:
@@ -151,6 +151,7 @@ async def running(folder, *, world="serve", faults=None, **settings):
             addresses=addresses,
             operator_token=token,
             driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
+            installed=installed,
             faults_now=faults,
         )
         server = await serve(app, sockets)

@@ -3,7 +3,6 @@
 export default {
   brand: "Antechamber",
   practice: {
-    label: "Practice world",
     dashboard: "**Practice world.** The vendors are stand-ins and nothing leaves this computer. Any e-mail and any 6-digit code sign you in.",
     signIn: "**Practice world.** This vendor is a stand-in: type any e-mail and any 6-digit code, never a real password.",
   },
@@ -86,7 +85,6 @@ export default {
       connecting: "Connecting to the screen",
       connected: "Connected",
       reconnecting: "Connecting again",
-      waiting: "Connecting again in {seconds} s",
       lost: "The connection to the screen was lost",
       lostLead: "Your sign-in goes on meanwhile; nothing is lost.",
       offline: "You are offline",
@@ -113,7 +111,6 @@ export default {
     paste: {
       heading: "Send text to the machine",
       lead: "Click a field on the screen first. The text is typed there and not kept here.",
-      field: "Text",
       hide: "Hide what I type",
       send: "Send",
       sendEnter: "Send and Enter",
@@ -137,13 +134,9 @@ export default {
         unknown_name: "no such name",
         background: "background, refused",
       },
-      name: "Name",
-      outcome: "Outcome",
-      bytes: "Received / sent",
       quality: "Picture",
       sharp: "Sharp",
       light: "Light, for slow lines",
-      session: "Session",
     },
 
     cancel: {
@@ -172,9 +165,6 @@ export default {
       revoke: "To end it at the vendor too, open {link} and remove it there.",
       revokeLink: "your account’s settings",
       notDeleted: "It could not be deleted yet: {message}",
-      again: "Try again",
-      back: "Back to {host}",
-      frozen: "The last picture of the screen",
     },
 
     ended: {
@@ -183,7 +173,6 @@ export default {
       expired: "The time ran out",
       noReason: "No reason was given.",
       next: "What you can do",
-      back: "Back to {host}",
       reference: "Reference: {id}",
     },
 
@@ -205,12 +194,10 @@ export default {
   },
 
   dashboard: {
-    title: "Antechamber",
     heading: "Connect a command-line tool",
     lead: "Each sign-in gets a machine of its own with a real browser. You sign in by hand; when you have, the credential is sealed and the machine destroyed.",
     label: "Label",
     labelHint: "Whose sign-in it is. A label only: it opens nothing and keeps nobody out.",
-    tools: "Command-line tools",
     sessions: "Sign-ins",
     credentials: "Credentials",
     about: "This service",
@@ -241,10 +228,8 @@ export default {
       empty: "None yet. Connect a tool above and it is listed here.",
       cancel: "Stop",
       cancelName: "Stop the sign-in to {provider} of {when}",
-      when: "Begun",
       took: "{seconds} s",
       rejected: "deleted by its person",
-      more: "Show older ones",
     },
     machines: {
       stopping: "machine ending",

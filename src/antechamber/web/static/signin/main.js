@@ -127,7 +127,7 @@ function show(view, content, key = view) {
   if (fresh && content) {
     panel.querySelector("h1")?.focus({ preventScroll: true });
   } else if (focused) {
-    [...panel.querySelectorAll("button, a")].find((element) => element.textContent === focused)?.focus();
+    [...panel.querySelectorAll("h1, button, a")].find((element) => element.textContent === focused)?.focus();
   }
 }
 
