@@ -18,7 +18,7 @@ export function readable(bytes) {
 }
 
 function rowOf(destination) {
-  const port = destination.port === 443 ? "" : `:${destination.port}`;
+  const port = [0, 443].includes(destination.port) ? "" : `:${destination.port}`;
   return make(
     "li",
     {},

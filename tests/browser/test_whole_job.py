@@ -1,0 +1,105 @@
+"""The whole job as a person does it: real service, machine, command-line tool and Chromium, seen in a real browser.
+
+Leaves pictures of each step in test-results/pictures; docs/images are taken from there.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from antechamber.testing.practice import StandInClient
+from tests.browser.conftest import Person, view
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ANTECHAMBER = Path(sys.executable).with_name("antechamber")
+PICTURES = Path(__file__).parents[2] / "test-results" / "pictures"
+ACCOUNT = "ada@example.com"
+
+
+@contextlib.asynccontextmanager
+async def demo():
+    """Run `antechamber demo` on a free port; yield (its dashboard's one-time link, its stand-in vendor)."""
+    with tempfile.TemporaryDirectory(prefix="antechamber-job-") as folder:
+        surroundings = {**os.environ, "ANTECHAMBER_DATA_DIR": f"{folder}/data", "COLUMNS": "200"}
+        process = await asyncio.create_subprocess_exec(
+            ANTECHAMBER, "demo", "--port", "0", stdout=asyncio.subprocess.PIPE, env=surroundings
+        )
+        try:
+            async with asyncio.timeout(60):
+                told = ""
+                while "Ready in" not in told:
+                    line = await process.stdout.readline()
+                    assert line, f"the service ended: {told}"
+                    told += line.decode()
+            standin = await StandInClient.find(Path(folder) / "data" / "stand-in")
+            yield re.search(r"http://\S+/#code=[\w-]+", told)[0], standin
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            await process.communicate()
+            standin = await StandInClient.find(Path(folder) / "data" / "stand-in")
+            if standin is not None:
+                await standin.stop()
+
+
+async def painted(standin, page, after):
+    """Wait until the machine's browser shows that page of the vendor; return the beacon's number."""
+    async with asyncio.timeout(30):
+        while True:
+            for beacon in await standin.beacons(after=after, wait=10):
+                after = beacon.n
+                if beacon.page == page:
+                    return after
+
+
+async def keep(page, name):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    await page.screenshot(path=PICTURES / f"{name}.png")
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+async def test_a_person_connects_codex_and_sees_the_account_and_the_machine_destroyed(browser, width, height):
+    size = {"width": width, "height": height}
+    context = await browser.new_context(viewport=size, has_touch=width < 600, is_mobile=width < 600)
+    person = Person(context, None)
+    async with demo() as (link, standin):
+        dashboard = await person.page(link)
+        async with context.expect_page() as opening:
+            await dashboard.get_by_role("button", name="Connect Codex").click()
+        page = await opening.value
+        page.set_default_timeout(30_000)
+        await view(page, "consent")
+        await keep(page, f"consent-{width}")
+        await page.get_by_role("button", name="Agree").click()
+        await page.locator("#state", has_text="Connected").wait_for()
+        number = await painted(standin, "email", 0)
+        await page.keyboard.type(ACCOUNT)
+        await keep(page, f"sign-in-{width}")
+        await page.keyboard.press("Enter")
+        number = await painted(standin, "code", number)
+        await page.keyboard.type("123456")
+        await page.keyboard.press("Enter")
+        await painted(standin, "consent", number)
+        await page.keyboard.press("Enter")
+        await page.get_by_role("heading", name=f"Connected as {ACCOUNT}").wait_for()
+        await page.get_by_text("Plan: plus").wait_for()
+        await keep(page, f"connected-{width}")
+        await page.get_by_role("button", name="Yes, that is me").click()
+        await page.get_by_role("heading", name="All done").wait_for()
+        await dashboard.bring_to_front()
+        await dashboard.get_by_text("machine destroyed").wait_for()
+        await dashboard.get_by_role("heading", name="Connect a command-line tool").wait_for()
+        await keep(dashboard, f"dashboard-{width}")
+        await view(page, "completed")
+    await context.close()
+    assert person.faults == []
