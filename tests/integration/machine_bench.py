@@ -1,4 +1,4 @@
-"""A real machine with the real guest and the host's real ends, for tests; the world is a page server of the test's own."""
+"""A real machine with the real guest and the host's real ends; the world is a page server of the test's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
-from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from antechamber import assets
 from antechamber.drivers.namespace import NamespaceDriver
@@ -19,11 +19,14 @@ from antechamber.egress import Egress, Policy, Resolution, World
 from antechamber.errors import MachineError
 from antechamber.guest.protocol import EgressAnswer, ReportKind
 from antechamber.link import Ack, GuestLink, Reply, Report
-from antechamber.machine import Door, MachineSpec, Mount, Stream
+from antechamber.machine import Door, Machine, MachineSpec, Mount, Stream
 from antechamber.model import IdPrefix, new_id
 from antechamber.screen import Screens
 from antechamber.settings import Settings
 from antechamber.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 CLIS = Path(__file__).parent / "clis"
 SIGN_IN = "login.vendor-one.com"
@@ -81,7 +84,7 @@ class Pages:
             await stream.writer.drain()
         stream.writer.close()
 
-    async def __aenter__(self) -> Pages:
+    async def __aenter__(self) -> Self:
         self._tasks = Tasks("pages")
         return self
 
@@ -90,29 +93,48 @@ class Pages:
 
 
 async def _pair() -> tuple[Stream, Stream]:
-    import socket
-
     one, other = socket.socketpair()
     return Stream(*await asyncio.open_connection(sock=one)), Stream(*await asyncio.open_connection(sock=other))
 
 
-@dataclass
 class Bench:
-    """One machine and its reports."""
+    """The host's ends of one machine, and its guest's reports."""
 
-    machine: Any
-    link: GuestLink
-    egress: Egress
-    screens: Screens
-    reports: list[Report] = field(default_factory=list)
-    broken: MachineError | None = None
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    def __init__(self, machine: Machine, incarnation: str, job: dict[str, Any], pages: Pages, build: str) -> None:
+        self.machine = machine
+        self.link = GuestLink(incarnation=incarnation, build=build, job=job, on_report=self.take)
+        self.egress = Egress(world=World("demo", pages, pages), policy=Policy())
+        self.screens = Screens(machine.accept(Door.SCREEN))
+        self.reports: list[Report] = []
+        self.broken: MachineError | None = None
+        self._changed = asyncio.Condition()
 
     async def next_of(self, *kinds: ReportKind, within: float = 30) -> Report:
         """Wait for the first report of one of these kinds."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(lambda: any(report.kind in kinds for report in self.reports))
         return next(report for report in self.reports if report.kind in kinds)
+
+    async def broke(self) -> MachineError:
+        """Wait until the guest was caught breaking the protocol."""
+        async with asyncio.timeout(30), self._changed:
+            await self._changed.wait_for(lambda: self.broken is not None)
+        assert self.broken is not None
+        return self.broken
+
+    async def serve_link(self) -> None:
+        async for stream in self.machine.accept(Door.LINK):
+            try:
+                await self.link.serve(stream)
+            except MachineError as error:
+                async with self._changed:
+                    self.broken = error
+                    self._changed.notify_all()
+
+    async def serve_egress(self) -> None:
+        async with Tasks("ways out") as tasks:
+            async for stream in self.machine.accept(Door.EGRESS):
+                tasks.spawn("egress", self.egress.serve(stream))
 
     async def take(self, report: Report) -> Reply:
         async with self._changed:
@@ -122,7 +144,7 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def machine_with(job: dict[str, Any], pages: Pages, *, build: str | None = None, take: Any = None):
+async def machine_with(job: dict[str, Any], pages: Pages, *, build: str | None = None) -> AsyncIterator[Bench]:
     """Start a machine with that job; end it and remove all of it afterwards."""
     root = Path(tempfile.mkdtemp(prefix="ac-"))
     root.chmod(0o755)
@@ -131,7 +153,9 @@ async def machine_with(job: dict[str, Any], pages: Pages, *, build: str | None =
     clis = assets.stage(CLIS, root / "shared", "clis")
     incarnation = new_id(IdPrefix.INCARNATION)
     uids = driver.host_uids()
-    handle = driver.plan(new_id(IdPrefix.MACHINE), incarnation, host_uid=uids[os.getpid() % len(uids)] if uids else None)
+    handle = driver.plan(
+        new_id(IdPrefix.MACHINE), incarnation, host_uid=uids[os.getpid() % len(uids)] if uids else None
+    )
     spec = MachineSpec(
         machine_id=handle["machine"],
         incarnation=incarnation,
@@ -142,39 +166,15 @@ async def machine_with(job: dict[str, Any], pages: Pages, *, build: str | None =
     tasks = Tasks("bench")
     try:
         async with pages:
-            link = GuestLink(
-                incarnation=incarnation,
-                build=build or assets.guest_build_id(),
-                job=job,
-                on_report=lambda report: (take or bench.take)(report),
-            )
-            egress = Egress(world=World("demo", pages, pages), policy=Policy())
-            bench = Bench(machine, link, egress, Screens(machine.accept(Door.SCREEN)))
-
-            async def serve_link() -> None:
-                async for stream in machine.accept(Door.LINK):
-                    try:
-                        await link.serve(stream)
-                    except MachineError as error:
-                        bench.broken = error
-
-            async def serve_egress() -> None:
-                async for stream in machine.accept(Door.EGRESS):
-                    tasks.spawn("egress", egress.serve(stream))
-
-            tasks.spawn("link", serve_link())
-            tasks.spawn("egress", serve_egress())
+            bench = Bench(machine, incarnation, job, pages, build or assets.guest_build_id())
+            tasks.spawn("link", bench.serve_link())
+            tasks.spawn("egress", bench.serve_egress())
             yield bench
-            egress.close(None)
+            bench.egress.close()
             await bench.screens.close()
     finally:
         await machine.stop(within=timedelta(seconds=10))
         await tasks.close()
         await machine.let_go()
-        log = Path(handle["folder"]) / "log"
-        if os.environ.get("BENCH_LOG"):
-            for path in sorted(Path(handle["folder"]).rglob("*")):
-                if path.is_file() and path.suffix == ".log":
-                    print(path.name, path.read_text())
         await driver.reap(handle)
         shutil.rmtree(root, ignore_errors=True)

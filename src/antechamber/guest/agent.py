@@ -19,8 +19,6 @@ from antechamber.guest.tasks import Tasks
 from antechamber.guest.uplink import Uplink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from antechamber.guest.layout import Layout
     from antechamber.guest.sandbox import Sandbox
 
@@ -45,7 +43,8 @@ class Agent:
         self._cli: Cli | None = None
         self._browser: Browser | None = None
         self._screen: Screen | None = None
-        self._closers: list[Callable[[], Any]] = []
+        self._opener: Opener | None = None
+        self._egress: Egress | None = None
         self._uplink = Uplink(
             layout.link,
             build=build,
@@ -122,18 +121,17 @@ class Agent:
             report=lambda body: self._uplink.report(ReportKind.CREDENTIAL, body),
             send_again=self._uplink.send_again,
         )
-        opener = Opener(layout, self._open)
-        await opener.start()
-        self._closers.append(opener.close)
-        egress = Egress(layout)
-        await egress.start()
+        self._opener = Opener(layout, self._open)
+        await self._opener.start()
+        self._egress = Egress(layout)
+        await self._egress.start()
         self._tasks.spawn("capture", self._capture.run())
         if todo.screen:
             self._screen = Screen(layout)
             if todo.browser:
                 self._browser = Browser(layout, self._screen.variables)
             self._tasks.spawn("screen", self._show(self._screen, self._browser))
-        self._cli = Cli(todo.argv, todo.drive, environment(todo, layout, opener=opener.program), layout)
+        self._cli = Cli(todo.argv, todo.drive, environment(todo, layout, opener=self._opener.program), layout)
         self._tasks.spawn("cli", self._run_cli(self._cli, self._capture))
         self._tasks.spawn("patience", self._expect_page(todo.page_wait_s))
 
@@ -226,10 +224,14 @@ class Agent:
     async def _end(self) -> None:
         if self._capture is not None:
             self._capture.close()
-        for close in self._closers:
-            close()
+        if self._opener is not None:
+            self._opener.close()
         programs.kill_marked(MARK)
+        if self._cli is not None:
+            await self._cli.stop(patience=0)
         for part in (self._browser, self._screen):
             if part is not None:
                 await part.stop()
+        if self._egress is not None:
+            await self._egress.close()
         await self._tasks.close()

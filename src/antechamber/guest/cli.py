@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import fcntl
 import os
+import secrets
 import signal
 import struct
 import termios
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from antechamber.guest.job import Drive, Job
     from antechamber.guest.layout import Layout
 
-MARK = "cli"
+MARK = secrets.token_hex(8)
+"""Of this run of the agent alone: what others started is never taken for the CLI's."""
 _LAST_PIECES = 64
 _AFTER_ACP_S = 5.0
 """A CLI that says by ACP that it is signed in has written its file by then."""

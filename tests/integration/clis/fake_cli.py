@@ -59,7 +59,7 @@ def scene(name):
     if name == "xdg-open":
         return sign_in_by_browser(["xdg-open"])
     if name == "quits":
-        print("\x1b[31mno such account\x1b[0m", flush=True)
+        sys.stdout.write("\x1b[31mno such account\x1b[0m\n")
         return 3
     if name == "idles":
         time.sleep(600)

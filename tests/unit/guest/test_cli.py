@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from antechamber.guest.cli import Cli, environment
+from antechamber.guest.cli import MARK, Cli, environment
 from antechamber.guest.job import parse
 from antechamber.guest.layout import Layout
 from antechamber.guest.tasks import Tasks
@@ -170,7 +170,7 @@ def test_the_environment_has_what_a_cli_needs_to_open_a_page_and_nothing_that_st
         "DISPLAY": ":0",
         "TERM": "dumb",
         "TOOL_HOME": f"{tmp_path}/.tool",
-        "ANTECHAMBER_PART": "cli",
+        "ANTECHAMBER_PART": MARK,
     }
     anchors.write_text("")
     assert environment(todo, layout, opener=None)["NODE_EXTRA_CA_CERTS"] == os.fspath(anchors)
