@@ -65,6 +65,16 @@ async def keep(page, name):
     await page.screenshot(path=PICTURES / f"{name}.png")
 
 
+@contextlib.asynccontextmanager
+async def pictured(page, name):
+    """Keep a picture of where it went wrong."""
+    try:
+        yield
+    except Exception:
+        await keep(page, name)
+        raise
+
+
 @pytest.mark.machine
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
@@ -78,28 +88,29 @@ async def test_a_person_connects_codex_and_sees_the_account_and_the_machine_dest
             await dashboard.get_by_role("button", name="Connect Codex").click()
         page = await opening.value
         page.set_default_timeout(30_000)
-        await view(page, "consent")
-        await keep(page, f"consent-{width}")
-        await page.get_by_role("button", name="Agree").click()
-        await page.locator("#state", has_text="Connected").wait_for()
-        number = await painted(standin, "email", 0)
-        await page.keyboard.type(ACCOUNT)
-        await keep(page, f"sign-in-{width}")
-        await page.keyboard.press("Enter")
-        number = await painted(standin, "code", number)
-        await page.keyboard.type("123456")
-        await page.keyboard.press("Enter")
-        await painted(standin, "consent", number)
-        await page.keyboard.press("Enter")
-        await page.get_by_role("heading", name=f"Connected as {ACCOUNT}").wait_for()
-        await page.get_by_text("Plan: plus").wait_for()
-        await keep(page, f"connected-{width}")
-        await page.get_by_role("button", name="Yes, that is me").click()
-        await page.get_by_role("heading", name="All done").wait_for()
-        await dashboard.bring_to_front()
-        await dashboard.get_by_text("machine destroyed").wait_for()
-        await dashboard.get_by_role("heading", name="Connect a command-line tool").wait_for()
-        await keep(dashboard, f"dashboard-{width}")
-        await view(page, "completed")
+        async with pictured(page, f"failure-{width}"):
+            await view(page, "consent")
+            await keep(page, f"consent-{width}")
+            await page.get_by_role("button", name="Agree").click()
+            await page.locator("#state", has_text="Connected").wait_for()
+            number = await painted(standin, "email", 0)
+            await page.keyboard.type(ACCOUNT)
+            await keep(page, f"sign-in-{width}")
+            await page.keyboard.press("Enter")
+            number = await painted(standin, "code", number)
+            await page.keyboard.type("123456")
+            await page.keyboard.press("Enter")
+            await painted(standin, "consent", number)
+            await page.keyboard.press("Enter")
+            await page.get_by_role("heading", name=f"Connected as {ACCOUNT}").wait_for()
+            await page.get_by_text("Plan: plus").wait_for()
+            await keep(page, f"connected-{width}")
+            await page.get_by_role("button", name="Yes, that is me").click()
+            await page.get_by_role("heading", name="All done").wait_for()
+            await dashboard.bring_to_front()
+            await dashboard.locator("#sessions", has_text="machine destroyed").wait_for()
+            await dashboard.get_by_role("heading", name="Connect a command-line tool").scroll_into_view_if_needed()
+            await keep(dashboard, f"dashboard-{width}")
+            await view(page, "completed")
     await context.close()
     assert person.faults == []

@@ -1,9 +1,11 @@
 /* The sign-in page: opens the link, follows the session, and shows the one view that belongs to its status. */
 
 import { backoff, call, Refusal, setClock } from "../api.js";
-import { button, fillTexts, make, part, say, sayIf } from "../dom.js";
+import { fillTexts, make, part, say, sayIf } from "../dom.js";
+import { showsConnection } from "./connection.js";
 import { countdown } from "./countdown.js";
 import { setUpDetails } from "./details.js";
+import { setUpDrawers } from "./drawers.js";
 import * as panels from "./panels.js";
 import { setUpOwnPaste, setUpPaste } from "./paste.js";
 import { fetchLibrary, Screen } from "./screen.js";
@@ -11,13 +13,13 @@ import { isTerminal, settle, viewOf } from "./status.js";
 import { watch } from "./watch.js";
 
 const SLOW_START_MS = 15_000;
-const VEIL_AFTER_MS = 900; // a shorter loss of the screen is no news
 
 const id = location.pathname.split("/")[2] ?? "";
 const frame = part("frame");
 const screen = new Screen(id, frame, onScreen);
 const time = countdown(part("countdown"), part("spoken"));
-const details = setUpDetails(id, screen);
+const drawers = setUpDrawers(frame, setUpDetails(id, screen));
+const connection = showsConnection(screen, frame);
 
 let session = null;
 let shownView = "";
@@ -27,7 +29,7 @@ let answer = "";
 let answerTrouble = "";
 let shown = false;
 let away = false;
-let veilTimer = 0;
+let waitingSince = 0;
 
 // -- opening the link -----------------------------------------------------------------------------------------------
 
@@ -81,7 +83,9 @@ function take(answered) {
   const back = away;
   away = false;
   setClock(answered.now);
-  session = settle(session, answered);
+  // an answer may be older than the click that agreed
+  const agreed = answered.consented_at ?? session?.consented_at;
+  session = settle(session, { ...answered, consented_at: agreed });
   render();
   if (back && shownView === "screen" && screen.state !== "taken") {
     // a connection that was cut without a word looks open for minutes
@@ -138,11 +142,10 @@ function render() {
   part("practice").hidden = !session.practice;
   part("reference").textContent = session.session_id;
   part("tools").hidden = view !== "screen";
-  part("state").hidden = view !== "screen" && !away;
   time.until(view === "screen" ? session.expires_at : null);
   if (isTerminal(session.status)) {
     screen.freeze();
-    closeDrawers();
+    drawers.close();
     part("cancel").close();
     part("lost").hidden = true;
   }
@@ -154,7 +157,7 @@ function render() {
   }
   drawn = state;
   DRAW[view](slow);
-  connection();
+  showConnection();
 }
 
 const DRAW = {
@@ -177,11 +180,11 @@ const DRAW = {
 };
 
 function startedLongAgo() {
-  if (!startedLongAgo.at) {
-    startedLongAgo.at = Date.now();
+  if (!waitingSince) {
+    waitingSince = Date.now();
     setTimeout(() => shownView === "starting" && render(), SLOW_START_MS + 100);
   }
-  return Date.now() - startedLongAgo.at > SLOW_START_MS;
+  return Date.now() - waitingSince > SLOW_START_MS;
 }
 
 // -- what the person does -------------------------------------------------------------------------------------------
@@ -190,10 +193,7 @@ async function agree(event) {
   const clicked = event.currentTarget;
   clicked.setAttribute("aria-disabled", "true");
   try {
-    await call("POST", `/api/auth/session/${id}/consent`);
-    // shown at once; the answer to the next look says the same
-    session = { ...session, consented_at: session.consented_at ?? new Date().toISOString() };
-    render();
+    take(await call("POST", `/api/auth/session/${id}/consent`));
   } catch (refusal) {
     clicked.removeAttribute("aria-disabled");
     const note = part("panel").querySelector("[data-trouble]");
@@ -281,7 +281,7 @@ function tellShown() {
   });
 }
 
-// -- the screen's connection ----------------------------------------------------------------------------------------
+// -- the screen -----------------------------------------------------------------------------------------------------
 
 function onScreen(state, refusal) {
   if (state === "connected" && document.activeElement === document.body) {
@@ -290,115 +290,12 @@ function onScreen(state, refusal) {
   if (state === "waiting") {
     watcher?.look();
   }
-  connection(refusal);
+  connection.show({ onScreen: shownView === "screen", away, refusal });
 }
 
-function connection(refusal) {
-  const mark = part("state");
-  const names = { connected: "good", taken: "warn" };
-  const words = {
-    idle: "connecting",
-    connecting: part("lost").hidden ? "connecting" : "reconnecting",
-    connected: "connected",
-    waiting: "reconnecting",
-    taken: "taken",
-    frozen: "connected",
-  };
-  if (shownView === "screen" && !away) {
-    // a computer without any network says that it is offline, and still reaches a service of its own
-    const offline = screen.state === "waiting" && !navigator.onLine;
-    const text = say(`signIn.screen.${offline ? "offline" : words[screen.state]}`);
-    if (mark.textContent !== text) {
-      mark.textContent = text;
-    }
-    mark.className = `mark ${offline ? "bad" : (names[screen.state] ?? "busy")}`;
-  } else {
-    mark.textContent = say("errors.unreachable");
-    mark.className = "mark bad";
-  }
-  veil(refusal);
+function showConnection() {
+  connection.show({ onScreen: shownView === "screen", away });
 }
-
-/* What lies over the last picture while the screen is away. */
-function veil(refusal) {
-  const element = part("lost");
-  clearTimeout(veilTimer);
-  if (shownView !== "screen" || screen.connected || screen.state === "frozen") {
-    element.hidden = true;
-    return;
-  }
-  const asked = screen.state === "taken";
-  const heading = say(`signIn.screen.${asked ? "takenHeading" : (frame.querySelector(".last") ? "lost" : "connecting")}`);
-  const note = asked ? say("signIn.screen.takenLead") : refusal && !refusal.unreachable ? refusal.message : say("signIn.screen.lostLead");
-  const content = [make("h2", {}, heading), asked || frame.querySelector(".last") || screen.state === "waiting" ? make("p", { class: "quiet" }, note) : null];
-  if (asked) {
-    content.push(button(say("signIn.screen.takeBack"), "main", () => screen.connect()));
-  } else if (screen.state === "waiting") {
-    content.push(button(say("common.tryNow"), "", () => screen.connect()));
-  } else {
-    content.push(make("span", { class: "spinner", "aria-hidden": "true" }));
-  }
-  const put = () => {
-    element.replaceChildren(make("div", { class: "card" }, content.filter(Boolean)));
-    element.hidden = false;
-  };
-  if (asked || !element.hidden || !frame.querySelector(".last")) {
-    put();
-  } else {
-    veilTimer = setTimeout(put, VEIL_AFTER_MS);
-  }
-}
-
-// -- drawers and keys -----------------------------------------------------------------------------------------------
-
-const drawers = [
-  { opener: part("paste-open"), panel: part("paste-panel"), opened: () => part("paste-text").focus(), closed: () => {} },
-  { opener: part("details-open"), panel: part("details-panel"), opened: () => { details.open(); part("details-panel").querySelector("[data-close]").focus(); }, closed: details.close },
-];
-
-function setDrawer(drawer, open) {
-  if (drawer.panel.hidden === !open) {
-    return;
-  }
-  drawer.panel.hidden = !open;
-  drawer.opener.setAttribute("aria-expanded", String(open));
-  (open ? drawer.opened : drawer.closed)();
-}
-
-function closeDrawers() {
-  drawers.forEach((drawer) => setDrawer(drawer, false));
-}
-
-drawers.forEach((drawer) => {
-  drawer.opener.addEventListener("click", () => {
-    const open = drawer.panel.hidden;
-    closeDrawers();
-    setDrawer(drawer, open);
-  });
-  drawer.panel.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") {
-      setDrawer(drawer, false);
-      drawer.opener.focus();
-    }
-  });
-  drawer.panel.querySelector("[data-close]").addEventListener("click", () => {
-    setDrawer(drawer, false);
-    drawer.opener.focus();
-  });
-});
-
-// the screen takes every key, Tab included: this chord is the way out of it for whoever has no mouse
-document.addEventListener(
-  "keydown",
-  (event) => {
-    if (frame.contains(document.activeElement) && event.ctrlKey && event.altKey && event.shiftKey) {
-      event.preventDefault();
-      event.stopPropagation();
-      part("paste-open").focus();
-    }
-  },
-  true,
-);
 
 part("notice-close").addEventListener("click", () => {
   part("notice").hidden = true;
@@ -406,7 +303,7 @@ part("notice-close").addEventListener("click", () => {
 part("cancel-open").addEventListener("click", askCancel);
 part("cancel-stay").addEventListener("click", () => part("cancel").close());
 part("cancel-stop").addEventListener("click", cancel);
-["online", "offline"].forEach((event) => addEventListener(event, () => connection()));
+["online", "offline"].forEach((event) => addEventListener(event, showConnection));
 setUpPaste(screen);
 setUpOwnPaste(frame, screen);
 begin();
