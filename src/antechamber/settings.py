@@ -1,34 +1,51 @@
 """Every setting, once: the code reads it, the docs list it, a test checks that they agree.
 
-Settings come from the environment (`ANTECHAMBER_…`) and from the command line; durations are seconds.
+Settings come from the environment (`ANTECHAMBER_…`) and from the command line; durations are seconds, and several words
+are separated by commas.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from antechamber.errors import Code, OperatorError
+
+PREFIX: Final = "ANTECHAMBER_"
+
+
+def _words(given: object) -> object:
+    """Cut what the environment gives; NoDecode keeps pydantic-settings from asking for JSON there."""
+    return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
+
 
 Seconds = Annotated[float, Field(ge=0)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
 class Settings(BaseSettings):
     """The settings of one service."""
 
-    model_config = SettingsConfigDict(env_prefix="ANTECHAMBER_", extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, validate_default=True)
 
     world: Literal["serve", "demo"] = Field(
-        "serve", description="Which world this service is of; chosen by the command."
+        "serve",
+        description="Which world is meant: serve or demo; the commands of those names choose it themselves.",
     )
     data_dir: Path | None = Field(None, description="Where database, key and tokens lie; default by user and world.")
     run_dir: Path | None = Field(None, description="Where machines' folders lie; short, default by user.")
     shared_dir: Path | None = Field(
         None, description="Where what machines read lies (guest, Node, CLIs); default by user."
     )
-    database_url: str | None = Field(None, description="Default: a SQLite file in the data directory.")
+    database_url: str | None = Field(
+        None, description="Where the database is; default `antechamber.db`, a SQLite file in the data directory."
+    )
 
     bind: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8700, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -41,9 +58,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
-    drivers: tuple[str, ...] = Field(
-        ("namespace",), description="Drivers in order of preference; the first that works is used."
-    )
+    drivers: Words = Field(("namespace",), description="Drivers in order of preference; the first that works is used.")
     first_machine_uid: int = Field(
         200_001,
         ge=1000,
@@ -73,9 +88,7 @@ class Settings(BaseSettings):
     egress_names: int = Field(4096, ge=1, description="Different names that one session may ask for.")
     egress_bytes: int = Field(4 * 2**30, ge=1, description="Bytes that one session may move, both ways together.")
     egress_rate: int = Field(100, ge=1, description="Requests a second of one session, on average over ten seconds.")
-    egress_deny: tuple[str, ...] = Field(
-        (), description="Names (with their subdomains) and networks that no machine reaches."
-    )
+    egress_deny: Words = Field((), description="Names (with their subdomains) and networks that no machine reaches.")
     destinations_kept_s: Seconds = Field(86_400, description="How long a session's destinations are kept.")
     idempotency_kept_s: Seconds = Field(86_400, description="How long an Idempotency-Key is remembered.")
     heartbeat_s: Seconds = Field(15, gt=0, description="Interval of heartbeats in event streams.")
@@ -103,3 +116,40 @@ class Settings(BaseSettings):
     def duration(self, name: str) -> timedelta:
         """Return the setting of that name (without `_s`) as a duration."""
         return timedelta(seconds=float(getattr(self, f"{name}_s")))
+
+
+def read_settings(**given: Any) -> Settings:
+    """Return the settings of the environment, with what is given over it.
+
+    Raises OperatorError (misconfigured) that names every fault at once.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message="These settings are not valid: " + "; ".join(_sentence(fault) for fault in faults) + ".",
+            next_step="Correct them; docs/settings.md says what each one means.",
+        ) from error
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    name = PREFIX + "_".join(map(str, fault["loc"])).upper()
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{name}: {said[:1].lower()}{said[1:]}"
+
+
+def unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable with our prefix that is no setting: most are misspelt ones.
+
+    They are no fault: container platforms make variables of that kind for a service called `antechamber`.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    said = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+            said.append(f"{variable} is no setting" + (f"; is {PREFIX}{near[0]} meant?" if near else ""))
+    return said
