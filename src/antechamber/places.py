@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
+import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from antechamber.settings import Settings
 
 _SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 107 bytes; the rest is room for a suffix
+_LONGEST_TOKEN: Final = 1024  # bytes
+_TOKEN: Final = re.compile(rb"[\x21-\x7e]{32,}")
 _LONGEST_IN_RUN: Final = len("/mac_00000000000000000000/doors/egress.sock")
 
 
@@ -86,8 +91,13 @@ def _xdg(name: str, otherwise: Path) -> Path:
 def _shared(base: Path) -> Path:
     """Return a folder that other uids can reach: a machine of a uid of its own cannot enter a 0700 home."""
     for parent in [base, *base.parents]:
-        if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
-            return Path(f"/var/tmp/antechamber-{os.geteuid()}")  # noqa: S108 - owner-checked when made
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            try:
+                open_to_others = parent.stat().st_mode & stat.S_IXOTH
+            except PermissionError:
+                open_to_others = 0
+            if not open_to_others:
+                return Path(f"/var/tmp/antechamber-{os.geteuid()}")  # noqa: S108 - owner-checked when made
     return base / "shared"
 
 
@@ -99,8 +109,8 @@ def prepare(places: Places) -> None:
 
 
 def _folder(path: Path, mode: int) -> None:
-    missing = [parent for parent in [path, *path.parents] if not parent.exists()]
     try:
+        missing = [parent for parent in [path, *path.parents] if not parent.exists()]
         for parent in reversed(missing):
             parent.mkdir(mode=0o755 if parent != path else mode)
             parent.chmod(0o755 if parent != path else mode)
@@ -116,7 +126,7 @@ def _folder(path: Path, mode: int) -> None:
     if found.st_uid != os.geteuid():
         raise OperatorError(
             Code.WRONG_OWNER,
-            message=f"{path} belongs to uid {found.st_uid}, and this service runs as uid {os.geteuid()}.",
+            message=f"{path} belongs to uid {found.st_uid}, and this runs as uid {os.geteuid()}.",
             next_step=f"Run as uid {found.st_uid}, or name another folder.",
         )
     if stat.S_IMODE(found.st_mode) & ~mode:
@@ -127,8 +137,12 @@ class DataLock:
     """The right to be the one service of a data directory, held while the process lives."""
 
     def __init__(self, data: Path) -> None:
-        """Take it; raises OperatorError already_running."""
-        self._descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take it; raises OperatorError already_running, or wrong_owner when the lock is another account's."""
+        path = data / "lock"
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(path, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -143,21 +157,62 @@ class DataLock:
 
 
 def operator_token(path: Path) -> Secret:
-    """Return the operator's token, made at first use (0600); raises OperatorError when others can read it."""
+    """Return the operator's token, made at first use (0600).
+
+    Raises OperatorError when the file is another account's, others can read it, or it holds no token.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        found = path.lstat()
-        if found.st_uid != os.geteuid():
-            message = f"{path} belongs to uid {found.st_uid}, and this service runs as uid {os.geteuid()}."
-            raise OperatorError(Code.WRONG_OWNER, message=message) from None
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            message = f"{path} can be read by others."
-            raise OperatorError(
-                Code.KEY_EXPOSED, message=message, next_step="Delete it (a new token is made at the next start)."
-            ) from None
-        return Secret(path.read_text().strip())
-    token = new_secret()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token.reveal() + "\n")
-    return token
+        return _read_token(path)
+    except FileNotFoundError:
+        # written aside and linked: whole or not there, also when this is killed or somebody else is as quick
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+                file.write(new_secret().reveal() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        finally:
+            aside.unlink(missing_ok=True)
+        return _read_token(path)
+
+
+def _read_token(path: Path) -> Secret:
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            text = file.read(_LONGEST_TOKEN) if stat.S_ISREG(found.st_mode) else b""
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if found.st_uid != os.geteuid():
+        raise _others(path, found.st_uid)
+    again = "Delete it: a new token is made at the next start."
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise OperatorError(Code.KEY_EXPOSED, message=f"{path} can be read by others.", next_step=again)
+    token = text.strip()
+    if not _TOKEN.fullmatch(token):
+        # an empty token would be one that everybody has
+        raise OperatorError(Code.KEY_UNREADABLE, message=f"{path} does not hold a token.", next_step=again)
+    return Secret(token.decode())
+
+
+def _others(path: Path, owner: int) -> OperatorError:
+    return OperatorError(
+        Code.WRONG_OWNER,
+        message=f"{path} belongs to uid {owner}, and this runs as uid {os.geteuid()}.",
+        next_step=f"Run as uid {owner}, or give it to uid {os.geteuid()} with chown.",
+    )
+
+
+def _unusable(path: Path, error: OSError) -> OperatorError:
+    with contextlib.suppress(OSError):
+        owner = path.lstat().st_uid
+        if owner != os.geteuid():
+            return _others(path, owner)
+    message = f"{path} cannot be used: {error.strerror}."
+    return OperatorError(Code.MISCONFIGURED, message=message, next_step="Move it away, or name another data directory.")
