@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from antechamber.machine import Mount
 from antechamber.places import DataLock, Places, operator_token, place, prepare
 from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler
+from antechamber.settings import unknown_names
 from antechamber.signin import SignIn
 from antechamber.store import Store, file_url
 from antechamber.tasks import cancel_and_wait, spawn
@@ -106,8 +108,8 @@ class Tools:
             raise fault
 
 
-async def choose_driver(settings: Settings, places: Places, installation: str) -> tuple[Driver, Sequence[Check]]:
-    """Return the first driver of the settings whose checks pass; raises OperatorError with every remedy otherwise."""
+def drivers_of(settings: Settings, places: Places, installation: str) -> list[Driver]:
+    """Return the drivers that the settings name, in their order; raises OperatorError for one that there is not."""
     known: dict[str, Callable[[], Driver]] = {
         "namespace": lambda: NamespaceDriver(run_dir=places.run, settings=settings, installation=installation)
     }
@@ -115,17 +117,19 @@ async def choose_driver(settings: Settings, places: Places, installation: str) -
     if unknown:
         message = f"There is no driver {', '.join(unknown)}; there are {', '.join(known)}."
         raise OperatorError(Code.MISCONFIGURED, message=message, next_step="Correct ANTECHAMBER_DRIVERS.")
+    return [known[name]() for name in settings.drivers]
+
+
+async def choose_driver(settings: Settings, places: Places, installation: str) -> tuple[Driver, Sequence[Check]]:
+    """Return the first driver of the settings whose checks pass; raises OperatorError with every remedy otherwise."""
     faults: list[str] = []
-    for name in settings.drivers:
-        driver = known[name]()
+    for driver in drivers_of(settings, places, installation):
         checks = await driver.check()
         bad = [check for check in checks if check.fatal and not check.ok]
         if not bad:
             return driver, checks
-        faults += [f"{name}: {check.message} {check.remedy}".strip() for check in bad]
-    raise OperatorError(
-        Code.DRIVER_UNAVAILABLE, message="No machine can be started here: " + " ".join(faults), detail=" ".join(faults)
-    )
+        faults += [": ".join(filter(None, (driver.name, check.message, check.remedy))) for check in bad]
+    raise OperatorError(Code.DRIVER_UNAVAILABLE, message="No machine can be started here. " + "; ".join(faults) + ".")
 
 
 @contextlib.asynccontextmanager
@@ -174,6 +178,8 @@ async def run(
             choose_driver(settings, places, store.installation),
             asyncio.to_thread(assets.stage_guest, places.shared),
         )
+        for said in unknown_names(os.environ):
+            _log.warning(said)
         for check in checks:
             if not check.ok:
                 _log.warning("driver", check=check.name, message=check.message, remedy=check.remedy)

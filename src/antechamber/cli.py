@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,10 +18,10 @@ from rich.table import Table
 
 from antechamber import __version__, app, control, log, operations
 from antechamber.egress import real_world
-from antechamber.errors import AntechamberError, Code, OperatorError
+from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
 from antechamber.providers import Providers, install
-from antechamber.settings import Settings
+from antechamber.settings import Settings, read_settings
 from antechamber.signin import SignIn
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from antechamber.providers import ProviderSpec
 
 T = TypeVar("T")
-out: Final = Console(soft_wrap=True)
+# what is no terminal has no width: a program that reads a table wants each row on one line
+out: Final = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
 err: Final = Console(stderr=True, soft_wrap=True)
 
 cli = typer.Typer(
@@ -48,7 +50,9 @@ cli.add_typer(credentials_cli, name="credentials")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-World = Annotated[str, typer.Option(help="Which installation is meant: serve or demo.")]
+World = Annotated[
+    Literal["serve", "demo"], typer.Option(envvar="ANTECHAMBER_WORLD", help="Which installation is meant.")
+]
 
 
 def main() -> None:
@@ -63,20 +67,9 @@ def main() -> None:
         sys.exit(1)
 
 
-def _settings(world: str, **changes: Any) -> Settings:
-    if world not in {"serve", "demo"}:
-        raise typer.BadParameter("serve or demo", param_hint="--world")
-    given = {name: value for name, value in changes.items() if value is not None}
-    try:
-        return Settings.model_validate({"world": world, **given})
-    except ValueError as error:
-        faults = [
-            f"ANTECHAMBER_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
-            for fault in error.errors()  # type: ignore[attr-defined] # pydantic's ValidationError is a ValueError
-        ]
-        raise OperatorError(
-            Code.MISCONFIGURED, message="Settings are not valid: " + "; ".join(faults), next_step="Correct them."
-        ) from error
+def _settings(world: str, **given: Any) -> Settings:
+    """Return the settings of the environment, with the options that were given over them."""
+    return read_settings(world=world, **{name: value for name, value in given.items() if value is not None})
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -95,6 +88,8 @@ def _options(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002
 ) -> None:
     """Broker sign-ins of command-line tools."""
+    # for the commands that do one thing; standard output is theirs alone
+    log.configure("WARNING")
 
 
 # -- the service -----------------------------------------------------------------------------------------------------
@@ -107,8 +102,8 @@ def _announce(ready: app.Ready) -> None:
     out.print(f"  Sign-in pages:  {ready.sign_in_url}    API token in {escape(str(ready.places.token))}")
     for provider, why in ready.unavailable.items():
         out.print(f"  [yellow]{provider} cannot be used here: {escape(why)}[/]")
-    again = f"antechamber link --world {ready.world}"
-    out.print(f"  [dim]Ready in {ready.seconds:.1f} s. Another dashboard link: {again}. Stop with Ctrl-C.[/]")
+    again = f"{sys.argv[0]} link --world {ready.world}"
+    out.print(f"  [dim]Ready in {ready.seconds:.1f} s. Another dashboard link: {escape(again)}. Stop with Ctrl-C.[/]")
     out.print()
 
 
@@ -137,12 +132,13 @@ def demo(
     from antechamber import demo as practice  # noqa: PLC0415 - what only the demo needs is not loaded to serve
 
     if headless:
-        specs = Providers.load()
-        chosen = [specs.get(name).id for name in providers] if providers else [spec.id for spec in specs.all()]
-        log.configure("WARNING" if as_json else "INFO")
+        chosen = [spec.id for spec in _chosen(providers)]
+        settings = _settings("demo")
+        # the timeline says what an INFO line would; a level that was asked for is another matter
+        log.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
         sys.exit(_run(practice.headless(chosen, as_json=as_json, screens=screens, console=out)))
-    if providers or as_json:
-        raise typer.BadParameter("providers and --json go with --headless")
+    if providers or as_json or screens:
+        raise typer.BadParameter("providers, --json and --screens go with --headless")
     settings = _settings("demo", port=port)
     log.configure(settings.log_level, pretty=sys.stderr.isatty())
     _run(practice.serve(settings, _announce))
@@ -156,10 +152,15 @@ def link(world: World = "serve") -> None:
 
 
 @cli.command()
-def doctor(world: World = "serve") -> None:
-    """Look at everything that the service needs, by trying it; print the remedy for what is missing."""
+def doctor(*, world: World = "serve", as_json: AsJson = False) -> None:
+    """Look at everything that the service needs, by trying it; print the remedy for what is missing.
+
+    The exit code is 1 when something is missing without which no sign-in can work.
+    """
     checks = _run(_doctor(_settings(world)))
-    for check in checks:
+    if as_json:
+        out.print_json(json.dumps([{**asdict(check), "remedy": "" if check.ok else check.remedy} for check in checks]))
+    for check in () if as_json else checks:
         mark = "[green]ok  [/]" if check.ok else "[bold red]FAIL[/]" if check.fatal else "[yellow]note[/]"
         out.print(f"{mark} {escape(check.name)}: {escape(check.message)}")
         if not check.ok and check.remedy:
@@ -201,10 +202,9 @@ def providers_install(
 ) -> None:
     """Install the vendors' tools at their pinned versions, by npm, checked against their integrity hashes."""
     settings = _settings("serve")
+    chosen = _chosen(names)
     places = place(settings)
     prepare(places)
-    specs = Providers.load()
-    chosen: Sequence[ProviderSpec] = [specs.get(name) for name in names] if names else specs.all()
     for spec in chosen:
         if not again:
             with contextlib.suppress(OperatorError):
@@ -222,10 +222,25 @@ def providers_install(
 
 
 @providers_cli.command("check")
-def providers_check() -> None:
+def providers_check(*, as_json: AsJson = False) -> None:
     """Read every definition and say all that is wrong with them."""
+    names = [spec.id for spec in Providers.load().all()]
+    if as_json:
+        out.print_json(json.dumps({"valid": names}))
+    else:
+        out.print(f"{len(names)} definitions are valid: " + ", ".join(names))
+
+
+def _chosen(names: Sequence[str] | None) -> Sequence[ProviderSpec]:
+    """Return the providers of these ids or aliases, each once, or all."""
     specs = Providers.load()
-    out.print(f"{len(specs.all())} definitions are valid: " + ", ".join(spec.id for spec in specs.all()))
+    known = {name: spec for spec in specs.all() for name in (spec.id, *spec.aliases)}
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        message = f"There is no provider {', '.join(unknown)}; there are {', '.join(spec.id for spec in specs.all())}."
+        raise CallerError(Code.UNKNOWN_PROVIDER, message=message, next_step="Choose one of these.")
+    wanted = {known[name].id for name in names or known}
+    return [spec for spec in specs.all() if spec.id in wanted]
 
 
 # -- sessions and credentials ----------------------------------------------------------------------------------------
@@ -238,13 +253,20 @@ async def _ask(world: str, operation: str, **arguments: Any) -> Any:
     client = control.Client(places.control)
     if await client.running():
         return await client.call(operation, **arguments)
+    if settings.database_url is None and not places.database.exists():
+        other = "serve" if world == "demo" else "demo"
+        raise OperatorError(
+            Code.SERVICE_NOT_RUNNING,
+            message=f"There is nothing in {places.data}: no service of the world {world} has run with it.",
+            next_step=f"Try --world {other}, or run this as the account that runs the service.",
+        )
     async with app.open_store(settings, places) as (store, vault):
         specs = Providers.load()
         signin = SignIn(
             store=store, vault=vault, providers=specs, settings=settings, driver="none", require=lambda _: None
         )
         answer = await operations.of(signin, specs, lambda: {"running": False})[operation](arguments)
-    return json.loads(json.dumps(answer, default=str))
+    return control.plain(answer)
 
 
 @sessions_cli.command("list")
@@ -309,7 +331,7 @@ def credentials_delete(
         typer.confirm(f"Delete the credential of {found['user_id']} for {found['provider']}?", abort=True)
     _run(_ask(world, "credentials.delete", id=credential_id))
     out.print("Deleted. The vendor may still hold the grant; revoke it on the vendor's own page too:")
-    out.print(Providers.load().get(found["provider"]).revoke_url)
+    out.print("\n".join(spec.revoke_url for spec in Providers.load().all() if spec.id == found["provider"]))
 
 
 def _table(rows: Sequence[Mapping[str, Any]], *, as_json: bool, only: Sequence[str] = ()) -> None:
@@ -322,7 +344,8 @@ def _table(rows: Sequence[Mapping[str, Any]], *, as_json: bool, only: Sequence[s
     names = only or list(rows[0])
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in names:
-        table.add_column(name, overflow="fold")
+        # an id that is cut in two cannot be copied
+        table.add_column(name, overflow="fold", no_wrap=name == "id")
     for row in rows:
         table.add_row(*("" if row.get(name) is None else escape(str(row[name])) for name in names))
     out.print(table)

@@ -93,6 +93,11 @@ def _plain(value: object) -> object:
     raise TypeError(text)
 
 
+def plain(answer: object) -> Any:
+    """Return an operation's answer as the client of a socket would get it."""
+    return json.loads(json.dumps(answer, default=_plain))
+
+
 def _line(message: Mapping[str, Any]) -> bytes:
     return json.dumps(message, default=_plain, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
@@ -278,9 +283,11 @@ class Client:
             message = "The service did not answer in time."
             raise OperatorError(Code.INTERNAL, message=message, detail=operation) from error
         except (FileNotFoundError, NotADirectoryError, ConnectionError) as error:
-            raise OperatorError(Code.SERVICE_NOT_RUNNING, detail=repr(error)) from error
+            message = f"No service runs with the data directory {self._path.parent}."
+            raise OperatorError(Code.SERVICE_NOT_RUNNING, message=message, detail=str(error.strerror)) from error
         except PermissionError as error:
-            raise OperatorError(Code.WRONG_OWNER, detail=repr(error)) from error
+            message = f"The data directory {self._path.parent} belongs to another account."
+            raise OperatorError(Code.WRONG_OWNER, message=message, detail=repr(error)) from error
         return _read_answer(line)
 
     async def _exchange(self, request: bytes) -> bytes:

@@ -5,51 +5,53 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from antechamber.drivers.namespace import NamespaceDriver
-from antechamber.errors import AntechamberError, OperatorError
+from antechamber import app, control
+from antechamber.errors import AntechamberError, Code, OperatorError
 from antechamber.machine import Check
 from antechamber.places import Places, place, prepare
 from antechamber.providers import Providers, install
+from antechamber.settings import unknown_names
+from antechamber.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from antechamber.settings import Settings
 
-_PROGRAMS: Final = {
-    "bwrap": "bubblewrap",
-    "unshare": "util-linux",
-    "setpriv": "util-linux",
-    "ip": "iproute2",
-    "Xtigervnc": "tigervnc-standalone-server",
-    "openbox": "openbox",
-    "chromium": "chromium",
-}
 _LEAST_FREE: Final = 2 * 2**30
+_AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 async def examine(settings: Settings) -> Sequence[Check]:
     """Return every check of this host, in the order in which they depend on one another."""
-    checks = [_program(program, package) for program, package in _PROGRAMS.items()]
+    checks = [Check("settings", ok=False, message=said, fatal=False) for said in unknown_names(os.environ)]
+    checks.append(
+        Check(
+            "certificates",
+            ok=_AUTHORITIES.is_file(),
+            message=f"the public authorities in {_AUTHORITIES}",
+            remedy="apt-get install --no-install-recommends ca-certificates",
+        )
+    )
     try:
         places = place(settings)
         prepare(places)
     except OperatorError as error:
-        return [*checks, Check("folders", ok=False, message=error.message, remedy=error.next)]
+        return [*checks, _fault("folders", error)]
     checks.append(Check("folders", ok=True, message=f"data {places.data}, run {places.run}, shared {places.shared}"))
     checks.append(_room(places))
+    checks += [_key(places), await _service(places)]
     checks += await asyncio.to_thread(_tools, places)
-    if all(check.ok for check in checks if check.name in _PROGRAMS):
-        checks += await NamespaceDriver(run_dir=places.run, settings=settings, installation="doctor").check()
+    checks += await _drivers(settings, places)
     return checks
 
 
-def _program(program: str, package: str) -> Check:
-    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    remedy = f"apt-get install --no-install-recommends {package}"
-    return Check(program, ok=found is not None, message=found or "not found", remedy=remedy)
+def _fault(name: str, error: AntechamberError, *, fatal: bool = True) -> Check:
+    message = f"{error.message} ({error.detail})" if error.detail else error.message
+    return Check(name, ok=False, message=message, remedy=error.next, fatal=fatal)
 
 
 def _room(places: Places) -> Check:
@@ -58,18 +60,52 @@ def _room(places: Places) -> Check:
     return Check("disk", ok=free > _LEAST_FREE, message=message, remedy="Make room.", fatal=False)
 
 
-def _tools(places: Places) -> list[Check]:
-    checks = []
+def _key(places: Places) -> Check:
+    if not places.key.exists():
+        if places.database.exists():
+            return _fault("key file", OperatorError(Code.KEY_MISSING, detail=str(places.key)))
+        return Check("key file", ok=True, message=f"{places.key} is made at the first start")
     try:
-        providers = Providers.load()
+        # said to hold rows, so that no key is made here; which one the database knows is looked at when it starts
+        Vault.open(places.key, known_key_id=None, has_rows=True)
     except OperatorError as error:
-        return [Check("provider definitions", ok=False, message=error.message, remedy=error.next)]
-    for spec in providers.all():
+        if error.code is not Code.KEY_MISMATCH:
+            return _fault("key file", error)
+    return Check("key file", ok=True, message=f"{places.key}: back it up apart from the database")
+
+
+async def _service(places: Places) -> Check:
+    try:
+        running = await control.Client(places.control).running()
+    except AntechamberError as error:
+        return _fault("service", error, fatal=False)
+    said = "runs" if running else "does not run"
+    return Check("service", ok=True, message=f"it {said} with this data directory")
+
+
+def _tools(places: Places) -> list[Check]:
+    try:
+        specs = Providers.load().all()
+    except OperatorError as error:
+        return [_fault("provider definitions", error)]
+    found: list[Check] = []
+    for spec in specs:
         try:
             installed = install.verify(spec, places.shared)
         except AntechamberError as error:
-            checks.append(Check(spec.id, ok=False, message=error.message, remedy=error.next, fatal=False))
+            found.append(_fault(spec.id, error, fatal=False))
         else:
             message = f"{installed.version}, sha256 {installed.sha256[:16]}…"
-            checks.append(Check(spec.id, ok=True, message=message))
-    return checks
+            found.append(Check(spec.id, ok=True, message=message))
+    if not any(check.ok for check in found):
+        remedy = "antechamber providers install"
+        found.append(Check("providers", ok=False, message="nothing can be signed in to", remedy=remedy))
+    return found
+
+
+async def _drivers(settings: Settings, places: Places) -> Sequence[Check]:
+    try:
+        drivers = app.drivers_of(settings, places, "doctor")
+    except OperatorError as error:
+        return [_fault("drivers", error)]
+    return [check for driver in drivers for check in await driver.check()]
