@@ -76,6 +76,14 @@ def test_a_resize_and_other_messages_are_followed():
     assert painter.feed(update(raw(0, 250, 400, 50)))
 
 
+def test_a_page_that_is_still_blank_is_not_painted():
+    painter = met()
+    painter.watch()
+    assert not painter.feed(update(raw(0, 0, WIDTH, HEIGHT)))
+    assert not painter.feed(update(raw(0, CHROME_HEIGHT, WIDTH, HEIGHT - CHROME_HEIGHT, b"\x07")))
+    assert painter.feed(update(raw(20, CHROME_HEIGHT + 20, 100, 10, b"\x0f")))
+
+
 @pytest.mark.parametrize(
     "stream",
     [

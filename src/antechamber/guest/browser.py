@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import TYPE_CHECKING
 
 from antechamber.guest import programs, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from antechamber.guest.layout import Layout
 
 _RESTARTS = 5
 _PROOF_S = 30.0
 _LOOK_EVERY_S = 0.1
+_LOCK_EVERY_S = 0.02
 
 
 class BrowserError(Exception):
@@ -38,16 +41,15 @@ class Browser:
 
     async def run(self) -> None:
         """Keep Chromium running until `stop`; raises BrowserError when it ends too often, OSError without it."""
+        self._prefer()
         for _ in range(1 + _RESTARTS):
-            # a page that was asked for already is the first one: no empty tab beside it
+            # a page that was asked for already is the first one: no empty window behind it
             self._shown = self._page
             self._process = await programs.start(self._command(self._page or "about:blank"), self._variables)
-            await self._hand_over()
+            await self._hand_over(self._process)
             await self._process.wait()
             if self._stopping:
                 return
-            for lock in (self._layout.profile / "profile").glob("Singleton*"):
-                lock.unlink(missing_ok=True)
         raise BrowserError
 
     async def open(self, url: str) -> None:
@@ -55,14 +57,25 @@ class Browser:
         self._page = url
         self._shown = None
         if self._process is not None and self._process.returncode is None:
-            await self._hand_over()
+            await self._hand_over(self._process)
 
-    async def _hand_over(self) -> None:
+    async def _hand_over(self, first: asyncio.subprocess.Process) -> None:
         """Show the page asked for last: started again on its profile, Chromium hands it to the one that runs."""
-        if self._page is not None and self._shown is None:
-            self._shown = self._page
-            second = await programs.start(self._command(self._page), self._variables)
-            await second.wait()
+        lock = self._profile / "SingletonSocket"
+        # before the first has its lock the second could take it: the first would end, and be taken for closed
+        while self._page is not None and self._shown is None and first.returncode is None:
+            if lock.is_symlink():
+                self._shown = self._page
+                second = await programs.start(self._command(self._page, "--new-window"), self._variables)
+                await second.wait()
+            else:
+                await asyncio.sleep(_LOCK_EVERY_S)
+
+    def _prefer(self) -> None:
+        """Let the window manager draw the frame, which draws none: a window that a person hid could not be got back."""
+        default = self._profile / "Default"
+        default.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (default / "Preferences").write_text(json.dumps({"browser": {"custom_chrome_frame": False}}))
 
     async def prove(self, tell: Callable[[sandbox.Sandbox], None]) -> None:
         """Tell once whether all renderers are confined, as soon as there are any."""
@@ -84,9 +97,13 @@ class Browser:
         if self._process is not None:
             await programs.stop(self._process, patience=0.5)
 
-    def _command(self, url: str) -> tuple[str, ...]:
+    @property
+    def _profile(self) -> Path:
+        return self._layout.profile / "profile"
+
+    def _command(self, url: str, *more: str) -> tuple[str, ...]:
         return (
-            "/usr/bin/chromium", f"--user-data-dir={self._layout.profile}/profile", "--no-first-run",
+            "/usr/bin/chromium", f"--user-data-dir={self._profile}", "--no-first-run",
             "--no-default-browser-check", "--password-store=basic", "--disable-sync", "--disable-background-networking",
-            "--disable-component-update", "--disable-gpu", "--start-maximized", "--", url,
+            "--disable-component-update", "--disable-gpu", "--start-maximized", *more, "--", url,
         )  # fmt: skip

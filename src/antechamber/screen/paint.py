@@ -27,7 +27,7 @@ async def read_banner(stream: Stream) -> bytes:
 async def wait_for_paint(stream: Stream, after: asyncio.Event) -> None:
     """Watch a fresh RFB stream; return once a page has been painted after the event was set.
 
-    Painted means: pixels of the page's area came after the event, or that area showed more than one colour already.
+    Painted means: the page's area shows more than one colour. A blank page, before the vendor's has come, has one.
     Raises MachineError (guest_protocol) when the stream is not RFB, (machine_ended) when it ends. Has no time limit of
     its own.
     """

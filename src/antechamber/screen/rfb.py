@@ -23,7 +23,7 @@ _NAME: Final = 64 * 1024
 _CUT_TEXT: Final = 16 * 2**20
 _PIECE: Final = 64 * 1024
 _ENOUGH: Final = 400
-"""Pixels that must have come: a blinking cursor is smaller."""
+"""Pixels of another colour than the rest: a cursor has fewer, a line of text more."""
 _SECURITY_NONE: Final = 1
 _RAW: Final = 0
 _DESKTOP_SIZE: Final = -223
@@ -43,7 +43,7 @@ def is_banner(banner: bytes) -> bool:
 
 
 class Painter:
-    """Follows a screen and says when its page area has been painted after `watch` was called."""
+    """Follows a screen and says when its page area shows something, that is more than one colour, after `watch`."""
 
     def __init__(self) -> None:
         """Begin before the server's banner."""
@@ -58,7 +58,7 @@ class Painter:
         self._needed = next(self._steps)
 
     def watch(self) -> bool:
-        """From now on look for paint; tell whether the page area shows more than one colour already."""
+        """From now on look for paint; tell whether there is some already."""
         if not self._watching:
             self._watching = True
             self._painted = self._is_varied()
@@ -119,7 +119,7 @@ class Painter:
 
     def _update(self) -> Generator[int, bytes, None]:
         (count,) = struct.unpack(">xH", (yield 3))
-        page = total = 0
+        total = 0
         for _ in range(count):
             x, y, width, height, encoding = struct.unpack(">HHHHi", (yield 12))
             if encoding == _DESKTOP_SIZE:
@@ -134,9 +134,8 @@ class Painter:
                 pixels = yield width
                 start = row * self._width + x
                 self._picture[start : start + width] = pixels
-            page += width * max(0, y + height - max(y, CHROME_HEIGHT))
-        if self._watching and page >= _ENOUGH:
-            self._painted = True
+        if self._watching and not self._painted:
+            self._painted = self._is_varied()
 
     def _resize(self, width: int, height: int) -> None:
         if not (0 < width <= _SIDE and 0 < height <= _SIDE and width * height <= _AREA):
