@@ -95,6 +95,8 @@ async def sign_in(
                 outcome.last_screen = attempt.save_screen(screens)
         finally:
             outcome.timeline = attempt.timeline.moments
+            # first: whoever still works the screen would take its end for a fault
+            await tasks.close()
             await attempt.leave_screen()
     return outcome
 
