@@ -62,6 +62,12 @@ class Pages:
     def __init__(self) -> None:
         self.page = b"<h1>Sign in</h1>"
         self.asked: list[str] = []
+        self._changed = asyncio.Condition()
+
+    async def was_asked(self, path: str, *, times: int) -> None:
+        """Wait until a page has been asked for so many times."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.asked.count(path) >= times)
 
     async def resolve(self, name: str) -> Resolution:
         if name == SIGN_IN:
@@ -76,7 +82,9 @@ class Pages:
     async def _answer(self, stream: Stream) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             head = await stream.reader.readuntil(b"\r\n\r\n")
-            self.asked.append(head.split(b" ")[1].decode())
+            async with self._changed:
+                self.asked.append(head.split(b" ")[1].decode())
+                self._changed.notify_all()
             stream.writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
                 % (len(self.page), self.page)

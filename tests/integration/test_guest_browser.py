@@ -59,6 +59,17 @@ async def test_a_whole_sign_in_from_the_clis_start_to_the_captured_files(opener)
         assert ReportKind.TROUBLE not in kinds
 
 
+async def test_a_browser_that_was_closed_comes_back_with_the_page_that_the_cli_asked_for():
+    pages = Pages()
+    pages.page = b"<h1>Sign in</h1><img src=http://localhost:1455/seen>"
+    async with machine_with(sign_in_job("loses its browser", screen=True, browser=True), pages) as bench:
+        await bench.next_of(ReportKind.SCREEN_UP)
+        async with asyncio.timeout(60):
+            await pages.was_asked("/authorize?state=right", times=2)
+        kinds = [report.kind for report in bench.reports]
+        assert ReportKind.TROUBLE not in kinds
+
+
 async def test_many_screens_are_opened_one_after_another_and_at_once():
     async with machine_with(sign_in_job("idles", screen=True), Pages()) as bench:
         await bench.next_of(ReportKind.SCREEN_UP)

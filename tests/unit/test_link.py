@@ -12,6 +12,7 @@ import pytest
 from antechamber.errors import Code, MachineError
 from antechamber.guest.protocol import MAX_FRAME, PROTOCOL, Framer, ReportKind, encode
 from antechamber.link import Ack, GuestLink, Refuse
+from antechamber.link.conversation import AT_ONCE
 from antechamber.machine import Stream
 from antechamber.model import IdPrefix, new_id
 from antechamber.tasks import spawn
@@ -191,6 +192,15 @@ async def test_a_newer_connection_replaces_an_older_one():
         assert link.connected
         ident = new.report(ReportKind.SCREEN_UP, {})
         assert await new.hear() == {"type": "ack", "id": ident}
+
+
+async def test_a_guest_that_dials_without_end_is_hung_up_on():
+    link = link_with()
+    async with contextlib.AsyncExitStack() as stack:
+        guests = [await stack.enter_async_context(dialled(link)) for _ in range(AT_ONCE + 1)]
+        assert await guests[-1].verdict() is Code.GUEST_PROTOCOL
+        guests[0].say(**HELLO)
+        assert (await guests[0].hear())["type"] == "welcome"
 
 
 async def test_a_liar_does_not_take_the_place_of_the_guest():

@@ -6,7 +6,7 @@ import base64
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antechamber.errors import Code, MachineError
@@ -112,6 +112,7 @@ json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ReportKind), st.data())
 def test_whatever_a_guest_puts_in_a_report_it_is_taken_or_an_error_of_ours(kind, data):
     names = [*GOOD[kind], "files", "x"]

@@ -110,6 +110,7 @@ def test_a_hostile_or_foreign_stream_is_an_error(stream):
         Painter().feed(stream)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=500), st.booleans())
 def test_any_bytes_are_followed_or_an_error_of_ours(received, after_greeting):
     painter = Painter()
@@ -133,7 +134,7 @@ rectangle = st.builds(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(rectangle, max_size=4), max_size=4), st.integers(1, 5000))
 def test_how_the_stream_is_cut_does_not_matter(updates, step):
     stream = greeting() + b"".join(update(*rectangles) for rectangles in updates)

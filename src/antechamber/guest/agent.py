@@ -167,7 +167,12 @@ class Agent:
         self._page_asked.set()
         self._uplink.report(ReportKind.PAGE_ASKED, {"host": host})
         if self._browser is not None:
-            self._tasks.spawn("open", self._browser.open(url))
+            self._tasks.spawn("open", self._show_page(self._browser, url))
+
+    async def _show_page(self, browser: Browser, url: str) -> None:
+        await browser.open(url)
+        # the page has a renderer of its own, which was not there when the first proof was made
+        await browser.prove(lambda seen: None if seen.ok else self._proved(seen))
 
     async def _run_cli(self, cli: Cli, capture: Capture) -> None:
         self._tasks.spawn("started", self._tell_started(cli))

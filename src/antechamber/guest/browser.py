@@ -78,7 +78,7 @@ class Browser:
         (default / "Preferences").write_text(json.dumps({"browser": {"custom_chrome_frame": False}}))
 
     async def prove(self, tell: Callable[[sandbox.Sandbox], None]) -> None:
-        """Tell once whether all renderers are confined, as soon as there are any."""
+        """Tell once whether all renderers are confined, as soon as they are or after half a minute."""
         # nothing announces a new process to an ordinary user, so this looks; a renderer confines itself after its start
         seen = sandbox.Sandbox(ok=False, renderers=0, detail="no renderer was seen")
         with contextlib.suppress(TimeoutError):

@@ -31,6 +31,9 @@ HELLO_S: Final = 10.0
 SEND_S: Final = 10.0
 """Seconds after which a guest that does not read is given up."""
 
+AT_ONCE: Final = 8
+"""Connections of one guest; it needs one, and another while the host has not seen the first one's end."""
+
 BURST: Final = 200
 RATE: Final = 20.0
 """Messages: so many at once, and so many a second after that."""
@@ -99,6 +102,9 @@ class GuestLink:
         Raises MachineError (guest_protocol, guest_version) when the guest says something that is not of the protocol,
         after closing the connection.
         """
+        if self._serving >= AT_ONCE:
+            stream.writer.transport.abort()
+            raise MachineError(Code.GUEST_PROTOCOL, detail="too many connections at once")
         self._serving += 1
         self._idle.clear()
         try:

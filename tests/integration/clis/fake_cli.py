@@ -6,6 +6,7 @@
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +14,12 @@ import time
 from pathlib import Path
 
 HOME = Path(os.environ["HOME"])
+AUTH = HOME / ".fake/auth.json"
 CREDENTIAL = {"tokens": {"access_token": "DUMMY-access", "refresh_token": "DUMMY-refresh"}}
+PAGE = "http://login.vendor-one.com/authorize?state=right"
+BROWSER = os.environ["BROWSER"]
 got = threading.Event()
+seen = threading.Event()
 
 
 class Callback(http.server.BaseHTTPRequestHandler):
@@ -24,10 +29,12 @@ class Callback(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/success")
             self.end_headers()
             got.set()
-        else:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<h1>Signed in</h1>" if self.path == "/success" else b"<h1>No</h1>")
+            return
+        if self.path == "/seen":
+            seen.set()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<h1>Signed in</h1>" if self.path == "/success" else b"<h1>No</h1>")
 
     def log_message(self, *_):
         pass
@@ -41,46 +48,71 @@ def by_rename(path, text):
     temporary.rename(path)
 
 
-def sign_in_by_browser(opener):
-    server = http.server.HTTPServer(("127.0.0.1", 1455), Callback)
+def listen_and_open(*opener):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 1455), Callback)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    subprocess.run([*opener, "http://login.vendor-one.com/authorize?state=right"], check=True)
+    subprocess.run([*opener, PAGE], check=True)
+
+
+def sign_in_by_browser(*opener):
+    listen_and_open(*opener)
     got.wait()
-    by_rename(HOME / ".fake/auth.json", json.dumps(CREDENTIAL))
+    by_rename(AUTH, json.dumps(CREDENTIAL))
     by_rename(HOME / ".fake.json", json.dumps({"account": {"email": "person@vendor-one.com"}}))
     time.sleep(0.3)  # the browser fetches /success in this time
     return 1  # as a tool that fails after all: it never matters
 
 
-def scene(name):
-    auth = HOME / ".fake/auth.json"
-    if name == "browser":
-        return sign_in_by_browser([os.environ["BROWSER"]])
-    if name == "xdg-open":
-        return sign_in_by_browser(["xdg-open"])
-    if name == "quits":
-        sys.stdout.write("\x1b[31mno such account\x1b[0m\n")
-        return 3
-    if name == "idles":
-        time.sleep(600)
-    if name == "cut-off":
-        by_rename(auth, json.dumps(CREDENTIAL)[:-8])
-    if name == "huge":
-        by_rename(auth, json.dumps({**CREDENTIAL, "more": "x" * 300_000}))
-    if name == "symlink":
-        by_rename(HOME / "elsewhere.json", json.dumps(CREDENTIAL))
-        auth.symlink_to(HOME / "elsewhere.json")
-    if name == "stale":
-        by_rename(auth.with_suffix(".tmp"), json.dumps(CREDENTIAL))
-        os.utime(auth.with_suffix(".tmp"), (1_000_000_000, 1_000_000_000))
-        auth.with_suffix(".tmp").rename(auth)
-    if name == "writes and stays":
-        auth.write_text("")
-        with auth.open("w") as file:
-            file.write("{}")
-        auth.write_text(json.dumps(CREDENTIAL))
-        time.sleep(600)
-    return 0
+def loses_its_browser():
+    listen_and_open(BROWSER)
+    seen.wait()
+    commands = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                commands[int(entry.name)] = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+    chromium = [pid for pid, command in commands.items() if command.startswith(b"/usr/lib/chromium/chromium\0")]
+    os.kill(min(pid for pid in chromium if b"\0--type=" not in commands[pid]), signal.SIGTERM)
+    time.sleep(600)
 
 
-sys.exit(scene(sys.argv[1]))
+def quits():
+    sys.stdout.write("\x1b[31mno such account\x1b[0m\n")
+    return 3
+
+
+def leaves_a_symlink():
+    by_rename(HOME / "elsewhere.json", json.dumps(CREDENTIAL))
+    AUTH.symlink_to(HOME / "elsewhere.json")
+
+
+def leaves_an_old_file():
+    old = AUTH.with_suffix(".old")
+    by_rename(old, json.dumps(CREDENTIAL))
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    old.rename(AUTH)
+
+
+def writes_and_stays():
+    AUTH.write_text("")
+    AUTH.write_text("{}")
+    AUTH.write_text(json.dumps(CREDENTIAL))
+    time.sleep(600)
+
+
+SCENES = {
+    "browser": lambda: sign_in_by_browser(BROWSER),
+    "xdg-open": lambda: sign_in_by_browser("xdg-open"),
+    "loses its browser": loses_its_browser,
+    "quits": quits,
+    "idles": lambda: time.sleep(600),
+    "cut-off": lambda: by_rename(AUTH, json.dumps(CREDENTIAL)[:-8]),
+    "huge": lambda: by_rename(AUTH, json.dumps({**CREDENTIAL, "more": "x" * 300_000})),
+    "symlink": leaves_a_symlink,
+    "stale": leaves_an_old_file,
+    "writes and stays": writes_and_stays,
+}
+
+sys.exit(SCENES[sys.argv[1]]())

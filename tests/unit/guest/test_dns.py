@@ -6,7 +6,7 @@ import ipaddress
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antechamber.guest import dns
@@ -22,12 +22,14 @@ def question(name: str, kind: int = dns.TYPE_A, *, cls: int = 1, ident: int = 7,
     return struct.pack(">HHHHHH", ident, flags, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", kind, cls)
 
 
+@settings(deadline=None)
 @given(st.lists(label, min_size=1, max_size=4).filter(lambda labels: sum(map(len, labels)) < 240))
 def test_a_well_formed_name_is_read_in_lower_case(labels):
     name = ".".join(labels)
     assert dns.parse(question(name.upper())).name == name
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_any_bytes_are_an_error_of_ours_or_a_question(datagram):
     try:
@@ -37,6 +39,7 @@ def test_any_bytes_are_an_error_of_ours_or_a_question(datagram):
     assert dns.answer(query, query.fault)[:2] == datagram[:2]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60))
 def test_a_question_that_is_cut_off_is_a_format_error(cut):
     whole = question("login.vendor-one.com")
@@ -75,6 +78,7 @@ def test_an_answer_repeats_the_question_and_lives_a_second():
     assert answer[-4:] == ipaddress.IPv4Address("127.64.0.1").packed
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=50, unique=True))
 def test_each_name_has_one_address_of_its_own_and_the_way_back(words):
     names = Names()

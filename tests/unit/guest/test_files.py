@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antechamber.guest import files
@@ -52,6 +52,7 @@ def test_a_file_that_lacks_something_is_incomplete(tmp_path, content):
     assert files.look(path, WATCHED, since_ns=0) is FileState.INCOMPLETE
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=1100))
 def test_any_content_gets_an_answer(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "auth.json"

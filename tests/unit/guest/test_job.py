@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antechamber.guest.job import BadJobError, parse
@@ -69,6 +69,7 @@ def test_a_check_has_a_command_or_a_parser(check):
         parse({**CHECK, "check": check})
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*SIGN_IN, *CHECK]), st.sampled_from([None, 1, "x", [], {}, [1], {"a": "b"}])))
 def test_whatever_a_job_holds_it_is_read_or_refused(wrong):
     for job in (SIGN_IN, CHECK):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antechamber.guest.job import Answer
@@ -33,6 +33,7 @@ def test_answers_are_typed_in_their_order_and_once_each(step):
     assert fed(terminal, text, step)[1] == "y\rn\r"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab\x1b[]6n?;\x07\\0P"), max_size=300), st.integers(1, 40))
 def test_no_output_makes_the_terminal_fail_or_type_what_nobody_asked_for(output, step):
     text, typed = fed(Terminal([]), output, step)
