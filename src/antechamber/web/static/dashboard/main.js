@@ -99,7 +99,7 @@ async function look() {
     }
     draw();
     health(service.ready);
-    wait = known.sessions.some((row) => LIVE.has(row.status)) ? BUSY_LOOK_MS : CALM_LOOK_MS;
+    wait = known.sessions.some(underWay) ? BUSY_LOOK_MS : CALM_LOOK_MS;
   } catch (error) {
     const refusal = Refusal.of(error);
     if (refusal.status === 401) {
@@ -117,6 +117,11 @@ async function look() {
   } else if (!document.hidden) {
     timer = setTimeout(look, wait);
   }
+}
+
+/* Something still changes by itself: the sign-in, or its machine after it. */
+function underWay(row) {
+  return LIVE.has(row.status) || (row.machine && !row.machine.ended_at);
 }
 
 function health(good, trouble) {
