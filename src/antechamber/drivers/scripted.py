@@ -140,10 +140,13 @@ class _Scripted:
         if queue is None or queue.qsize() >= _BACKLOG:
             raise ConnectionRefusedError(door)
         outer, inner = socket.socketpair()
+        host_end = None
         try:
             host_end = Stream(*await asyncio.open_unix_connection(sock=outer))
             guest_end = Stream(*await asyncio.open_unix_connection(sock=inner))
         except BaseException:
+            if host_end is not None:
+                host_end.writer.transport.abort()
             outer.close()
             inner.close()
             raise

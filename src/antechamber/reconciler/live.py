@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from antechamber.errors import CallerError, Code, MachineError
 from antechamber.link import GuestLink
@@ -14,9 +14,8 @@ from antechamber.screen import Screens
 from antechamber.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import timedelta
-    from typing import Any
 
     from antechamber.egress import Egress
     from antechamber.link import Reply, Report
@@ -104,9 +103,13 @@ class LiveMachine:
         if self.screens is not None:
             await self.screens.close()
 
+    def _serve(self, stream: Stream, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Serve one connection and see it closed, also when the task is cancelled before its first step."""
+        self._tasks.spawn(name, work).add_done_callback(lambda _: stream.writer.transport.abort())
+
     async def _serve_link(self) -> None:
         async for stream in self.machine.accept(Door.LINK):
-            self._tasks.spawn("link connection", self._serve_one_link(stream))
+            self._serve(stream, "link connection", self._serve_one_link(stream))
 
     async def _serve_one_link(self, stream: Stream) -> None:
         try:
@@ -119,4 +122,4 @@ class LiveMachine:
 
     async def _serve_egress(self) -> None:
         async for stream in self.machine.accept(Door.EGRESS):
-            self._tasks.spawn("egress connection", self.egress.serve(stream))
+            self._serve(stream, "egress connection", self.egress.serve(stream))
