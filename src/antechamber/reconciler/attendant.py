@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from antechamber.errors import AntechamberError, Code, MachineError
+from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.log import get_logger
 from antechamber.machine import MachineEnd
@@ -114,8 +114,8 @@ class Attendant:
     async def _run(self, machine: Machine, handle: Handle) -> None:
         try:
             await self._watch(machine, handle)
-        except asyncio.CancelledError:
-            # the service is stopping: the machine goes on, and is found again
+        except BaseException:
+            # the service is stopping, or the database is away: the machine goes on, and is found again
             await machine.let_go()
             raise
 
@@ -132,8 +132,8 @@ class Attendant:
         ended = spawn(f"end of {self._row.id}", machine.ended())
         due = spawn(f"due of {self._row.id}", self._until_due(live))
         ready = None
-        if isinstance(errand, SignInErrand) and self._row.state is MachineState.BOOTING:
-            ready = spawn(f"readiness of {self._row.id}", _become_ready(errand, live))
+        if isinstance(errand, SignInErrand) and await self._is_coming_up():
+            ready = spawn(f"readiness of {self._row.id}", _become_ready(errand, live, self._settings.sweep_s))
         try:
             await asyncio.wait({ended, due}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
@@ -146,6 +146,12 @@ class Attendant:
             await cancel_and_wait(ended, due, ready)
             await live.close()
             self.live = None
+
+    async def _is_coming_up(self) -> bool:
+        # the session too: the service may have been killed between the machine's move and the session's
+        session = await self._session()
+        starting = session is not None and session.status is SessionStatus.STARTING
+        return starting or self._row.state is MachineState.BOOTING
 
     async def _until_due(self, live: LiveMachine) -> None:
         """Return when the machine is to stop: its session has ended and the grace is over, or its own time is."""
@@ -254,14 +260,21 @@ class Attendant:
         return self._host.checks.get(self._row.id)
 
 
-async def _become_ready(errand: SignInErrand, live: LiveMachine) -> None:
-    try:
-        await errand.become_ready(live)
-    except* MachineError as group:
-        for error in group.exceptions:
-            # a machine that has ended is told of by its end; only a lie is the guest's own doing
-            if isinstance(error, MachineError) and error.code is not Code.MACHINE_ENDED:
-                await errand.on_broken(error)
+async def _become_ready(errand: SignInErrand, live: LiveMachine, pause_s: float) -> None:
+    away = True
+    while away:
+        away = False
+        try:
+            await errand.become_ready(live)
+        except* MachineError as group:
+            for error in group.exceptions:
+                # a machine that has ended is told of by its end; only a lie is the guest's own doing
+                if isinstance(error, MachineError) and error.code is not Code.MACHINE_ENDED:
+                    await errand.on_broken(error)
+        except* OperatorError as group:
+            _log.warning("a machine's readiness waits for the database", detail=str(group.exceptions[0]))
+            away = True
+            await asyncio.sleep(pause_s)
 
 
 def _past(row: MachineRow) -> bool:

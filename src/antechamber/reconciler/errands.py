@@ -8,7 +8,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from antechamber.errors import AntechamberError, Code, MachineError
+from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
 from antechamber.guest.protocol import FileState, ReportKind, Trouble
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.link import Ack, Refuse
@@ -63,7 +63,20 @@ class SignInErrand:
         self.job: Mapping[str, Any] = spec.job()
 
     async def on_report(self, report: Report) -> Reply:
-        """Take one report; what must not be lost is in the database before this returns."""
+        """Take one report; what must not be lost is in the database before this returns.
+
+        While the database is away the guest gets no answer, and so keeps its report: a refusal would make it forget.
+        """
+        while True:
+            try:
+                return await self._take(report)
+            except OperatorError as error:
+                if error.code is not Code.STORE_UNAVAILABLE:
+                    raise
+                _log.warning("a report waits", session=self._session_id, kind=report.kind.value, code=error.code)
+            await asyncio.sleep(self._settings.sweep_s)
+
+    async def _take(self, report: Report) -> Reply:
         match report.kind:
             case ReportKind.CREDENTIAL:
                 return await self._capture(report)
@@ -124,6 +137,8 @@ class SignInErrand:
         }
         try:
             await self._signin.capture(self._session_id, self._row.id, report.id, files)
+        except OperatorError:
+            raise  # nothing that the guest did
         except AntechamberError as error:
             _log.warning("capture refused", session=self._session_id, code=error.code, detail=error.detail)
             return Refuse(error.code)

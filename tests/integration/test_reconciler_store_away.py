@@ -1,0 +1,71 @@
+"""The reconciler when the database is away for a while, or the service was killed between two moves."""
+
+import asyncio
+import contextlib
+import sqlite3
+
+import pytest
+
+from antechamber.lifecycle import MachineFact
+from antechamber.model import SessionStatus
+from antechamber.signin import now
+from antechamber.testing.scripted_guest import SignInGuest
+from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, scene
+
+
+class Slow(SignInGuest):
+    """Does nothing until its gate is open."""
+
+    def __init__(self):
+        super().__init__(build=BUILD, page_host=PAGE_HOST)
+        self.gate = asyncio.Event()
+
+    async def __call__(self, guest):
+        await self.gate.wait()
+        return await super().__call__(guest)
+
+
+@contextlib.contextmanager
+def locked(stage):
+    """Hold the database's one right to write, as a backup or a full disk might."""
+    with contextlib.closing(sqlite3.connect(stage.folder / "scene.db", isolation_level=None)) as database:
+        database.execute("begin immediate")
+        yield
+        database.execute("rollback")
+
+
+async def told(capsys, words):
+    """Wait until the log has these words."""
+    while words not in "".join(capsys.readouterr()):
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(90)
+async def test_a_credential_is_kept_while_the_database_is_away_and_stored_when_it_is_back(tmp_path, capsys):
+    async with scene(tmp_path) as stage:
+        session, guest = await stage.awaiting()
+        with locked(stage):
+            guest.write_file(WHOLE)
+            sending = asyncio.get_running_loop().create_task(guest.sign_in(WHOLE))
+            await told(capsys, "a report waits")
+            assert (await stage.signin.session(session.id)).status is SessionStatus.AWAITING_SIGN_IN
+        assert await sending is None, "the report is taken, not refused"
+        await stage.until(session.id, SessionStatus.COMPLETED)
+        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+        await stage.machine_ended(session.id)
+
+
+async def test_a_service_killed_between_the_machines_readiness_and_the_sessions_says_it_at_the_next_start(tmp_path):
+    async with scene(tmp_path) as stage:
+        stage.make_guest = Slow
+        session = await stage.start()
+        guest = await stage.guests.get()
+        await stage.until(session.id, SessionStatus.STARTING)
+        await stage.close()
+        # what a kill at that instruction leaves
+        await stage.open()
+        row = await stage.signin.machine(session.id)
+        await stage.store.machines.apply(row.id, MachineFact.READY, incarnation=row.incarnation, at=now())
+        await stage.restart()
+        guest.gate.set()
+        await stage.until(session.id, SessionStatus.AWAITING_SIGN_IN)
