@@ -12,7 +12,8 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from antechamber import assets, operations, web
 from antechamber import control as control_socket
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from antechamber.settings import Settings
 
 _log = get_logger("app")
+_LOCK_WITHIN: Final = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ async def choose_driver(settings: Settings, places: Places, installation: str) -
 async def open_store(settings: Settings, places: Places) -> AsyncIterator[tuple[Store, Vault]]:
     """Open database and key, holding the data directory's lock."""
     prepare(places)
-    lock = DataLock(places.data)
+    lock = await DataLock.take(places.data, within=_LOCK_WITHIN)
     try:
         store = await Store.open(settings.database_url or file_url(places.database), world=settings.world)
         try:

@@ -1,4 +1,7 @@
-"""The command line: `antechamber serve | demo | doctor | providers | sessions | credentials`."""
+"""The command line: `antechamber serve | demo | doctor | providers | sessions | credentials`.
+
+What only some commands need is imported by them: the web framework and the database take a second to load.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from antechamber import __version__, app, control, log, operations
-from antechamber.egress import real_world
+from antechamber import __version__, control, log, operations
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
 from antechamber.providers import Providers, install
 from antechamber.settings import Settings, read_settings
-from antechamber.signin import SignIn
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
+    from antechamber.app import Ready
     from antechamber.machine import Check
+    from antechamber.places import Places
     from antechamber.providers import ProviderSpec
 
 T = TypeVar("T")
@@ -95,7 +98,7 @@ def _options(
 # -- the service -----------------------------------------------------------------------------------------------------
 
 
-def _announce(ready: app.Ready) -> None:
+def _announce(ready: Ready) -> None:
     out.print()
     out.print(f"  [bold]Antechamber[/] {__version__}, {'the practice world' if ready.world == 'demo' else 'serving'}")
     out.print(f"  Dashboard (this link opens once):  [bold]{escape(ready.dashboard_link)}[/]")
@@ -110,6 +113,9 @@ def _announce(ready: app.Ready) -> None:
 @cli.command()
 def serve(port: Port = None, bind: Annotated[str | None, typer.Option(help="Address to listen on.")] = None) -> None:
     """Serve the real world."""
+    from antechamber import app  # noqa: PLC0415 - see above
+    from antechamber.egress import real_world  # noqa: PLC0415 - see above
+
     settings = _settings("serve", port=port, bind=bind)
     log.configure(settings.log_level)
     _run(app.run(settings, real_world(), _announce))
@@ -129,7 +135,7 @@ def demo(
     ] = None,
 ) -> None:
     """Serve the practice world: real machines, real command-line tools, and a stand-in for the vendors."""
-    from antechamber import demo as practice  # noqa: PLC0415 - what only the demo needs is not loaded to serve
+    from antechamber import demo as practice  # noqa: PLC0415 - see above
 
     if headless:
         chosen = [spec.id for spec in _chosen(providers)]
@@ -170,7 +176,7 @@ def doctor(*, world: World = "serve", as_json: AsJson = False) -> None:
 
 
 async def _doctor(settings: Settings) -> Sequence[Check]:
-    from antechamber import doctor as examination  # noqa: PLC0415 - only this command needs it
+    from antechamber import doctor as examination  # noqa: PLC0415 - see above
 
     return await examination.examine(settings)
 
@@ -260,6 +266,13 @@ async def _ask(world: str, operation: str, **arguments: Any) -> Any:
             message=f"There is nothing in {places.data}: no service of the world {world} has run with it.",
             next_step=f"Try --world {other}, or run this as the account that runs the service.",
         )
+    return await _do(settings, places, operation, arguments)
+
+
+async def _do(settings: Settings, places: Places, operation: str, arguments: Mapping[str, Any]) -> Any:
+    from antechamber import app  # noqa: PLC0415 - see above
+    from antechamber.signin import SignIn  # noqa: PLC0415 - see above
+
     async with app.open_store(settings, places) as (store, vault):
         specs = Providers.load()
         signin = SignIn(

@@ -26,9 +26,6 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
     async def show_status(_: Mapping[str, Any]) -> Any:
         return dict(status())
 
-    async def dashboard_link(_: Mapping[str, Any]) -> Any:
-        return {"code": (await signin.dashboard_link()).reveal()}
-
     async def list_providers(_: Mapping[str, Any]) -> Any:
         return [{"id": spec.id, "name": spec.name, "version": spec.version} for spec in providers.all()]
 
@@ -60,7 +57,6 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
     return {
         "ping": ping,
         "status": show_status,
-        "dashboard.link": dashboard_link,
         "providers.list": list_providers,
         "sessions.list": list_sessions,
         "sessions.show": show_session,
@@ -92,6 +88,8 @@ def session_view(session: AuthSession) -> dict[str, Any]:
     return {
         "id": session.id,
         "user_id": session.owner.user_id,
+        "display_name": session.fields.display_name,
+        "purpose": session.fields.purpose,
         "provider": session.provider,
         "status": str(session.status),
         "reason": str(session.reason) if session.reason else None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import re
 import secrets
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,9 +18,12 @@ from antechamber.errors import Code, OperatorError
 from antechamber.model import Secret, new_secret
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from antechamber.settings import Settings
 
 _SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 107 bytes; the rest is room for a suffix
+_LOCK_LOOK_S: Final = 0.05
 _LONGEST_TOKEN: Final = 1024  # bytes
 _TOKEN: Final = re.compile(rb"[\x21-\x7e]{32,}")
 _LONGEST_IN_RUN: Final = len("/mac_00000000000000000000/doors/egress.sock")
@@ -134,26 +139,48 @@ def _folder(path: Path, mode: int) -> None:
 
 
 class DataLock:
-    """The right to be the one service of a data directory, held while the process lives."""
+    """The right to be the one that opens a data directory, held while the process lives."""
 
-    def __init__(self, data: Path) -> None:
-        """Take it; raises OperatorError already_running, or wrong_owner when the lock is another account's."""
+    def __init__(self, descriptor: int) -> None:
+        """Hold it; `take` does."""
+        self._descriptor = descriptor
+
+    @classmethod
+    async def take(cls, data: Path, *, within: timedelta) -> DataLock:
+        """Take it, waiting a while: a command that does one thing holds it shortly.
+
+        Raises OperatorError already_running, or wrong_owner when the lock is another account's.
+        """
         path = data / "lock"
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unusable(path, error) from error
+        lock = cls(descriptor)
+        until = time.monotonic() + within.total_seconds()
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise OperatorError(
-                Code.ALREADY_RUNNING, message=f"Another service uses the data directory {data}."
-            ) from error
+            # nobody tells when another process lets go
+            while not (held := _locked(descriptor)) and time.monotonic() < until:  # noqa: ASYNC110 - see above
+                await asyncio.sleep(_LOCK_LOOK_S)
+        except BaseException:
+            lock.release()
+            raise
+        if not held:
+            lock.release()
+            raise OperatorError(Code.ALREADY_RUNNING, message=f"Another service uses the data directory {data}.")
+        return lock
 
     def release(self) -> None:
         """Give it up."""
         os.close(self._descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def operator_token(path: Path) -> Secret:

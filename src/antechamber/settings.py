@@ -58,7 +58,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
-    drivers: Words = Field(("namespace",), description="Drivers in order of preference; the first that works is used.")
+    drivers: Words = Field(
+        ("namespace",), min_length=1, description="Drivers in order of preference; the first that works is used."
+    )
     first_machine_uid: int = Field(
         200_001,
         ge=1000,
