@@ -268,6 +268,12 @@ class DriverContract:
 
     # --- isolation
 
+    async def test_a_machine_knows_the_public_certificates_and_the_fonts(self, bench: Bench) -> None:
+        """Without the one no vendor is believed, without the other pages show in whatever font is found first."""
+        facts = await bench.facts()
+        assert facts["certificates"]
+        assert facts["fonts"]
+
     async def test_the_machine_has_no_network_besides_loopback(self, bench: Bench) -> None:
         facts = await bench.facts()
         assert facts["interfaces"] == ["lo"]

@@ -129,6 +129,8 @@ def facts(hidden: str) -> dict[str, object]:
         "etc": _error(lambda: os.close(os.open("/etc/passwd", os.O_WRONLY))),
         "hidden": os.path.exists(hidden),  # noqa: PTH110
         "root": sorted(os.listdir("/")),  # noqa: PTH208
+        "certificates": os.path.exists("/etc/ssl/certs/ca-certificates.crt"),  # noqa: PTH110
+        "fonts": os.path.exists("/etc/fonts/fonts.conf"),  # noqa: PTH110
         "local": os.listdir("/usr/local"),  # noqa: PTH208
         "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),  # noqa: PTH208
         "environment": dict(os.environ),

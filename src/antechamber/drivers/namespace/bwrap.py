@@ -77,7 +77,8 @@ def _system(folder: KeptFolder) -> list[str]:
     etc = folder.path / "etc"
     argv += ["--ro-bind", os.fspath(etc), "/etc"]
     for name in rootfs.FROM_HOST:
-        if (etc / name).exists():
+        # looked at on the host: the machine's own /etc may not have been written yet
+        if Path("/etc", name).exists():
             argv += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
     return argv
 
