@@ -181,7 +181,7 @@ async def run(
             asyncio.to_thread(assets.stage_guest, places.shared),
         )
         for said in unknown_names(os.environ):
-            _log.warning(said)
+            _log.warning("settings", message=said)
         for check in checks:
             if not check.ok:
                 _log.warning("driver", check=check.name, message=check.message, remedy=check.remedy)

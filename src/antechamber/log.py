@@ -43,6 +43,11 @@ def redact(_: WrappedLogger, __: str, entry: MutableMapping[str, Any]) -> Mutabl
     return {key: value if key in _PLAIN_KEYS else _redacted(value) for key, value in entry.items()}
 
 
+def redact_foreign(logger: WrappedLogger, name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Clean a library's entry: its message, unlike one of ours, is a text that has its values in it already."""
+    return redact(logger, name, {**entry, "event": _redacted(entry.get("event", ""))})
+
+
 def configure(level: str = "INFO", *, pretty: bool = False) -> None:
     """Set up logging for the process: JSON lines, or aligned text for a person at a terminal."""
     shared: list[Any] = [
@@ -51,11 +56,10 @@ def configure(level: str = "INFO", *, pretty: bool = False) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # the plain formatter: a traceback with local variables would print what they hold
         structlog.processors.format_exc_info,
-        redact,
     ]
     renderer: Any = structlog.dev.ConsoleRenderer(colors=False) if pretty else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, redact, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -63,7 +67,7 @@ def configure(level: str = "INFO", *, pretty: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared, redact_foreign],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )

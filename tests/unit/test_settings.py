@@ -1,0 +1,86 @@
+"""Settings: from the environment, whole or not at all."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from antechamber.errors import Code, OperatorError
+from antechamber.settings import Settings, read_settings, unknown_names
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"ANTECHAMBER_{name.upper()}", raising=False)
+
+
+def test_the_environment_is_read_and_what_is_given_wins(monkeypatch):
+    monkeypatch.setenv("ANTECHAMBER_PORT", "9000")
+    monkeypatch.setenv("ANTECHAMBER_GRACE_COMPLETED_S", "2.5")
+
+    settings = read_settings(world="demo", port=0)
+
+    assert (settings.world, settings.port) == ("demo", 0)
+    assert settings.duration("grace_completed") == timedelta(seconds=2.5)
+    assert read_settings().port == 9000
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("", ()), ("a.example", ("a.example",)), (" a.example, 192.0.2.0/24 ,", ("a.example", "192.0.2.0/24"))],
+)
+def test_several_words_are_separated_by_commas(monkeypatch, given, words):
+    monkeypatch.setenv("ANTECHAMBER_EGRESS_DENY", given)
+
+    assert read_settings().egress_deny == words
+
+
+def test_every_fault_is_named_with_its_variable_and_none_with_its_value(monkeypatch):
+    bad = {"PORT": "70000", "DATA_DIR": "relative", "DASHBOARD_URL": "ftp://DUMMY", "SWEEP_S": "-1", "DRIVERS": ","}
+    for name, value in bad.items():
+        monkeypatch.setenv(f"ANTECHAMBER_{name}", value)
+
+    with pytest.raises(OperatorError) as caught:
+        read_settings()
+
+    assert caught.value.code is Code.MISCONFIGURED
+    assert all(f"ANTECHAMBER_{name}: " in caught.value.message for name in bad)
+    assert "DUMMY" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["example.com", "ftp://example.com", "https://", "https://example.com/path", "https://ann@example.com"]
+)
+def test_a_base_url_is_scheme_and_host_alone(url):
+    with pytest.raises(OperatorError, match="without a path"):
+        read_settings(sign_in_url=url)
+
+
+def test_a_base_url_loses_its_last_slash():
+    assert read_settings(sign_in_url="https://sign-in.example.com:8443/").sign_in_url == (
+        "https://sign-in.example.com:8443"
+    )
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().port = 1
+
+
+def test_paths_stay_paths():
+    assert read_settings(data_dir=Path("/srv/a b")).data_dir == Path("/srv/a b")
+
+
+def test_a_variable_that_is_no_setting_is_said_with_the_one_that_is_meant():
+    names = {"ANTECHAMBER_PROT": "1", "ANTECHAMBER_PORT": "1", "ANTECHAMBER_SERVICE_HOST": "x", "PATH": "x"}
+
+    assert unknown_names(names) == [
+        "ANTECHAMBER_PROT is no setting; is ANTECHAMBER_PORT meant?",
+        "ANTECHAMBER_SERVICE_HOST is no setting",
+    ]
+
+
+def test_every_setting_has_a_description_and_a_valid_default():
+    assert all(field.description for field in Settings.model_fields.values())
+    assert Settings(**{name: field.default for name, field in Settings.model_fields.items()}) == Settings()
