@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from antechamber.errors import CallerError, Code
 from antechamber.model import IdPrefix, Owner, is_id
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
     from antechamber.signin import SignIn
+
+_ROWS: Final = 50
+_MOST_ROWS: Final = 500
 
 
 def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, Any]]) -> dict[str, Operation]:
@@ -30,10 +33,11 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         return [{"id": spec.id, "name": spec.name, "version": spec.version} for spec in providers.all()]
 
     async def list_sessions(arguments: Mapping[str, Any]) -> Any:
-        user = arguments.get("user_id")
-        found = await signin.sessions(
-            owner=Owner(str(user)) if user else None, limit=min(int(arguments.get("limit", 50)), 500)
-        )
+        user = _text(arguments, "user_id", needed=False)
+        limit = arguments.get("limit", _ROWS)
+        if type(limit) is not int or not 1 <= limit <= _MOST_ROWS:
+            raise CallerError(Code.BAD_REQUEST, message=f"`limit` is a number from 1 to {_MOST_ROWS}.")
+        found = await signin.sessions(owner=Owner(user) if user is not None else None, limit=limit)
         return [session_view(session) for session in found]
 
     async def show_session(arguments: Mapping[str, Any]) -> Any:
@@ -46,7 +50,8 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         }
 
     async def list_credentials(arguments: Mapping[str, Any]) -> Any:
-        return [credential_view(found) for found in await signin.credentials(arguments.get("user_id"))]
+        user = _text(arguments, "user_id", needed=False)
+        return [credential_view(found) for found in await signin.credentials(user)]
 
     async def show_credential(arguments: Mapping[str, Any]) -> Any:
         return credential_view(await signin.credential(_id(arguments, IdPrefix.CREDENTIAL)))
@@ -70,10 +75,21 @@ def check_with(check: Callable[[Owner, str], Awaitable[Verdict]]) -> Operation:
     """Return the operation that lets a CLI say whether it takes a credential; only a running service can do that."""
 
     async def run(arguments: Mapping[str, Any]) -> Any:
-        verdict = await check(Owner(str(arguments["user_id"])), str(arguments["provider"]))
+        verdict = await check(Owner(_text(arguments, "user_id")), _text(arguments, "provider"))
         return {"accepted": verdict.accepted, "by": verdict.by, "detail": verdict.detail}
 
     return run
+
+
+@overload
+def _text(arguments: Mapping[str, Any], name: str, *, needed: Literal[False]) -> str | None: ...
+@overload
+def _text(arguments: Mapping[str, Any], name: str) -> str: ...
+def _text(arguments: Mapping[str, Any], name: str, *, needed: bool = True) -> str | None:
+    given = arguments.get(name)
+    if isinstance(given, str) or (given is None and not needed):
+        return given
+    raise CallerError(Code.BAD_REQUEST, message=f"`{name}` is a text.")
 
 
 def _id(arguments: Mapping[str, Any], prefix: IdPrefix) -> str:

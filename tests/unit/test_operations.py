@@ -1,0 +1,129 @@
+"""What the control socket offers: metadata as plain JSON, ids looked at first, never a secret."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.integration.cli_scene import place
+from tests.providers.samples import CODEX
+
+from antechamber import control, operations
+from antechamber.errors import CallerError, Code
+from antechamber.model import IdPrefix, Owner, new_id
+from antechamber.reconciler.errands import Verdict
+
+
+@pytest.fixture
+async def installation():
+    with place() as here:
+        async with here.opened() as opened:
+            yield opened
+
+
+@pytest.fixture
+def offered(installation):
+    return operations.of(installation.signin, installation.providers, lambda: {"machines": 0})
+
+
+async def test_every_operation_of_a_service_is_named_and_nothing_besides(offered):
+    of_the_running_service = {"dashboard.link", "credentials.check"}
+
+    assert set(offered) | of_the_running_service == set(control.OPERATIONS)
+
+
+async def test_a_session_is_told_with_its_machine_and_its_events(installation, offered):
+    session_id, credential_id = await installation.complete("ada")
+
+    told = control.plain(await offered["sessions.show"]({"id": session_id}))
+
+    assert (told["status"], told["credential_id"], told["credential_version"]) == ("completed", credential_id, 1)
+    assert told["machine"]["driver"] == "scripted"
+    assert [event["kind"] for event in told["events"]] == ["created", "machine_booting", "machine_ready", "captured"]
+    assert [event["after"] for event in told["events"]] == ["pending", "starting", "awaiting_sign_in", "completed"]
+
+
+async def test_lists_are_of_one_user_or_of_all_and_as_long_as_asked(installation, offered):
+    for user in ("ada", "bob", "cyd"):
+        await installation.complete(user)
+
+    async def users(operation, **asked):
+        return [row["user_id"] for row in await offered[operation](asked)]
+
+    assert await users("sessions.list") == ["cyd", "bob", "ada"]
+    assert await users("sessions.list", user_id="bob") == ["bob"]
+    assert await users("sessions.list", limit=2) == ["cyd", "bob"]
+    assert await users("credentials.list", user_id="ada") == ["ada"]
+    assert sorted(await users("credentials.list")) == ["ada", "bob", "cyd"]
+
+
+async def test_a_deleted_credential_is_told_no_more_and_its_session_stays_completed(installation, offered):
+    session_id, credential_id = await installation.complete()
+
+    deleted = await offered["credentials.delete"]({"id": credential_id})
+
+    assert deleted["deleted_at"] is not None
+    with pytest.raises(CallerError) as caught:
+        await offered["credentials.show"]({"id": credential_id})
+    assert caught.value.code is Code.CREDENTIAL_NOT_FOUND
+    assert await offered["credentials.delete"]({"id": credential_id}) == deleted, "doing it again changes nothing"
+    assert (await offered["sessions.show"]({"id": session_id}))["status"] == "completed"
+
+
+@pytest.mark.parametrize("operation", ["sessions.show", "credentials.show", "credentials.delete"])
+@pytest.mark.parametrize("wrong", [{}, {"id": ""}, {"id": None}, {"id": ["x"]}, {"id": "ses_x"}, {"id": "machine"}])
+async def test_an_id_that_is_none_is_refused_before_anything_is_asked(offered, operation, wrong):
+    if wrong.get("id") == "machine":
+        wrong = {"id": new_id(IdPrefix.MACHINE)}
+
+    with pytest.raises(CallerError) as caught:
+        await offered[operation](wrong)
+    assert caught.value.code is Code.MALFORMED_ID
+
+
+@pytest.mark.parametrize(
+    ("operation", "wrong"),
+    [
+        ("sessions.list", {"limit": "many"}),
+        ("sessions.list", {"limit": 0}),
+        ("sessions.list", {"limit": True}),
+        ("sessions.list", {"user_id": 7}),
+        ("credentials.list", {"user_id": ["ada"]}),
+    ],
+)
+async def test_arguments_of_the_wrong_type_are_the_callers_error(offered, operation, wrong):
+    with pytest.raises(CallerError) as caught:
+        await offered[operation](wrong)
+    assert caught.value.code is Code.BAD_REQUEST
+
+
+async def test_no_answer_has_a_secret_in_it(installation, offered):
+    session_id, credential_id = await installation.complete()
+    asked = [
+        await offered["sessions.list"]({}),
+        await offered["sessions.show"]({"id": session_id}),
+        await offered["credentials.list"]({}),
+        await offered["credentials.show"]({"id": credential_id}),
+        await offered["providers.list"]({}),
+        await offered["status"]({}),
+    ]
+
+    said = json.dumps(control.plain(asked))
+    assert all(value not in said for value in CODEX["tokens"].values() if isinstance(value, str) and len(value) > 16)
+
+
+async def test_a_check_tells_the_verdict_alone():
+    async def check(owner, provider):
+        return Verdict(owner == Owner("ada") and provider == "codex", "codex login status", "")
+
+    run = operations.check_with(check)
+
+    assert await run({"user_id": "ada", "provider": "codex"}) == {
+        "accepted": True,
+        "by": "codex login status",
+        "detail": "",
+    }
+    for wrong in ({}, {"user_id": "ada"}, {"user_id": "ada", "provider": 3}):
+        with pytest.raises(CallerError) as caught:
+            await run(wrong)
+        assert caught.value.code is Code.BAD_REQUEST
