@@ -32,6 +32,7 @@ MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted"),
     "acceptance": ("codex", "claude_code", "gemini"),
+    "browser": ("whole_job",),
 }
 
 

@@ -38,7 +38,7 @@ def main() -> None:
     if stamp.exists() and stamp.read_text() == lock:
         return
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     subprocess.run(command, cwd=HERE, check=True, env={**os.environ, "PATH": path})
     package = HERE / "node_modules" / "@novnc" / "novnc"
     fresh = TARGET.with_name(f".novnc-{os.getpid()}")

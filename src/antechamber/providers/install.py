@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from antechamber.providers.spec import ProviderSpec
 
 _LOOK_EVERY: Final = 0.25  # seconds between two looks at how much npm has unpacked
-_NPM_OPTIONS: Final = ("--ignore-scripts", "--bin-links=false", "--no-audit", "--no-fund", "--loglevel=error")
+_NPM_OPTIONS: Final = (
+    "--ignore-scripts",
+    "--bin-links=false",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--loglevel=error",
+)
 
 
 class Progress(Protocol):
