@@ -54,7 +54,8 @@ cli.add_typer(credentials_cli, name="credentials")
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 World = Annotated[
-    Literal["serve", "demo"], typer.Option(envvar="ANTECHAMBER_WORLD", help="Which installation is meant.")
+    Literal["serve", "demo"],
+    typer.Option(envvar="ANTECHAMBER_WORLD", help="Which installation is meant: serve or demo."),
 ]
 
 
@@ -128,7 +129,7 @@ def demo(
     ] = None,
     *,
     port: Port = None,
-    headless: Annotated[bool, typer.Option(help="Let a robot do the person's part, and exit.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="Let a robot do the person's part, and exit.")] = False,
     as_json: AsJson = False,
     screens: Annotated[
         Path | None, typer.Option(help="With --headless: where to save the last picture of a failure.")
@@ -204,7 +205,7 @@ def providers_list(*, as_json: AsJson = False) -> None:
 def providers_install(
     names: Annotated[list[str] | None, typer.Argument(help="Which; default all.")] = None,
     *,
-    again: Annotated[bool, typer.Option(help="Install anew what is there already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Install anew what is there already.")] = False,
 ) -> None:
     """Install the vendors' tools at their pinned versions, by npm, checked against their integrity hashes."""
     settings = _settings("serve")

@@ -67,9 +67,6 @@ class Settings(BaseSettings):
         description="First host uid of machines when the service may set uids; must belong to nobody else.",
     )
     machine_uids: int = Field(200, ge=1, le=60_000, description="How many host uids machines may use.")
-    machine_memory_mib: int = Field(
-        3072, ge=512, description="Memory of one machine in MiB, where the host enforces it."
-    )
     unclaimed_s: Seconds = Field(900, description="A machine that no service has claimed for so long ends itself.")
 
     start_s: Seconds = Field(60, description="Time for a machine to be ready.")

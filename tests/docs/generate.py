@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import typer
+
+from antechamber.cli import cli
 from antechamber.errors import CATALOGUE
 from antechamber.lifecycle import MACHINE_TABLE, SESSION_TABLE, Act, diagrams
 from antechamber.model import Reason
 from antechamber.settings import Settings
+from antechamber.web import events, relay
+from tests.integration import web_service
 
 DOCS = Path(__file__).parents[2] / "docs"
+BEGIN = "<!-- made by `python -m tests.docs.generate` -->"
+END = "<!-- until here -->"
 
 
 def settings_page() -> str:
     rows = [
-        f"| `ANTECHAMBER_{name.upper()}` | {field.description} | `{field.default}` |"
+        f"| `ANTECHAMBER_{name.upper()}` | {field.description} | {default_of(field.default)} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(
         [
             "# Settings",
             "",
-            "From the environment; durations are seconds. Made by `python -m tests.docs.generate`.",
+            "From the environment. Durations are seconds; several words are separated by commas. Every fault is named",
+            "at once, and `antechamber doctor` names variables that look like settings and are none. Made by",
+            "`python -m tests.docs.generate`.",
             "",
             "| variable | meaning | default |",
             "|---|---|---|",
@@ -29,6 +43,12 @@ def settings_page() -> str:
             "",
         ]
     )
+
+
+def default_of(value: object) -> str:
+    if value is None or value == ():
+        return ""
+    return f"`{', '.join(value) if isinstance(value, tuple) else value}`"
 
 
 def errors_page() -> str:
@@ -56,7 +76,8 @@ def states_page() -> str:
         "# States",
         "",
         "What each fact does in each state, made by `python -m tests.docs.generate`. A fact *moves* the state, is only",
-        "*noted* (an event, no move), or is *refused*.",
+        "*noted* (an event, no move), or is *refused*. Its word is the `kind` of the event that records it; the first",
+        "event of a session is `created`, and an event of a refused fact has `refused: true` in its `fields`.",
         "",
         diagrams(),
         "## Sessions",
@@ -89,7 +110,116 @@ def states_page() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {"settings.md": settings_page, "errors.md": errors_page, "states.md": states_page}
+def cli_page() -> str:
+    lines = [
+        "# The command line",
+        "",
+        "Made from the commands' own help by `python -m tests.docs.generate`. `make` puts the program at",
+        "`.venv/bin/antechamber`. Exit codes: 0 done; 1 it could not be done (the sentence, the next step and the",
+        "[code](errors.md) are on standard error); 2 the command was not understood; 128 + N ended by signal N.",
+        "Options win over the [settings](settings.md) of the environment.",
+        "",
+        "`sessions` and `credentials` ask the running service over its control socket, and open the data directory",
+        "themselves when none runs. They mean the world `serve`; `--world demo`, or `ANTECHAMBER_WORLD=demo`, means",
+        "the other one.",
+        "",
+    ]
+    for path, command in commands():
+        usage = [parameter for parameter in command.params if parameter.name != "help"]
+        words = [path, *(["[OPTIONS]"] if any(is_option(one) for one in usage) else [])]
+        words += [called(one) for one in usage if not is_option(one)]
+        lines += [f"## {path}", "", "\n\n".join(paragraphs(command.help or "")), "", f"    {' '.join(words)}", ""]
+        rows = [
+            f"| {names_of(one)} | {(getattr(one, 'help', '') or '').strip()} |"
+            for one in usage
+            if getattr(one, "help", "")
+        ]
+        lines += ["| option | meaning |", "|---|---|", *rows, ""] if rows else []
+    return "\n".join(lines)
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Return every command with the words that call it."""
+
+    def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if not hasattr(command, "commands"):
+            yield path, command
+            return
+        for name, inner in command.commands.items():
+            yield from below(f"{path} {name}", inner)
+
+    return below("antechamber", typer.main.get_command(cli))
+
+
+def paragraphs(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split("\n\n")]
+
+
+def is_option(parameter: Any) -> bool:
+    return parameter.param_type_name == "option"
+
+
+def called(argument: Any) -> str:
+    word = argument.name.upper() + ("…" if argument.nargs == -1 else "")
+    return word if argument.required else f"[{word}]"
+
+
+def names_of(parameter: Any) -> str:
+    names = [*parameter.opts, *parameter.secondary_opts] if is_option(parameter) else [called(parameter)]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def api_page() -> str:
+    """Return docs/api.md with the made part in it; the rest of that page is written by hand."""
+    before, _, rest = (DOCS / "api.md").read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    made = asyncio.run(routes())
+    made += ["", "### Close codes of the screen", "", "| code | meaning |", "|---|---|"]
+    made += [f"| `{code}` | {meaning} |" for code, meaning in listed(relay.__doc__, r"\d{4}")]
+    made += ["", "### Named messages of the event stream", "", "| event | meaning |", "|---|---|"]
+    made += [f"| `{name}` | {meaning} |" for name, meaning in listed(events.__doc__, r"\w+")]
+    return "\n".join([before + BEGIN, "", *made, "", END + after])
+
+
+def listed(doc: str | None, word: str) -> list[tuple[str, str]]:
+    """Return what a docstring lists as `word   meaning`."""
+    return [
+        (found[1], found[2].replace("|", "\\|"))
+        for found in re.finditer(rf"^    ({word}) {{2,}}(.+)$", doc or "", re.MULTILINE)
+    ]
+
+
+async def routes() -> list[str]:
+    """Return the routes of both sites, as a running service describes them and as its hosts answer to them."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with web_service.running(Path(folder)) as service:
+            operator = await service.operator()
+            described = (await operator.get("/openapi.json")).json()
+            browser = await service.browser()
+            lines = ["| host | route | what it does | answers |", "|---|---|---|---|"]
+            for path, item in described["paths"].items():
+                for method, operation in item.items():
+                    here = await browser.request(method, path.replace("{session_id}", "ses_x"), json={})
+                    only_sign_in = operation.get("servers", [{}])[0].get("url") == service.addresses.sign_in.url
+                    host = "sign-in" if only_sign_in else "dashboard" if here.status_code == 421 else "both"
+                    lines.append(f"| {host} | {route(method, path, operation)} |")
+    return lines
+
+
+def route(method: str, path: str, operation: dict[str, Any]) -> str:
+    asked = [f"`{one['name']}`" for one in operation.get("parameters", ()) if one["in"] in {"query", "header"}]
+    what = " ".join(operation["description"].split()) + (f" Takes {', '.join(asked)}." if asked else "")
+    codes = ", ".join(code for code in operation["responses"] if code.isdigit() and code != "422")
+    return f"`{method.upper()} {path}` | {what} | {codes}"
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "states.md": states_page,
+    "cli.md": cli_page,
+    "api.md": api_page,
+}
 
 
 def main() -> None:

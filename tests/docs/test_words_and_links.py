@@ -1,0 +1,131 @@
+"""What the pages name exists: files, headings, make's targets, commands, options, settings, events, codes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from antechamber.errors import Code
+from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.model import MachineState, Reason, SessionStatus
+from antechamber.settings import Settings
+from tests.docs.generate import commands
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+)
+COMMANDS = dict(commands())
+GROUPS = {path.rpartition(" ")[0] for path in COMMANDS}
+_LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page):
+    """Return the anchors that a page's headings have on the usual hosts."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_link_within_the_repository_leads_somewhere(page):
+    broken = []
+    for match in _LINK.finditer(_FENCE.sub("", page.read_text())):
+        target = match[1] or match[2]
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.is_relative_to(ROOT) or not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_file_that_is_named_exists(page):
+    named = re.findall(
+        r"`((?:src|docs|tests|scripts|requirements|web|\.ci)/[\w./-]+|[A-Z]+\.md|Makefile)`", page.read_text()
+    )
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_make_target_that_is_named_exists(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"^    make (\w+)|`make (\w+)`", page.read_text(), re.MULTILINE)
+
+    assert {word for pair in named for word in pair if word} - targets == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_command_and_option_that_is_named_exists(page):
+    wrong = []
+    for line in re.findall(r"(?:^    |`)(?:\.venv/bin/)?(antechamber [a-z][^`\n#·]*)", page.read_text(), re.MULTILINE):
+        words = line.split()
+        path = next(
+            (" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in COMMANDS | dict.fromkeys(GROUPS)), None
+        )
+        if path is None:
+            wrong.append(line)
+        elif path in COMMANDS:
+            known = {opt for parameter in COMMANDS[path].params for opt in parameter.opts}
+            wrong += [f"{path} {word}" for word in words if word.startswith("--") and word not in known]
+
+    assert wrong == []
+
+
+def test_the_readme_begins_with_what_a_bare_debian_lacks_and_the_two_commands():
+    commands_first = re.findall(r"^    (.+?)(?: +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+    assert commands_first[:3] == ["apt-get install git make", "make run", "make test"]
+
+
+def test_the_readme_names_every_command():
+    page = (ROOT / "README.md").read_text()
+
+    assert [path for path in COMMANDS if path.removeprefix("antechamber ") not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_setting_that_is_named_exists(page):
+    known = {f"ANTECHAMBER_{name.upper()}" for name in Settings.model_fields}
+
+    assert set(re.findall(r"ANTECHAMBER_[A-Z_]+", page.read_text())) - known == set()
+
+
+def test_every_state_reason_and_event_is_documented():
+    page = (ROOT / "docs/states.md").read_text()
+    words = [*SessionStatus, *MachineState, *Reason, *SessionFact, *MachineFact, "created"]
+
+    assert [str(word) for word in words if f"`{word}`" not in page] == []
+
+
+def test_every_error_code_is_documented():
+    page = (ROOT / "docs/errors.md").read_text()
+
+    assert [str(code) for code in Code if f"| `{code}` |" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_page_calls_a_use_of_the_vendors_services_in_order(page):
+    words = re.findall(r"\b(?:compliant|compliance|allowed|permitted|legal to)\b", page.read_text(), re.IGNORECASE)
+    if page.name == "README.md":
+        section = page.read_text().partition("## The vendors' terms")[2].partition("\n## ")[0]
+        words = re.findall(r"\b(?:compliant|compliance|allowed|permitted|legal to)\b", section, re.IGNORECASE)
+        assert "no legal advice" in section
+    else:
+        words = [word for word in words if word.lower() in {"compliant", "compliance"}]
+
+    assert words == []
