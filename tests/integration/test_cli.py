@@ -89,7 +89,7 @@ async def test_doctor_says_that_the_key_file_is_gone(here):
         pass
     (here.data / "key").unlink()
 
-    said = here.run(without_bwrap(*here.command("doctor")))
+    said = here.run(without_bwrap(*here.command("doctor")), ANTECHAMBER_SHARED_DIR=str(here.root / "shared"))
 
     assert "FAIL key file: The key file is missing" in said.out
     assert not (here.data / "key").exists(), "a doctor makes no key"
