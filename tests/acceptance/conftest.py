@@ -14,7 +14,8 @@ FAILED = pytest.StashKey[bool]()
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    for node in (item, item.getparent(pytest.Module)):
+        node.stash[FAILED] = node.stash.get(FAILED, False) or report.failed
     return report
 
 

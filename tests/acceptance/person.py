@@ -87,8 +87,8 @@ class Person:
             while True:
                 for beacon in await self._standin.beacons(after=self._seen, wait=5):
                     self._seen = max(self._seen, beacon.n)
-                    if self._sign_in not in {"", beacon.sign_in}:
-                        continue
+                    if self._sign_in not in {"", beacon.sign_in} or beacon.vendor != self.provider:
+                        continue  # somebody else's page
                     self.beacons.append(beacon)
                     if beacon.page == page:
                         self._sign_in = beacon.sign_in
@@ -137,8 +137,10 @@ class Person:
 
     async def _status(self, wanted):
         ended = {str(status) for status in TERMINAL_STATUSES}
+        wait_s = 0
         while True:
-            session = await self.application.session(self.session_id, wait_s=5)
+            session = await self.application.session(self.session_id, wait_s=wait_s)
+            wait_s = 1  # a change between two questions is no change to the second
             if session["status"] in wanted:
                 return session["status"]
             assert session["status"] not in ended, f"the session is {session['status']}: {session['reason']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +27,7 @@ def look(pid):
     """Return a process, or None when there is none (any more); a zombie is none."""
     folder = Path("/proc", str(pid))
     try:
-        fields = dict(
-            line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
-        )
+        fields = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line)
         argv = (folder / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split("\0")
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -48,7 +45,7 @@ def look(pid):
 
 def everything():
     """Return all processes of the host, by pid."""
-    found = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    found = (look(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit())
     return {process.pid: process for process in found if process is not None}
 
 

@@ -98,6 +98,10 @@ class Service:
 
     async def start(self):
         """Start it and wait until it answers."""
+        self._spawn()
+        await until(self._answers, STARTS_S, "the service does not answer")
+
+    def _spawn(self):
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [ANTECHAMBER, "demo", "--port", str(self.port)],
@@ -107,7 +111,6 @@ class Service:
                 stderr=log,
                 cwd="/",
             )
-        await until(self._answers, STARTS_S, "the service does not answer")
 
     async def _answers(self):
         code = self._process.poll()
@@ -198,5 +201,3 @@ def _free_port():
     with socket.socket() as trying:
         trying.bind(("127.0.0.1", 0))
         return trying.getsockname()[1]
-
-
