@@ -114,10 +114,10 @@ class Attendant:
     async def _run(self, machine: Machine, handle: Handle) -> None:
         try:
             await self._watch(machine, handle)
-        except BaseException:
-            # the service is stopping, or the database is away: the machine goes on, and is found again
+        finally:
+            # of a machine that has ended only our own ends are left; where the service is stopping, or the database is
+            # away, the machine goes on and is found again
             await machine.let_go()
-            raise
 
     async def _watch(self, machine: Machine, handle: Handle) -> None:
         # said here and not at the start alone: the service may have been killed between the machine's move and this

@@ -59,6 +59,9 @@ def translated() -> Iterator[None]:
         raise RuntimeError(message) from error
 
 
+_LAST_WORDS_S: Final = 5.0
+
+
 def _short(error: Exception) -> str:
     # the statement's parameters can hold a ciphertext or a hash: only the driver's own words go to the log
     return str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -111,18 +114,32 @@ class Database:
         self.dialect: Final = dialect
         self._engine: Final = dialect.engine()
         self._changes: Final = changes
+        self._under_way = 0
+        self._idle: Final = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection that sees one state of the database."""
-        with translated():
+        with self._counted(), translated():
             async with self.dialect.reading(self._engine) as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
         """Give a write transaction; its topics are told after the commit, and not at all when it fails."""
-        with translated():
+        with self._counted(), translated():
             async with self.dialect.writing(self._engine) as connection:
                 write = Write(connection)
                 yield write
@@ -138,5 +155,8 @@ class Database:
             _log.warning("what was deleted is in the database's log a while longer", detail=error.detail)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, once what is under way has ended: a pool forgets a connection that is out."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._idle.wait()
         await self._engine.dispose()
