@@ -1,4 +1,4 @@
-"""What the real tools make of a vendor, or of somebody in between, that does not do what it should: nothing is stored."""
+"""What the real tools make of a wrong answer of the vendor, or of somebody in between: nothing is stored."""
 
 from __future__ import annotations
 
