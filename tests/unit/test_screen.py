@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 
 import pytest
-from tests.unit.test_screen_rfb import BANNER, HEIGHT, WIDTH, greeting, raw, update
+from tests.unit.test_screen_rfb import BANNER, HEIGHT, WIDTH, greeting, raw, size, update
 
 from antechamber.errors import Code, MachineError
 from antechamber.guest.protocol import GO
@@ -134,3 +135,50 @@ async def test_a_screen_that_lies_or_ends_is_not_waited_for(said, code):
     assert error.value.code is code
     for end in (host, guest):
         end.writer.transport.abort()
+
+
+async def follows(said):
+    """Have a watch follow a guest that says this; return how often other work had its turn, and the error."""
+    door, turns, done = Door(), 0, asyncio.Event()
+    guest = await door.dial()
+    host = await anext(door.streams())
+
+    async def other():
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    event = asyncio.Event()
+    event.set()
+    # all of it lies there before the first read: the watch itself must let others have their turn
+    host.reader.feed_data(said)
+    others = spawn("other", other())
+    with pytest.raises(MachineError) as error:
+        await wait_for_paint(host, event)
+    done.set()
+    await others
+    for end in (host, guest):
+        end.writer.transport.abort()
+    return turns, error.value
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        update(*[size(2560, 1600 - turn % 2) for turn in range(4000)]),
+        struct.pack(">BxH", 0, 65535) + size(4096, 4096) * 65535,
+        b"".join(update(size(2560, 1600 - turn % 2)) for turn in range(20_000)),
+    ],
+    ids=["in one update", "in the largest update", "in many updates"],
+)
+async def test_a_screen_that_only_resizes_ends_its_own_watch(said):
+    _, error = await follows(greeting() + said)
+    assert error.code is Code.GUEST_PROTOCOL
+
+
+async def test_other_work_goes_on_while_much_is_followed():
+    blank = update(raw(0, 0, WIDTH, HEIGHT))
+    turns, error = await follows(greeting() + blank * 3 + b"\xff")
+    assert error.code is Code.GUEST_PROTOCOL
+    assert turns > len(blank) * 3 // 4096

@@ -26,8 +26,12 @@ def raw(x, y, width, height, colour=b"\xff"):
     return struct.pack(">HHHHi", x, y, width, height, 0) + colour * (width * height)
 
 
-def met():
-    painter = Painter()
+def size(width, height):
+    return struct.pack(">HHHHi", 0, 0, width, height, -223)
+
+
+def met(**limits):
+    painter = Painter(**limits)
     painter.feed(greeting())
     return painter
 
@@ -70,7 +74,7 @@ def test_the_browsers_own_bars_and_a_blinking_cursor_are_no_page():
 def test_a_resize_and_other_messages_are_followed():
     painter = met()
     painter.feed(b"\x02" + b"\x03\0\0\0" + struct.pack(">I", 5) + b"paste")
-    painter.feed(update(struct.pack(">HHHHi", 0, 0, 400, 300, -223)))
+    painter.feed(update(size(400, 300)))
     assert painter.to_send().endswith(struct.pack(">BBHHHH", 3, 1, 0, 0, 400, 300))
     painter.watch()
     assert painter.feed(update(raw(0, 250, 400, 50)))
@@ -102,12 +106,91 @@ def test_a_page_that_is_still_blank_is_not_painted():
         greeting() + update(raw(300, 0, 21, 1)),
         greeting() + update(raw(0, 240, 1, 1)),
         greeting() + update(struct.pack(">HHHHi", 0, 0, 1, 1, 16)),
-        greeting() + update(struct.pack(">HHHHi", 0, 0, 9000, 1, -223)),
+        greeting() + update(size(9000, 1)),
+        greeting() + update(size(400, 300), size(400, 300)),
+        greeting() + struct.pack(">BxH", 0, 65535),
     ],
 )
 def test_a_hostile_or_foreign_stream_is_an_error(stream):
     with pytest.raises(RfbError):
         Painter().feed(stream)
+
+
+def repeat(painter, said, times):
+    for _ in range(times):
+        painter.feed(said)
+
+
+def test_a_screen_that_changes_its_size_again_and_again_is_an_error():
+    painter, sizes = met(), [update(size(1000 + turn, 800)) for turn in range(1000)]
+    with pytest.raises(RfbError, match="keep its size"):
+        painter.feed(b"".join(sizes))
+    assert painter._width < 1010
+
+
+def test_a_size_that_is_said_again_allocates_nothing_and_keeps_the_picture():
+    painter = met()
+    painter.feed(update(raw(10, CHROME_HEIGHT, 40, 40, b"\x07")))
+    before = painter._picture
+    painter.feed(update(size(WIDTH, HEIGHT)) * 100)
+    assert painter._picture is before
+    assert painter.watch()
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"\x02",
+        update(),
+        update(raw(0, 200, 1, 1)),
+        update(raw(0, 200, 0, 0)),
+        update(raw(0, 0, 1, HEIGHT)),
+        b"\x03\0\0\0" + bytes(4),
+        update(size(WIDTH, HEIGHT)),
+    ],
+)
+def test_a_server_cannot_have_work_done_for_ever(endless):
+    painter = met(work=2000)
+    painter.watch()
+    with pytest.raises(RfbError, match="too much work"):
+        repeat(painter, endless, 2000)
+
+
+def test_a_look_at_a_picture_is_work_by_its_size():
+    large, touched = met(work=20_000), update(raw(0, 200, 1, 1))
+    large.feed(update(size(2000, 1500)))
+    large.watch()
+    with pytest.raises(RfbError, match="too much work"):
+        repeat(large, touched, 10)
+    small = met(work=20_000)
+    small.watch()
+    repeat(small, touched, 10)
+
+
+def test_many_updates_at_once_are_looked_at_once():
+    one, many, touched = met(), met(), update(raw(0, 200, 1, 1))
+    for painter, times in ((one, 1), (many, 100)):
+        painter.feed(update(size(2000, 1500)))
+        painter.watch()
+        before = painter._work
+        painter.feed(touched * times)
+        assert before - painter._work < 3000 + 5 * times
+
+
+def test_a_server_cannot_send_for_ever():
+    painter = met(most=100_000)
+    with pytest.raises(RfbError, match="without end"):
+        painter.feed(update(raw(0, 0, WIDTH, HEIGHT)) * 2)
+
+
+def test_a_quarter_of_an_hour_of_a_blinking_cursor_on_a_blank_page_is_within_the_limits():
+    painter = Painter()
+    painter.feed(greeting(1280, 800))
+    painter.feed(update(raw(0, 0, 1280, 800)))
+    painter.watch()
+    spent = painter._work
+    painter.feed(update(raw(50, 200, 2, 20, b"\x07")))
+    assert (spent - painter._work) * 900 * 2 < spent
 
 
 @settings(deadline=None)

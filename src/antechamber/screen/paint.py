@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import Code, MachineError
 from antechamber.screen.rfb import BANNER_LENGTH, Painter, RfbError, is_banner
@@ -11,6 +11,9 @@ from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
     from antechamber.machine import Stream
+
+_PIECE: Final = 4096
+"""Bytes that are followed before others have their turn; the worst take some milliseconds."""
 
 
 async def read_banner(stream: Stream) -> bytes:
@@ -29,7 +32,7 @@ async def wait_for_paint(stream: Stream, after: asyncio.Event) -> None:
 
     Painted means: the page's area shows more than one colour. A blank page, before the vendor's has come, has one.
     Raises MachineError (guest_protocol) when the stream is not RFB, (machine_ended) when it ends. Has no time limit of
-    its own.
+    its own, but a limit to the bytes and the work of one watch (guest_protocol too).
     """
     painter = Painter()
     told = spawn("paint: event", after.wait())
@@ -44,9 +47,11 @@ async def wait_for_paint(stream: Stream, after: asyncio.Event) -> None:
                 received, reading = reading.result(), None
                 if not received:
                     raise MachineError(Code.MACHINE_ENDED, detail="the screen's stream ended")
-                if painter.feed(received):
-                    return
-                stream.writer.write(painter.to_send())
+                for at in range(0, len(received), _PIECE):
+                    if painter.feed(received[at : at + _PIECE]):
+                        return
+                    stream.writer.write(painter.to_send())
+                    await asyncio.sleep(0)
                 await stream.writer.drain()
     except RfbError as error:
         raise MachineError(Code.GUEST_PROTOCOL, detail=f"RFB: {error}") from error

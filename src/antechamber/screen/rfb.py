@@ -1,7 +1,7 @@
 """A minimal RFB 3.8 client (RFC 6143) that only tells when a page was painted. Pure: bytes in, bytes out.
 
-The server is a guest's and may be hostile: every length is limited, and nothing that it sends is kept but one small
-picture of 8 bits a pixel.
+The server is a guest's and may be hostile: every length is limited, nothing that it sends is kept but one small
+picture of 8 bits a pixel, and so is the work that it can cause, for it is done in the event loop of the whole service.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ CHROME_HEIGHT: Final = 110
 
 _VERSION: Final = b"RFB 003.008\n"
 _SIDE: Final = 8192
-_AREA: Final = 4096 * 4096
+_AREA: Final = 2560 * 1600
+_RECTANGLES: Final = 4096
+"""In one update; a real server's has some hundreds."""
+_RESIZES: Final = 8
+"""In a whole watch; each allocates a picture. A machine's screen has one size from its start."""
+BYTES: Final = 512 * 2**20
+"""Of the server in a whole watch: some hundred full pictures."""
+WORK: Final = 4_000_000
+"""What a server may have done for it in a whole watch; one is a step of the conversation, about a microsecond."""
+_PIXELS_A_STEP: Final = 1000
+"""Pixels that are allocated or looked through in the time of one step."""
 _NAME: Final = 64 * 1024
 _CUT_TEXT: Final = 16 * 2**20
 _PIECE: Final = 64 * 1024
@@ -45,8 +55,13 @@ def is_banner(banner: bytes) -> bool:
 class Painter:
     """Follows a screen and says when its page area shows something, that is more than one colour, after `watch`."""
 
-    def __init__(self) -> None:
-        """Begin before the server's banner."""
+    def __init__(self, *, work: int = WORK, most: int = BYTES) -> None:
+        """Begin before the server's banner, with so much work and so many bytes to spend on it."""
+        self._work = work
+        self._bytes = most
+        self._resizes = _RESIZES
+        self._is_new = False
+        """Whether an update has touched the page since the last look."""
         self._buffer = bytearray()
         self._out = bytearray()
         self._watching = False
@@ -65,14 +80,25 @@ class Painter:
         return self._painted
 
     def feed(self, received: bytes) -> bool:
-        """Take bytes of the server; tell whether a page has been painted since `watch`. Raises RfbError."""
+        """Take bytes of the server; tell whether a page has been painted since `watch`. Raises RfbError.
+
+        Takes up to a microsecond or two a byte, and does not yield: feed in small pieces.
+        """
+        self._bytes -= len(received)
+        if self._bytes < 0:
+            raise RfbError("a screen without end")
         self._buffer += received
         at = 0
         while len(self._buffer) - at >= self._needed:
+            self._spend(1)
             piece = bytes(self._buffer[at : at + self._needed])
             at += self._needed
             self._needed = self._steps.send(piece)
         del self._buffer[:at]
+        # here and not at each update: a look costs a whole picture, an update four bytes
+        if self._is_new and self._watching and not self._painted:
+            self._is_new = False
+            self._painted = self._is_varied()
         return self._painted
 
     def to_send(self) -> bytes:
@@ -119,10 +145,16 @@ class Painter:
 
     def _update(self) -> Generator[int, bytes, None]:
         (count,) = struct.unpack(">xH", (yield 3))
+        if count > _RECTANGLES:
+            raise RfbError(f"an update of {count} rectangles")
         total = 0
+        resized = touched = False
         for _ in range(count):
             x, y, width, height, encoding = struct.unpack(">HHHHi", (yield 12))
             if encoding == _DESKTOP_SIZE:
+                if resized:
+                    raise RfbError("two sizes in one update")
+                resized = True
                 self._resize(width, height)
                 continue
             if encoding != _RAW or x + width > self._width or y + height > self._height:
@@ -134,18 +166,30 @@ class Painter:
                 pixels = yield width
                 start = row * self._width + x
                 self._picture[start : start + width] = pixels
-        if self._watching and not self._painted:
-            self._painted = self._is_varied()
+            touched = touched or (width > 0 and height > 0 and y + height > CHROME_HEIGHT)
+        self._is_new = self._is_new or touched
 
     def _resize(self, width: int, height: int) -> None:
         if not (0 < width <= _SIDE and 0 < height <= _SIDE and width * height <= _AREA):
             raise RfbError(f"a screen of {width} by {height}")
+        if (width, height) == (self._width, self._height):
+            return
+        if not self._resizes:
+            raise RfbError("a screen that does not keep its size")
+        self._resizes -= 1
+        self._spend(width * height // _PIXELS_A_STEP)
         self._width, self._height = width, height
         self._picture = bytearray(width * height)
 
     def _ask(self) -> None:
         self._out += struct.pack(">BBHHHH", 3, 1, 0, 0, self._width, self._height)
 
+    def _spend(self, work: int) -> None:
+        self._work -= work
+        if self._work < 0:
+            raise RfbError("a screen that is too much work")
+
     def _is_varied(self) -> bool:
+        self._spend(len(self._picture) // _PIXELS_A_STEP)
         page = self._picture[CHROME_HEIGHT * self._width :]
         return bool(page) and len(page) - page.count(page[0]) >= _ENOUGH
