@@ -126,13 +126,14 @@ class Attendant:
         if errand is None:
             await self._stop(machine, handle)
             return
+        coming_up = await self._is_coming_up()
         live = LiveMachine(self._row, machine, errand, build=self._host.build, egress=self._host.egress_of)
         self.live = live
         live.open()
         ended = spawn(f"end of {self._row.id}", machine.ended())
         due = spawn(f"due of {self._row.id}", self._until_due(live))
         ready = None
-        if isinstance(errand, SignInErrand) and await self._is_coming_up():
+        if isinstance(errand, SignInErrand) and coming_up:
             ready = spawn(f"readiness of {self._row.id}", _become_ready(errand, live, self._settings.sweep_s))
         try:
             await asyncio.wait({ended, due}, return_when=asyncio.FIRST_COMPLETED)
