@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from antechamber.egress import BROWSER_BACKGROUND_HOSTS, matches
+from antechamber.providers import Providers
+
 ANTECHAMBER = Path(sys.executable).with_name("antechamber")
 CHECKED_BY = {"codex": "codex login status", "claude_code": "claude auth status", "gemini": "gemini file"}
 
@@ -30,3 +33,11 @@ def test_a_person_signs_in_and_the_session_stays_completed_after_the_machine_is_
     assert outcome["credential_accepted_by"].startswith(CHECKED_BY[provider])
     assert outcome["connect_to_painted_ms"] > 0
     assert outcome["file_whole_to_ready_ms"] >= 0
+    spec = Providers.load().get(provider)
+    asked = {use["name"] for use in outcome["destinations"]}
+    known = (*spec.sign_in_hosts, *spec.background_hosts, *BROWSER_BACKGROUND_HOSTS)
+    assert asked, "a sign-in asks for names"
+    assert not [name for name in asked if not matches(name, known)], "a new name: list it, or find out why"
+    for use in outcome["destinations"]:
+        background = matches(use["name"], (*spec.background_hosts, *BROWSER_BACKGROUND_HOSTS))
+        assert use["verdict"] == ("background" if background else "allowed")

@@ -126,19 +126,3 @@ async def test_a_credential_that_could_not_be_stored_before_a_kill_is_sent_again
     assert await service.machine_gone(person.session_id)
     await nothing_left(machine)
     assert await accepted(service, person)
-
-
-async def test_a_credential_waits_for_a_database_that_is_away_for_longer_than_it_is_waited_for(scene):
-    service, person = scene.service, await scene.person("codex")
-    await person.to_the_code()
-    machine = await service.machine_of(person.session_id)
-
-    with locked_database(service):
-        await person.from_the_code()
-        await cli_has_written(machine)
-        await until(lambda: "store_unavailable" in service.log.read_text(), 60, "the database was not missed")
-
-    assert await person.ended() == "completed"
-    await service.machine_gone(person.session_id)
-    await nothing_left(machine)
-    assert await accepted(service, person)
