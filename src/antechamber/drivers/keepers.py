@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class KeptFolder:
 
     @property
     def alive(self) -> Path:
-        """The lock that is free only when keeper and machine are both gone."""
+        """The lock that the keeper holds."""
         return self.path / "alive"
 
     @property
@@ -59,6 +60,11 @@ class KeptFolder:
     def control(self) -> Path:
         """The keeper's socket."""
         return self.path / "keeper.sock"
+
+    @property
+    def machine(self) -> Path:
+        """The socket that is bound while anything of the machine runs."""
+        return self.path / "machine.sock"
 
     @property
     def doors(self) -> Path:
@@ -79,14 +85,31 @@ class KeptFolder:
         """Whether a keeper ever ran here."""
         return (self.path / "keeper.log").exists()
 
+    def lives(self) -> bool:
+        """Whether keeper or machine is alive."""
+        # in this order: a machine outlives its killed keeper for a moment, and without a keeper none begins
+        return locks.held(self.alive) or _bound(self.machine)
+
     async def nothing_left(self, seconds: float) -> bool:
         """Wait until neither keeper nor machine is alive; False when one still is after that time."""
         deadline = asyncio.get_running_loop().time() + seconds
-        while locks.held(self.alive):
+        while self.lives():
             if asyncio.get_running_loop().time() > deadline:
                 return False
             await asyncio.sleep(_LOOK_S)
         return True
+
+
+def _bound(path: Path) -> bool:
+    """Tell whether some process still has the socket that was bound there."""
+    if not path.exists():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as asking:
+        try:
+            asking.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
 
 
 def _python() -> str:

@@ -2,7 +2,8 @@
 
 Single-threaded on purpose: bubblewrap's `--die-with-parent` follows the thread that forked it. Files in the machine's
 folder: `plan.json` (read), `secret` (read), `keeper.sock` (0600), `machine.log` (what the machine printed, cut off),
-`exit.json` (written once, atomically: `{"at", "code", "detail"}`).
+`machine.sock` (bound while anything of the machine runs; nobody answers on it), `exit.json` (written once, atomically:
+`{"at", "code", "detail"}`).
 
 The control socket takes one JSON object a line, each with `secret`, and answers one a line: `claim` (lasts as long as
 the connection), `status`, `stop`. To every claiming connection `{"ended": {…}}` is sent at the machine's end.
@@ -33,7 +34,7 @@ _CONNECTIONS = 16
 
 def run(folder: str, descriptors: list[int]) -> None:
     """Keep the machine of that folder until it has ended; never returns before."""
-    alive, first_word, *_ = descriptors
+    _, first_word, *_ = descriptors
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's signature
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -41,7 +42,7 @@ def run(folder: str, descriptors: list[int]) -> None:
         plan = json.load(file)
     with open(os.path.join(folder, "secret")) as file:  # noqa: PTH118, PTH123
         secret = file.read()
-    Keeper(folder, plan, secret, alive, first_word).run()
+    Keeper(folder, plan, secret, first_word).run()
     # the locks go with the process, at the very last
     os._exit(0)
 
@@ -56,16 +57,15 @@ class _Connection:
 class Keeper:
     """One machine's keeper."""
 
-    def __init__(self, folder: str, plan: dict[str, Any], secret: str, alive: int, first_word: int) -> None:
+    def __init__(self, folder: str, plan: dict[str, Any], secret: str, first_word: int) -> None:
         """Make one; nothing is started yet."""
         self._folder = folder
         self._plan = plan
         self._secret = secret
-        self._alive = alive
         self._first_word = first_word
         self._selector = selectors.DefaultSelector()
         self._connections: dict[int, _Connection] = {}
-        self._pipes: dict[int, Callable[[], None]] = {}
+        self._pipes: dict[int, Callable[[], bool]] = {}
         self._pid = 0
         self._reaped_code: int | None = None
         self._status = b""
@@ -106,7 +106,11 @@ class Keeper:
         output_read, output_write = os.pipe2(os.O_CLOEXEC)
         started_read, started_write = os.pipe2(os.O_CLOEXEC)
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
-        seccomp = os.open(self._plan["seccomp"], os.O_RDONLY | os.O_CLOEXEC)
+        with open(self._plan["seccomp"], "rb") as file:  # noqa: PTH123
+            seccomp = _in_memory("seccomp", file.read())
+        options = _in_memory("options", b"".join(option.encode() + b"\0" for option in self._plan["options"]))
+        alive = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        _bind(alive, os.path.join(self._folder, "machine.sock"))  # noqa: PTH118
         subordinate = self._plan["subordinate"]
         pipes = (os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)) if subordinate else None
         self._pid = launch.launch(
@@ -115,13 +119,15 @@ class Keeper:
                 launch.STARTED_FD: started_write,
                 launch.STATUS_FD: status_write,
                 launch.SECCOMP_FD: seccomp,
-                launch.ALIVE_FD: self._alive,
+                launch.ALIVE_FD: alive.fileno(),
+                launch.ARGS_FD: options,
             },
             output_write,
             (pipes[0][1], pipes[1][0]) if pipes else None,
         )
-        for descriptor in (output_write, started_write, status_write, seccomp):
+        for descriptor in (output_write, started_write, status_write, seccomp, options):
             os.close(descriptor)
+        alive.close()
         self._watch(output_read, self._on_output)
         self._watch(started_read, self._on_started)
         self._watch(status_read, self._on_status)
@@ -148,17 +154,19 @@ class Keeper:
     def _watch(self, descriptor: int, receive: Callable[[bytes], None]) -> None:
         os.set_blocking(descriptor, False)
 
-        def ready() -> None:
+        def ready() -> bool:
+            """Read once; true when there may be more."""
             try:
                 received = os.read(descriptor, 65536)
             except BlockingIOError:
-                return
+                return False
             if received:
                 receive(received)
-            else:
-                self._selector.unregister(descriptor)
-                del self._pipes[descriptor]
-                os.close(descriptor)
+                return True
+            self._selector.unregister(descriptor)
+            del self._pipes[descriptor]
+            os.close(descriptor)
+            return False
 
         self._pipes[descriptor] = ready
         self._selector.register(descriptor, selectors.EVENT_READ, ready)
@@ -220,9 +228,8 @@ class Keeper:
 
     def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        path = os.path.join(self._folder, "keeper.sock")  # noqa: PTH118
-        listener.bind(path)
-        os.chmod(path, 0o600)  # noqa: PTH101 - before listen nobody can connect
+        # before listen nobody can connect
+        _bind(listener, os.path.join(self._folder, "keeper.sock"))  # noqa: PTH118
         listener.listen(8)
         self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         return listener
@@ -313,9 +320,10 @@ class Keeper:
     # --- the end
 
     def _finish(self, listener: socket.socket) -> None:
-        for descriptor, read_on in list(self._pipes.items()):
-            while descriptor in self._pipes:  # every writer is gone: it ends
-                read_on()
+        for read_on in list(self._pipes.values()):
+            # not until its end: a guest can have sent its own end of it through a door where nobody has taken it yet
+            while read_on():
+                pass
         end = {"at": time.time(), "code": self._code(), "detail": self._detail(), "began": self._began}
         _write_whole(os.path.join(self._folder, "exit.json"), json.dumps(end).encode())  # noqa: PTH118
         self._say_first_word({"started": False, "detail": end["detail"]})
@@ -341,6 +349,21 @@ class Keeper:
         if self._stopping:
             return self._stopping
         return "" if self._began else self._tail.decode(errors="replace").strip()
+
+
+def _bind(unbound: socket.socket, path: str) -> None:
+    unbound.bind(path)
+    os.chmod(path, 0o600)  # noqa: PTH101 - see __main__
+
+
+def _in_memory(name: str, content: bytes) -> int:
+    """Return a descriptor to read that from: a file of no file system."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    written = 0
+    while written < len(content):
+        written += os.write(descriptor, content[written:])
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _children() -> list[int]:

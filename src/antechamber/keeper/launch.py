@@ -19,7 +19,13 @@ STARTED_FD = 3
 STATUS_FD = 4
 SECCOMP_FD = 5
 ALIVE_FD = 6
-"""The lock that is free only when keeper and machine are both gone."""
+"""A bound socket that the machine's first process keeps, by which its life shows when the keeper is gone.
+
+A socket, because what that process has open can be opened anew from inside by /proc/1/fd: a file of the host's could be
+written then, and a pipe's end be sent elsewhere; a socket cannot be opened by a path.
+"""
+ARGS_FD = 7
+"""bubblewrap's options: on its command line, which shows inside, they would tell the host's paths."""
 
 TYPE_CHECKING = False  # typing itself would cost each machine 5 ms
 if TYPE_CHECKING:

@@ -297,6 +297,20 @@ class DriverContract:
         assert set(facts["environment"]) <= {"PATH", "HOME", "LANG", "PWD", "ANTECHAMBER_INCARNATION", "LC_CTYPE"}
         assert facts["descriptors"] in ([0, 1, 2, 3], [0, 1, 2, 3, 4]), "no descriptor of the keeper's"
 
+    async def test_nothing_that_any_process_has_open_leads_to_a_file_of_the_host(self, bench: Bench) -> None:
+        facts = await bench.facts()
+        assert {link.split()[0] for link in facts["links"]} >= {"1"}, "the first process is looked at too"
+        assert facts["writable"] == []
+        paths = {name for _, _, name in (link.split(" ", 2) for link in facts["links"]) if name.startswith("/")}
+        assert {path for path in paths if not path.startswith(("/dev/null", "/proc/"))} == set()
+
+    async def test_the_command_lines_name_no_path_of_the_host(self, bench: Bench) -> None:
+        facts = await bench.facts()
+        folder = str(Path(bench.host.readable("named")).parent)
+        assert len(facts["command_lines"]) >= 2
+        # the probe itself is told of one, to look whether it is there
+        assert [line for line in facts["command_lines"] if folder in line.replace(f"{folder}/hidden", "")] == []
+
     async def test_the_machine_has_no_privilege(self, bench: Bench) -> None:
         facts = await bench.facts()
         assert facts["uid"] != 0

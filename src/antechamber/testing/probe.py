@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -135,10 +136,49 @@ def facts(hidden: str) -> dict[str, object]:
         "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),  # noqa: PTH208
         "environment": dict(os.environ),
         "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),  # noqa: PTH208
+        "links": sorted(_links()),
+        "writable": sorted(filter(_writable, _links())),
+        "command_lines": _command_lines(),
         "shm_bytes": os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize,  # noqa: S108
         "tty_push": _ran("/usr/bin/python3", "-I", "-c", _PUSH),
         "odd_socket": _error(lambda: socket.socket(38, socket.SOCK_SEQPACKET).close()),
     }
+
+
+def _links() -> set[str]:
+    """Return what every process in here has open, as `PROCESS NUMBER NAME`."""
+    found = set()
+    for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        with contextlib.suppress(OSError):
+            for number in os.listdir(f"/proc/{process}/fd"):  # noqa: PTH208
+                with contextlib.suppress(OSError):
+                    found.add(f"{process} {number} {os.readlink(f'/proc/{process}/fd/{number}')}")  # noqa: PTH115
+    return found
+
+
+def _writable(link: str) -> bool:
+    """Tell whether what a process has open is a file that can be opened anew for writing, or its mode be changed."""
+    process, number, _ = link.split(" ", 2)
+    path = f"/proc/{process}/fd/{number}"
+    attempts: tuple[Callable[[int], object], ...] = (
+        lambda _: os.close(os.open(path, os.O_RDWR)),
+        lambda _: os.close(os.open(path, os.O_WRONLY)),
+        lambda mode: os.chmod(path, stat.S_IMODE(mode)),  # noqa: PTH101
+    )
+    with contextlib.suppress(OSError):
+        mode = os.stat(path).st_mode  # noqa: PTH116
+        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+            return False
+        return any(_error(lambda attempt=attempt: attempt(mode)) == "" for attempt in attempts)  # type: ignore[misc] # mypy infers no lambda with a default
+    return False
+
+
+def _command_lines() -> list[str]:
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        with contextlib.suppress(OSError), open(f"/proc/{process}/cmdline") as file:  # noqa: PTH123
+            found.append(file.read().replace("\0", " "))
+    return found
 
 
 _PUSH = "import fcntl,os;m,s=os.openpty();fcntl.ioctl(s,0x5412,b'x')"

@@ -30,30 +30,37 @@ def folder(tmp_path):
 def test_nothing_is_mounted_over_the_machines_own(folder, target):
     spec = MachineSpec("mac", INCARNATION, mounts=(Mount(Path("/srv"), target),))
     with pytest.raises(MachineError) as caught:
-        bwrap.arguments(spec, folder)
+        bwrap.options(spec, folder)
     assert caught.value.code is Code.MACHINE_DID_NOT_START
 
 
 def test_every_mount_of_the_host_is_read_only(folder):
     spec = MachineSpec("mac", INCARNATION, mounts=(Mount(Path("/srv/cli"), "/opt/cli"),))
-    argv = bwrap.arguments(spec, folder)
+    argv = bwrap.options(spec, folder)
     assert not {"--bind", "--bind-try", "--dev-bind", "--dev-bind-try"} & set(argv)
     at = argv.index("/srv/cli")
     assert argv[at - 1 : at + 2] == ["--ro-bind", "/srv/cli", "/opt/cli"]
 
 
 def test_the_network_is_the_keepers_and_nested_user_namespaces_stay_possible(folder):
-    argv = bwrap.arguments(MachineSpec("mac", INCARNATION), folder)
+    argv = bwrap.options(MachineSpec("mac", INCARNATION), folder)
     assert not {"--unshare-net", "--unshare-all", "--share-net", "--disable-userns"} & set(argv)
     assert {"--die-with-parent", "--new-session", "--clearenv", "--unshare-user", "--unshare-pid"} <= set(argv)
 
 
 def test_the_specs_environment_is_the_last_word_but_for_nothing_else(folder):
     spec = replace(MachineSpec("mac", INCARNATION), environment={"LANG": "de_DE.UTF-8", "EXTRA": "1"})
-    argv = bwrap.arguments(spec, folder)
+    argv = bwrap.options(spec, folder)
     names = [argv[at + 1] for at, word in enumerate(argv) if word == "--setenv"]
-    assert sorted(names) == ["ANTECHAMBER_INCARNATION", "EXTRA", "HOME", "LANG", "PATH"]
+    assert sorted(names) == ["EXTRA", "HOME", "LANG", "PATH"]
     assert argv[argv.index("LANG") + 1] == "de_DE.UTF-8"
+
+
+def test_the_command_line_that_shows_inside_names_no_path_of_the_host():
+    spec = MachineSpec("mac", INCARNATION, program=("/usr/bin/true",), mounts=(Mount(Path("/srv/cli"), "/opt/cli"),))
+    argv = bwrap.command(spec)
+    assert {word for word in argv if word.startswith("/")} == {"/usr/bin/bwrap", "/bin/sh", "/usr/bin/true"}
+    assert INCARNATION in argv, "an operator finds the processes of a machine by it"
 
 
 def test_the_policy_lets_a_person_sign_in_and_nobody_debug():

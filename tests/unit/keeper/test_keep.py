@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ class Kept:
         plan = {
             "incarnation": "inc_test",
             "argv": ["/bin/sh", "-c", script],
+            "options": [],
             "seccomp": str(path / "seccomp.bpf"),
             "uid": None,
             "subordinate": None,
@@ -98,6 +100,37 @@ async def test_output_is_kept_up_to_a_limit(kept):
     assert (kept.folder.path / "machine.log").stat().st_size == LOG_LIMIT
 
 
+async def test_a_pipes_end_that_a_guest_sent_away_does_not_hold_up_the_end(kept):
+    script = kept.folder.path / "send.py"
+    script.write_text(
+        "import socket, sys\n"
+        "with socket.socket(socket.AF_UNIX) as s:\n"
+        "    s.connect(sys.argv[1])\n"
+        "    socket.send_fds(s, [b'x'], [1, 2, 3, 4])\n"
+    )
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(kept.folder.path / "door.sock"))
+        door.listen()  # and nobody takes what is sent, so that the ends stay open
+        await kept.start(f"/usr/bin/python3 -I {script} {kept.folder.path}/door.sock && {STARTED} exit 6")
+        assert (await kept.end())["code"] == 6
+
+
+async def test_a_machine_that_outlives_its_keeper_is_seen(kept):
+    # its keeper's death would end it here: what stays is started as no child of its
+    path = kept.folder.path
+    await kept.start(f"setsid --fork sleep 86400; echo $$ > {path}/pid; {STARTED} exec sleep 86400")
+    claim = await keepers.claim(kept.folder)
+    keeper = _keeper(kept)
+    survivors = [pid for pid in _descendants(keeper) if pid != int((path / "pid").read_text())]
+    os.kill(keeper, signal.SIGKILL)
+    assert not await kept.folder.nothing_left(0.5), "its socket is still bound"
+    for pid in survivors:
+        os.kill(pid, signal.SIGKILL)
+    assert await kept.folder.nothing_left(20)
+    assert (await claim.ended()).exit_code is None
+    await claim.release()
+
+
 async def test_an_unclaimed_machine_ends(kept):
     await kept.start(STARTED + "exec sleep 86400", unclaimed_s=0.1)
     end = await kept.end()
@@ -129,14 +162,21 @@ async def test_every_claim_is_told_of_the_end(kept):
 async def test_a_sigterm_to_the_keeper_ends_the_machine(kept):
     await kept.start(STARTED + "exec sleep 86400")
     claim = await keepers.claim(kept.folder)
-    keeper = next(
+    os.kill(_keeper(kept), signal.SIGTERM)
+    assert (await claim.ended()).detail == "the keeper was asked to end"
+    await claim.release()
+
+
+def _keeper(kept):
+    return next(
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")
         if b"keeper/__main__.py" in (line := _read(path)) and str(kept.folder.path).encode() in line
     )
-    os.kill(keeper, signal.SIGTERM)
-    assert (await claim.ended()).detail == "the keeper was asked to end"
-    await claim.release()
+
+
+def _descendants(pid):
+    return [int(child) for child in _read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
 
 
 def _read(path):

@@ -28,11 +28,17 @@ _RESERVED: Final = ("/usr", "/etc", "/proc", "/dev", "/run", "/tmp", "/var", "/h
 _FIRST: Final = f'ulimit -p "$1" && shift && echo >&{launch.STARTED_FD} && exec {launch.STARTED_FD}>&- && exec "$@"'
 
 
-def arguments(spec: MachineSpec, folder: KeptFolder) -> list[str]:
-    """Return bubblewrap's argv; raises MachineError for a mount that would cover a part of the machine's own."""
+def command(spec: MachineSpec) -> list[str]:
+    """Return bubblewrap's argv, which shows inside as that of process 1; it takes its options from a descriptor."""
+    named = ("--setenv", "ANTECHAMBER_INCARNATION", spec.incarnation)
+    first = ("/bin/sh", "-c", _FIRST, "sh", str(spec.limits.processes))
+    return [PROGRAM, "--args", str(launch.ARGS_FD), *named, "--", *first, *spec.program]
+
+
+def options(spec: MachineSpec, folder: KeptFolder) -> list[str]:
+    """Return bubblewrap's options; raises MachineError for a mount that would cover a part of the machine's own."""
     limits = spec.limits
     argv = [
-        PROGRAM,
         *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup"),
         *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
         *("--uid", str(rootfs.INNER_ID), "--gid", str(rootfs.INNER_ID), "--hostname", rootfs.HOSTNAME),
@@ -55,13 +61,11 @@ def arguments(spec: MachineSpec, folder: KeptFolder) -> list[str]:
         "PATH": "/usr/bin:/bin",
         "HOME": rootfs.HOME,
         "LANG": "C.UTF-8",
-        "ANTECHAMBER_INCARNATION": spec.incarnation,
         **spec.environment,
     }
     for name, value in environment.items():
         argv += ["--setenv", name, value]
-    argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", rootfs.HOME]
-    return [*argv, "--", "/bin/sh", "-c", _FIRST, "sh", str(limits.processes), *spec.program]
+    return [*argv, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", rootfs.HOME]
 
 
 def _system(folder: KeptFolder) -> list[str]:

@@ -177,7 +177,8 @@ class NamespaceDriver:
     def _plan(self, spec: MachineSpec, handle: Handle, folder: KeptFolder) -> dict[str, Any]:
         return {
             "incarnation": spec.incarnation,
-            "argv": bwrap.arguments(spec, folder),
+            "argv": bwrap.command(spec),
+            "options": bwrap.options(spec, folder),
             "seccomp": os.fspath(folder.path / "seccomp.bpf"),
             **self._plan_of_uid(handle["uid"]),
             "unclaimed_s": self._settings.unclaimed_s,
@@ -204,7 +205,7 @@ class NamespaceDriver:
     async def _attach(self, handle: Handle, folder: KeptFolder) -> Machine | MachineEnd:
         if not await asyncio.to_thread(folder.path.exists):
             return MachineEnd(None, None)
-        if not locks.held(folder.alive):
+        if not folder.lives():
             return folder.end() or MachineEnd(None, None, "nothing of it runs, and nobody recorded its end")
         try:
             claim = await keepers.claim(folder)
