@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/api/dashboard/open"})
 """What the dashboard's site shows to anybody: the empty page, health, and the exchange of its link."""
 
+PERSON_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+"""What the sign-in site shows to anybody, besides the page of any session id and the exchange of a session's link."""
+
 OPEN_PREFIX: Final = "/static/"
+PAGE_PATH: Final = "/s/"
 SESSION_PATH: Final = "/api/auth/session/"
-_SESSION: Final = re.compile(r"/api/auth/session/([^/]*)(/.*)?")
-_OPEN_EXCHANGE: Final = "/open"
+_OPEN_EXCHANGE: Final = "open"
+_NEXT_STEP: Final = "Open the sign-in link in this browser."
 _COOKIES_TRIED: Final = 4
 _COOKIE_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
 SESSION_COOKIE_SECONDS: Final = 24 * 3600
@@ -105,7 +109,8 @@ class OperatorOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         path: str = scope["path"]
-        if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIX) and not await self._is_operator(scope):
+        is_open = scope["type"] == "http" and (path in OPEN_PATHS or path.startswith(OPEN_PREFIX))
+        if not is_open and not await self._is_operator(scope):
             raise CallerError(Code.NOT_SIGNED_IN)
         await self._app(scope, receive, send)
 
@@ -121,7 +126,7 @@ class OperatorOnly:
 
 
 class SessionBrowserOnly:
-    """The sign-in site's wall: below a session's path only its own cookie counts; the link's exchange is open."""
+    """The sign-in site's wall: one session's cookie lets in below that session's path, and nothing else does."""
 
     def __init__(self, app: ASGIApp, site: Site, signin: SignIn, *, refused: Callable[[str], None]) -> None:
         """Wrap the sign-in site's app; `refused` is told the session whose screen another browser asked for."""
@@ -132,18 +137,37 @@ class SessionBrowserOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        match = _SESSION.fullmatch(scope["path"])
-        if match is not None:
-            session_id, rest = match[1], match[2]
+        path: str = scope["path"]
+        if not self._is_open(scope, path):
+            # taken apart at the slashes, not matched: what stands behind the id may not matter to who is asked for
+            session_id = path.removeprefix(SESSION_PATH).partition("/")[0] if path.startswith(SESSION_PATH) else None
+            if session_id is None:
+                raise CallerError(Code.NOT_SIGNED_IN, next_step=_NEXT_STEP)
             if not is_id(session_id, IdPrefix.SESSION):
                 raise CallerError(Code.MALFORMED_ID)
-            if rest != _OPEN_EXCHANGE and not await self._is_browser_of(scope, session_id):
+            if not await self._is_browser_of(scope, session_id):
                 # ids are not to be guessed, so this tells nobody anything but the one who has a stale link
                 await self._signin.session(session_id)
                 if scope["type"] == "websocket":
                     self._refused(session_id)
-                raise CallerError(Code.NOT_SIGNED_IN, next_step="Open the sign-in link in this browser.")
+                raise CallerError(Code.NOT_SIGNED_IN, next_step=_NEXT_STEP)
         await self._app(scope, receive, send)
+
+    @staticmethod
+    def _is_open(scope: Scope, path: str) -> bool:
+        if scope["type"] != "http":
+            return False
+        if path in PERSON_OPEN_PATHS or path.startswith(OPEN_PREFIX):
+            return True
+        if path.startswith(PAGE_PATH):
+            return "/" not in path.removeprefix(PAGE_PATH)
+        session_id, _, rest = path.removeprefix(SESSION_PATH).partition("/")
+        return (
+            scope["method"] == "POST"
+            and path.startswith(SESSION_PATH)
+            and rest == _OPEN_EXCHANGE
+            and is_id(session_id, IdPrefix.SESSION)
+        )
 
     async def _is_browser_of(self, scope: Scope, session_id: str) -> bool:
         for cookie in cookies(scope, session_cookie(self._site, session_id)):

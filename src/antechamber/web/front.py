@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,9 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_SECONDS: Final = 30
 """Time for a whole request body to arrive."""
 
+_PLAIN_PATH: Final = re.compile(rb"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
+_DOTS: Final = frozenset({".", ".."})
+
 _HEADERS: Final = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
@@ -45,6 +49,17 @@ def header(scope: Scope, name: bytes) -> str | None:
     return values[0].decode("latin-1") if len(values) == 1 else None
 
 
+def is_plain(scope: Scope) -> bool:
+    """Tell whether the request's path can be read in one way only, which is all that any route of ours needs.
+
+    Refused are escapes of any kind (so no control character, no hidden slash), empty and dot segments, a final slash,
+    and a target that is a whole URL. Walls and router then cannot differ about the path, however each of them reads it.
+    """
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or path.encode(errors="surrogatepass")
+    return _PLAIN_PATH.fullmatch(raw) is not None and raw == path.encode() and _DOTS.isdisjoint(path.split("/"))
+
+
 def content_policy(*sites: Site) -> bytes:
     """Return the Content-Security-Policy: own files only, no inline script, never in a frame."""
     connect = " ".join(["'self'", *(site.websocket_origin for site in sites)])
@@ -57,7 +72,10 @@ def content_policy(*sites: Site) -> bytes:
 
 
 class Guard:
-    """The outermost layer: security headers on every answer, and every exception becomes an envelope and a log line."""
+    """The outermost layer: security headers on every answer, and every exception becomes an envelope and a log line.
+
+    A path that is not plain (`is_plain`) goes no further than here.
+    """
 
     def __init__(self, app: ASGIApp, policy: bytes, closing: Closing) -> None:
         """Wrap an app."""
@@ -81,6 +99,8 @@ class Guard:
         try:
             if self._closing.closed and scope["path"] != "/healthz":
                 await faults.refuse(scope, receive, guarded, OperatorError(Code.SHUTTING_DOWN))
+            elif not is_plain(scope):
+                await faults.refuse(scope, receive, guarded, CallerError(Code.NOT_FOUND))
             else:
                 await self._app(scope, receive, guarded)
         except AntechamberError as error:
