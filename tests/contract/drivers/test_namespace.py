@@ -12,6 +12,7 @@ import pytest
 
 from antechamber.drivers import locks
 from antechamber.drivers.namespace import NamespaceDriver
+from antechamber.drivers.namespace.uids import UidLocks
 from antechamber.model import IdPrefix, new_id
 from antechamber.settings import Settings
 from antechamber.testing.drivers import DriverContract
@@ -37,9 +38,7 @@ class NamespaceHost:
     def left(self, handle):
         left = [f"process {pid}" for pid in self.processes(handle)]
         left += [f"folder {path}" for path in (self.folder / "run").iterdir() if handle["incarnation"] in path.name]
-        own = os.geteuid()
-        uid_locks = Path("/run/antechamber-uids" if own == 0 else f"/tmp/antechamber-uids-{own}")
-        if handle["uid"] is not None and locks.held(uid_locks / str(handle["uid"])):
+        if handle["uid"] is not None and locks.held(UidLocks().path(handle["uid"])):
             left.append(f"lock of uid {handle['uid']}")
         return left
 

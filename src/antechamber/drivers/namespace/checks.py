@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from antechamber.errors import AntechamberError
+from antechamber.errors import AntechamberError, OperatorError
 from antechamber.machine import Check, Door, MachineSpec
 from antechamber.model import IdPrefix, new_id
 
@@ -148,6 +148,8 @@ def _judge(found: dict[str, Any]) -> list[Check]:
 
 
 def _did_not_start(error: Exception) -> Check:
+    if isinstance(error, OperatorError):
+        return Check("machine", ok=False, message=f"a machine did not start: {error.message}", remedy=error.next)
     detail = getattr(error, "detail", "") or str(error)
     return Check("machine", ok=False, message=f"a machine did not start: {detail}", remedy=_remedy(detail))
 

@@ -95,6 +95,10 @@ def _range(table: Path) -> tuple[int, int] | None:
     for line in lines:
         name, _, numbers = line.partition(":")
         first, _, count = numbers.partition(":")
-        if name in names and first.isdigit() and count.isdigit() and int(count) > 1:
+        if name in names and _number(first) and _number(count) and int(count) > 1:
             return int(first), int(count)
     return None
+
+
+def _number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()

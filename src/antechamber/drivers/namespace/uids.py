@@ -6,7 +6,9 @@ uid can be had.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,38 +71,88 @@ def _can_become(uid: int) -> bool:
 
 
 class UidLocks:
-    """Locks on host uids that hold across installations: one folder per host, outside every data directory."""
+    """Locks on host uids that hold across installations: one folder per host, outside every data directory.
 
-    def __init__(self) -> None:
-        """Name the folder; it is made when the first lock is taken."""
+    The first of the folders that can be used is the one; where machines share an account, none is ever looked at.
+    """
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        """Name the folders; one is made when the first lock is taken."""
         own = os.geteuid()
-        self._folder = Path("/run/antechamber-uids") if own == 0 else Path(f"/tmp/antechamber-uids-{own}")  # noqa: S108 - owner-checked
+        # root of a namespace cannot write the host's /run: which of them it is shows by trying only
+        preferred = (Path("/run/antechamber-uids"),) if own == 0 else ()
+        self._folders = tuple(folders) or (*preferred, Path(f"/tmp/antechamber-uids-{own}"))  # noqa: S108 - owner-checked
 
     def take(self, uid: int) -> int:
-        """Take a uid; return the lock's descriptor. Raises MachineError when another machine has it."""
-        self._prepare()
-        descriptor = locks.take(self._folder / str(uid))
+        """Take a uid; return the lock's descriptor.
+
+        Raises MachineError when another machine has it, OperatorError when no folder for locks can be had.
+        """
+        descriptor = locks.take(self._folder(make=True) / str(uid))
         if descriptor is None:
             raise MachineError(Code.MACHINE_DID_NOT_START, detail=f"the host uid {uid} is another machine's")
         return descriptor
 
     def free(self, pool: range) -> Sequence[int]:
-        """Return the uids of the pool that no machine of any installation on this host has now."""
-        if not self._folder.is_dir():
+        """Return the uids of the pool that no machine of any installation on this host has now.
+
+        Raises OperatorError when the folder of the locks is another account's.
+        """
+        if not pool:
             return pool
-        taken = {int(path.name) for path in self._folder.iterdir() if path.name.isdigit() and locks.held(path)}
+        folder = self._folder(make=False)
+        if not folder.exists():
+            return pool
+        names = [path.name for path in folder.iterdir()]
+        taken = {int(name) for name in names if name.isascii() and name.isdecimal() and locks.held(folder / name)}
         return [uid for uid in pool if uid not in taken] if taken else pool
 
     def forget(self, uid: int) -> None:
-        """Remove the lock's file unless it is held."""
-        if self._folder.is_dir():
-            locks.remove(self._folder / str(uid))
+        """Remove the lock's file unless it is held; in another account's folder there is none of ours."""
+        with contextlib.suppress(OperatorError):
+            locks.remove(self._folder(make=False) / str(uid))
 
-    def _prepare(self) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        found = self._folder.lstat()
-        if found.st_uid != os.geteuid() or not self._folder.is_dir() or self._folder.is_symlink():
-            raise OperatorError(
-                Code.WRONG_OWNER,
-                detail=f"{self._folder} belongs to uid {found.st_uid}, this service runs as {os.geteuid()}",
-            )
+    def path(self, uid: int) -> Path:
+        """Return the file of a uid's lock; raises OperatorError as `free` does."""
+        return self._folder(make=False) / str(uid)
+
+    def _folder(self, *, make: bool) -> Path:
+        """Return the first folder that is this account's or, when it may be made, can be; else the last one's error."""
+        refused: OperatorError | None = None
+        for folder in self._folders:
+            try:
+                if make:
+                    folder.mkdir(mode=0o700, exist_ok=True)
+                found = folder.lstat()
+            except FileNotFoundError as error:
+                if not make and os.access(folder.parent, os.W_OK):
+                    return folder
+                refused = _unusable(folder, error)
+                continue
+            except OSError as error:
+                refused = _unusable(folder, error)
+                continue
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                return folder
+            refused = _anothers(folder, found.st_uid)
+        assert refused is not None  # noqa: S101 - there is at least one folder
+        raise refused
+
+
+def _unusable(folder: Path, error: OSError) -> OperatorError:
+    return OperatorError(
+        Code.MISCONFIGURED,
+        message=f"The folder {folder} for the locks on uids cannot be made: {error.strerror}.",
+        next_step=f"Let uid {os.geteuid()} write {folder.parent}, or make {folder} as this account, with mode 0700.",
+        detail=str(folder),
+    )
+
+
+def _anothers(folder: Path, owner: int) -> OperatorError:
+    return OperatorError(
+        Code.WRONG_OWNER,
+        message=f"The folder {folder} for the locks on uids is not a folder of uid {os.geteuid()}: "
+        f"it belongs to uid {owner}.",
+        next_step=f"Remove {folder}, or run as uid {owner}.",
+        detail=str(folder),
+    )
