@@ -96,6 +96,12 @@ def same_secret(one: Secret, other: Secret) -> bool:
     return hmac.compare_digest(*digests)
 
 
+def bears(scope: Scope, token: Secret) -> bool:
+    """Tell whether the request has that token as its bearer."""
+    scheme, _, sent = (header(scope, b"authorization") or "").partition(" ")
+    return scheme.lower() == "bearer" and same_secret(Secret(sent.strip()), token)
+
+
 class OperatorOnly:
     """The dashboard site's wall: the operator token as a bearer, or the dashboard's cookie."""
 
@@ -117,8 +123,7 @@ class OperatorOnly:
     async def _is_operator(self, scope: Scope) -> bool:
         # a wrong token is never rescued by a cookie
         if any(key == b"authorization" for key, _ in scope["headers"]):
-            scheme, _, token = (header(scope, b"authorization") or "").partition(" ")
-            return scheme.lower() == "bearer" and same_secret(Secret(token.strip()), self._token)
+            return bears(scope, self._token)
         for cookie in cookies(scope, dashboard_cookie(self._site)):
             if await self._signin.holds_dashboard_cookie(cookie):
                 return True

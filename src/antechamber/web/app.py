@@ -94,27 +94,23 @@ def create_app(
     person.add_routes(sign_in, services)
     _add_openapi(dashboard, sign_in, services)
 
-    def layered(app: FastAPI, site: Site, wall: Callable[[ASGIApp], ASGIApp]) -> Hosted:
-        return Hosted(site, Origins(wall(Bodies(app, settings.body_bytes)), site), _knows(app))
-
-    hosts = Hosts(
-        layered(
-            dashboard,
-            addresses.dashboard,
-            lambda app: access.OperatorOnly(app, addresses.dashboard, operator_token, signin),
-        ),
-        layered(
-            sign_in,
-            addresses.sign_in,
-            lambda app: access.SessionBrowserOnly(
-                app,
-                addresses.sign_in,
-                signin,
-                refused=lambda session_id: services.streams.tell(session_id, "screen_refused"),
-            ),
-        ),
+    sites = addresses.dashboard, addresses.sign_in
+    operator_only = access.OperatorOnly(Bodies(dashboard, settings.body_bytes), sites[0], operator_token, signin)
+    browser_only = access.SessionBrowserOnly(
+        Bodies(sign_in, settings.body_bytes),
+        sites[1],
+        signin,
+        refused=lambda session_id: services.streams.tell(session_id, "screen_refused"),
     )
-    return WebApp(Guard(hosts, content_policy(addresses.dashboard, addresses.sign_in), closing), addresses, closing)
+    hosts = Hosts(
+        Hosted(
+            sites[0],
+            Origins(operator_only, sites[0], bearer=lambda scope: access.bears(scope, operator_token)),
+            _knows(dashboard),
+        ),
+        Hosted(sites[1], Origins(browser_only, sites[1]), _knows(sign_in)),
+    )
+    return WebApp(Guard(hosts, content_policy(*sites), closing), addresses, closing)
 
 
 def _site_app() -> FastAPI:

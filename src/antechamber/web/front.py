@@ -148,22 +148,30 @@ class Hosts:
 class Origins:
     """Refuses what another site's page sent: every unsafe method and every WebSocket must come from the site itself.
 
-    A caller with a bearer token is no browser's cookie and may leave the header out; a wrong one is refused always.
+    Only a caller whose bearer the site knows may leave the header out, as it is no browser; a wrong header is refused
+    always, and a bearer where none is known counts for nothing.
     """
 
-    def __init__(self, app: ASGIApp, site: Site) -> None:
-        """Wrap a site's app."""
+    def __init__(self, app: ASGIApp, site: Site, *, bearer: Callable[[Scope], bool] | None = None) -> None:
+        """Wrap a site's app; `bearer` tells whether a request has the site's token, None where the site has none."""
         self._app = app
         self._site = site
+        self._bearer = bearer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS:
-            sent = any(key == b"origin" for key, _ in scope["headers"])
-            bearer = scope["type"] == "http" and header(scope, b"authorization") is not None
-            if header(scope, b"origin") != self._site.origin and (sent or not bearer):
-                raise CallerError(Code.WRONG_ORIGIN)
+            self._check(scope)
         await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        names = {key for key, _ in scope["headers"]}
+        if b"origin" not in names and b"authorization" in names and scope["type"] == "http" and self._bearer:
+            if not self._bearer(scope):
+                # the truth for a program with a wrong token, which would be told to send an Origin otherwise
+                raise CallerError(Code.NOT_SIGNED_IN)
+        elif header(scope, b"origin") != self._site.origin:
+            raise CallerError(Code.WRONG_ORIGIN)
 
 
 class Bodies:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from antechamber import tasks
 from antechamber.errors import Code, OperatorError
@@ -17,6 +18,8 @@ from antechamber.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from uvicorn._types import ASGISendEvent
 
     from antechamber.web.app import WebApp
 
@@ -78,6 +81,19 @@ def _not_bound(address: str, port: int, error: OSError) -> OperatorError:
     )
 
 
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, which takes an answer in HTTP for an end of the handshake too.
+
+    uvicorn 0.54 counts only `websocket.accept` and `websocket.close`, and after a whole `websocket.http.response` logs
+    an error for each refused connection; `websocket.close` would tell its page 403 whatever the reason.
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
+
+
 class _Uvicorn(uvicorn.Server):
     """uvicorn without its signal handlers: signals are the composition root's matter."""
 
@@ -119,7 +135,7 @@ async def serve(app: WebApp, sockets: Sequence[socket.socket]) -> Server:
     config = uvicorn.Config(
         app,
         http="h11",  # it limits the size of a request's head, which httptools does not
-        ws="websockets-sansio",
+        ws=_WebSocket,
         ws_max_size=MESSAGE_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",

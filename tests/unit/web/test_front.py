@@ -187,7 +187,7 @@ async def test_two_host_headers_name_no_site():
         ("DELETE", {"Origin": "http://evil.example"}, False),
         ("PUT", {}, False),
         ("BREW", {}, False),
-        ("POST", {"Authorization": "Bearer x"}, True),
+        ("POST", {"Authorization": "Bearer x"}, False),
         ("POST", {"Authorization": "Bearer x", "Origin": "http://one.example"}, True),
         ("POST", {"Authorization": "Bearer x", "Origin": "http://evil.example"}, False),
     ],
