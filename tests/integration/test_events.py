@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from antechamber.web.events import STREAMS_AT_ONCE
 from tests.integration.web_service import error_of, running
 
 
@@ -115,6 +116,29 @@ async def test_the_fifth_stream_of_a_session_ends_the_first(service):
             others.append(Stream(await service.cleanup.enter_async_context(browser.stream("GET", path))))
             await others[-1].next()
         assert kinds(await first.rest()) == ["opened", "<replaced>"]
+
+
+async def test_of_many_streams_begun_at_once_only_the_newest_four_stay_open(service):
+    session_id, browser = await service.opened()
+    path = f"/api/auth/session/{session_id}/events"
+
+    async def last_word():
+        async with browser.stream("GET", path) as answer:
+            return (await Stream(answer).rest())[-1][0]
+
+    loop = asyncio.get_running_loop()
+    under_way = {loop.create_task(last_word()) for _ in range(60)}
+    replaced = set()
+    while len(under_way) > STREAMS_AT_ONCE:
+        done, under_way = await asyncio.wait(under_way, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        assert done
+        replaced |= done
+    assert {task.result() for task in replaced} == {"replaced"}
+    while service.app.closing.count > STREAMS_AT_ONCE:
+        await asyncio.wait(under_way, timeout=0.02)
+    assert service.app.closing.count == STREAMS_AT_ONCE
+    await service.signin.cancel(session_id, by_person=True)
+    assert await asyncio.gather(*under_way) == ["end"] * STREAMS_AT_ONCE
 
 
 async def test_the_browser_that_opened_the_session_is_told_when_another_one_tries(service):
