@@ -319,6 +319,8 @@ class DriverContract:
         assert facts["mount"]
         assert facts["tty_push"]
         assert facts["odd_socket"]
+        assert facts["netlink"] == [0, 15], "routes and the kernel's events, which Chromium asks for"
+        assert facts["modify_ldt"]
 
     async def test_the_browser_can_make_its_own_sandbox(self, bench: Bench) -> None:
         facts = await bench.facts()

@@ -6,6 +6,8 @@ Each word is one behaviour that a test looks at from the host, through the doors
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import json
 import os
 import socket
@@ -141,6 +143,8 @@ def facts(hidden: str) -> dict[str, object]:
         "command_lines": _command_lines(),
         "shm_bytes": os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize,  # noqa: S108
         "tty_push": _ran("/usr/bin/python3", "-I", "-c", _PUSH),
+        "netlink": [protocol for protocol in range(34) if not _error(lambda protocol=protocol: _netlink(protocol))],  # type: ignore[misc] # mypy infers no lambda with a default
+        "modify_ldt": _error(_modify_ldt),
         "odd_socket": _error(lambda: socket.socket(38, socket.SOCK_SEQPACKET).close()),
     }
 
@@ -182,6 +186,19 @@ def _command_lines() -> list[str]:
 
 
 _PUSH = "import fcntl,os;m,s=os.openpty();fcntl.ioctl(s,0x5412,b'x')"
+
+
+def _netlink(protocol: int) -> None:
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol).close()
+
+
+def _modify_ldt() -> None:
+    if os.uname().machine != "x86_64":
+        raise OSError(errno.ENOSYS, "")
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = ctypes.c_long(154)  # arch/x86/entry/syscalls/syscall_64.tbl
+    if libc.syscall(number, ctypes.c_long(0), None, ctypes.c_long(0)) < 0:
+        raise OSError(ctypes.get_errno(), "")
 
 
 def _bind_dns() -> None:

@@ -25,13 +25,17 @@ _NOT_PERMITTED: Final = (
     # the host itself
     "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "acct", "syslog",
     "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "iopl", "ioperm", "open_by_handle_at",
-    "name_to_handle_at", "vhangup", "uselib", "nfsservctl",
+    "name_to_handle_at", "vhangup", "uselib", "nfsservctl", "modify_ldt",
 )  # fmt: skip
 _NOT_IMPLEMENTED: Final = ("io_uring_setup", "io_uring_enter", "io_uring_register")
 """Node and others try these and take the answer "no such call" well."""
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _FAMILIES: Final = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)
+_NETLINK_PROTOCOLS: Final = range(32)
+"""The kernel knows no more (MAX_LINKS in include/uapi/linux/netlink.h)."""
+_NETLINK_ALLOWED: Final = (0, 15)
+"""Routes, which name resolution and Chromium ask for, and the kernel's events of devices, which libudev listens to."""
 _TIOCSTI: Final = 0x5412
 _TIOCLINUX: Final = 0x541C
 _INT: Final = 0xFFFF_FFFF
@@ -57,6 +61,14 @@ def program() -> bytes:
                     pyseccomp.ERRNO(errno.EAFNOSUPPORT), call, pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _INT, family)
                 )
         rules.add_rule(pyseccomp.ERRNO(errno.EAFNOSUPPORT), call, pyseccomp.Arg(0, pyseccomp.GT, max(_FAMILIES)))
+    for protocol in _NETLINK_PROTOCOLS:
+        if protocol not in _NETLINK_ALLOWED:
+            rules.add_rule(
+                pyseccomp.ERRNO(errno.EPROTONOSUPPORT),
+                "socket",
+                pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _INT, _AF_NETLINK),
+                pyseccomp.Arg(2, pyseccomp.MASKED_EQ, _INT, protocol),
+            )
     with os.fdopen(os.memfd_create("seccomp", os.MFD_CLOEXEC), "w+b") as file:
         rules.export_bpf(file)
         file.seek(0)
