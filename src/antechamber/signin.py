@@ -135,40 +135,28 @@ class SignIn:
         session = created.session
         if created.outcome == "live" and session.opened_at is not None:
             raise CallerError(Code.ALREADY_OPEN)
-        link = None
-        if session.opened_at is None and not session.status.terminal:
-            link = new_secret()
-            await self._store.access.grant(
-                AccessKind.LINK,
-                link,
-                session_id=session.id,
-                at=at,
-                expires_at=at + self._settings.duration("link"),
-                void_others=True,
-            )
+        link = new_secret()
+        given = await self._store.access.grant_link(
+            link, session_id=session.id, at=at, expires_at=at + self._settings.duration("link")
+        )
+        if not given and created.outcome == "live":
+            # opened, or ended, a moment ago
+            raise CallerError(Code.ALREADY_OPEN)
         if created.outcome == "created":
             _log.info("session created", session=session.id, owner=session.owner.user_id, provider=session.provider)
-        return Started(session, link, created.outcome == "created")
+        return Started(session, link if given else None, created.outcome == "created")
 
     # -- what the person does ----------------------------------------------------------------------------------------
 
     async def open(self, session_id: str, code: Secret) -> Secret:
         """Exchange a link's code for the session's cookie; once. Raises CallerError link_not_valid."""
-        await self.session(session_id)
         at = self._clock()
-        if not await self._store.access.redeem(AccessKind.LINK, code, session_id=session_id, at=at):
-            raise CallerError(Code.LINK_NOT_VALID)
         cookie = new_secret()
-        await self._store.access.grant(
-            AccessKind.SESSION_COOKIE,
-            cookie,
-            session_id=session_id,
-            at=at,
-            expires_at=at + COOKIE_LIFE,
-            void_others=True,
+        opened = await self._store.access.open_link(
+            code, cookie, session_id=session_id, at=at, cookie_expires_at=at + COOKIE_LIFE
         )
-        # a session that has ended shows its end to whoever holds its link, so a refusal is none here
-        await self._store.sessions.apply(session_id, SessionFact.OPENED, at=at)
+        if not opened:
+            raise CallerError(Code.LINK_NOT_VALID)
         return cookie
 
     async def holds_cookie(self, session_id: str, cookie: Secret) -> bool:
@@ -240,6 +228,8 @@ class SignIn:
         session = await self.session(session_id)
         if session.machine_id != machine_id:
             raise MachineError(Code.CAPTURE_REFUSED, detail="the report came from another session's machine")
+        if session.status is SessionStatus.COMPLETED:
+            return
         spec = self._providers.get(session.provider)
         try:
             self._refuse_stale(session, files)

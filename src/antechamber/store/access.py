@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
+from antechamber.lifecycle import SessionFact
+from antechamber.model import AccessKind
 from antechamber.store.database import to_its_end
+from antechamber.store.moves import Given, apply_fact, locked
 from antechamber.store.schema import access
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from antechamber.model import AccessKind, Secret
-    from antechamber.store.database import Database
+    from antechamber.model import Secret
+    from antechamber.store.database import Database, Write
 
 
 class Access:
@@ -44,11 +47,45 @@ class Access:
         async with self._database.write() as write:
             if void_others:
                 await void_in(write.connection, kind, session_id)
-            await write.connection.execute(
-                insert(access).values(
-                    secret_hash=_hash(secret), kind=kind, session_id=session_id, granted_at=at, expires_at=expires_at
-                )
+            await _grant(write, kind, secret, session_id, at=at, expires_at=expires_at)
+
+    @to_its_end
+    async def grant_link(self, secret: Secret, *, session_id: str, at: datetime, expires_at: datetime) -> bool:
+        """Give a live session's one link; False, and no link, once one has been opened or the session has ended.
+
+        Earlier links of the session are void. CallerError SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            if session.opened_at is not None or session.status.terminal:
+                return False
+            await void_in(write.connection, AccessKind.LINK, session_id)
+            await _grant(write, AccessKind.LINK, secret, session_id, at=at, expires_at=expires_at)
+            return True
+
+    @to_its_end
+    async def open_link(
+        self, code: Secret, cookie: Secret, *, session_id: str, at: datetime, cookie_expires_at: datetime
+    ) -> bool:
+        """Exchange a link's code for the session's one cookie and note that it was opened, all or nothing.
+
+        In one transaction, so that no other link can be given or opened between. False when the link is used, void or
+        too old, or when one has been opened before. CallerError SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            if session.opened_at is not None:
+                return False
+            used = await write.connection.execute(
+                update(access).where(_valid(AccessKind.LINK, code, session_id, at)).values(used_at=at)
             )
+            if used.rowcount != 1:
+                return False
+            await void_in(write.connection, AccessKind.SESSION_COOKIE, session_id)
+            await _grant(write, AccessKind.SESSION_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at)
+            # a session that has ended refuses the fact and shows its end all the same
+            await apply_fact(write, session, Given(fact=SessionFact.OPENED, at=at))
+            return True
 
     @to_its_end
     async def redeem(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
@@ -71,6 +108,16 @@ class Access:
         """End every right of that kind and session."""
         async with self._database.write() as write:
             await void_in(write.connection, kind, session_id)
+
+
+async def _grant(
+    write: Write, kind: AccessKind, secret: Secret, session_id: str | None, *, at: datetime, expires_at: datetime
+) -> None:
+    await write.connection.execute(
+        insert(access).values(
+            secret_hash=_hash(secret), kind=kind, session_id=session_id, granted_at=at, expires_at=expires_at
+        )
+    )
 
 
 async def void_in(connection: AsyncConnection, kind: AccessKind, session_id: str | None) -> None:
