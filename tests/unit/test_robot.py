@@ -78,6 +78,7 @@ class Play:
             Route(PATH, self.session),
             Route(f"{PATH}/credentials", self.poll),
             Route(f"{PATH}/events", self.stream),
+            Route(f"{PATH}/destinations", self.destinations),
             WebSocketRoute(f"{PATH}/screen", self.screen),
             *(Route(f"{PATH}/{word}", self.post, methods=["POST"]) for word in ("open", "consent", "ticket", "shown")),
         ]
@@ -92,7 +93,16 @@ class Play:
     async def session(self, request):
         assert request.headers["host"].startswith("127.0.0.1")
         status = self.after_machine if self.machine["state"] in {"gone", "lost"} else self.status
-        return JSONResponse({"status": status, "reason": None})
+        return JSONResponse({"status": status, "reason": None, "machine": self.machine})
+
+    async def destinations(self, _):
+        return JSONResponse(
+            {
+                "destinations": [
+                    {"name": "auth.example.com", "port": 443, "verdict": "allowed", "bytes_out": 1, "bytes_in": 1}
+                ]
+            }
+        )
 
     async def poll(self, _):
         words = {"completed": "ready", "failed": "failed"}
@@ -207,15 +217,12 @@ async def play(tmp_path):
         play.asked.append(("check", dict(arguments)))
         return {"accepted": play.accepted, "by": "the test", "detail": "exit code 1"}
 
-    async def show(_):
-        return {"machine": play.machine}
-
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(play.app(), lifespan="off", log_config=None, ws="websockets-sansio")
     server = uvicorn.Server(config)
     serving = spawn("service", server.serve(sockets=[listening]))
     port = listening.getsockname()[1]
-    operations = {"credentials.check": check, "sessions.show": show}
+    operations = {"credentials.check": check}
     controlled = await control.serve(tmp_path / "control.sock", operations)
 
     def go(**extra):

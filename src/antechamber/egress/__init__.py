@@ -23,7 +23,11 @@ from antechamber.egress.world import (
     real_world,
 )
 
+BROWSER_BACKGROUND_HOSTS = ("clients2.google.com", "update.googleapis.com")
+"""What Chromium 156 asks for by itself, whatever its flags and policies say (measured); refused and shown apart."""
+
 __all__ = [
+    "BROWSER_BACKGROUND_HOSTS",
     "Connector",
     "DirectConnector",
     "Egress",

@@ -185,7 +185,7 @@ class Egress:
         refused = _Reached(EgressAnswer.NXDOMAIN, Verdict.REFUSED, shown)
         wrong_port = request.op == "connect" and request.port not in PORTS
         if why := self._over_limit(shown, now) or judged.why or ("port" if wrong_port else ""):
-            _log.info("egress refused", name=shown, port=request.port, why=why)
+            _log.info("egress refused", why=why)
             return refused
         if matches(shown, self._background):
             return replace(refused, verdict=Verdict.BACKGROUND)
@@ -200,7 +200,8 @@ class Egress:
         if checked:
             return _Reached(EgressAnswer.OK, Verdict.ALLOWED, shown, checked)
         whys = sorted({judgement.why for judgement in judgements} or {"no address"})
-        _log.info("egress refused", name=shown, port=request.port, why=", ".join(whys))
+        # which name it was is for the session's own browser alone
+        _log.info("egress refused", why=", ".join(whys))
         return refused if addresses else replace(refused, verdict=Verdict.UNKNOWN_NAME)
 
     def _over_limit(self, name: str, now: float) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from antechamber.egress import Egress, Limits
+from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
 from antechamber.errors import AntechamberError, CallerError, Code, MachineError
 from antechamber.lifecycle import SessionFact
 from antechamber.log import get_logger
@@ -237,7 +237,7 @@ class Reconciler:
         return Egress(
             world=self._world,
             policy=self._policy,
-            background_hosts=provider.background_hosts,
+            background_hosts=(*BROWSER_BACKGROUND_HOSTS, *provider.background_hosts),
             limits=Limits.of(self.settings),
             on_use=on_use,
         )

@@ -67,6 +67,8 @@ class Outcome:
     """Why it did not hold; None when nothing went wrong."""
     last_screen: Path | None = None
     """Where the last picture was saved after trouble."""
+    destinations: list[dict[str, Any]] = field(default_factory=list)
+    """What the machine asked for: name, port and verdict."""
     timeline: list[Moment] = field(default_factory=list)
 
     @property
@@ -95,6 +97,7 @@ class Outcome:
             "file_whole_to_ready_ms": self.file_whole_to_ready_ms,
             "trouble": self.trouble,
             "last_screen": str(self.last_screen) if self.last_screen else None,
+            "destinations": self.destinations,
             "timeline": [{"ms": moment.ms, "what": moment.what} for moment in self.timeline],
         }
 

@@ -274,6 +274,10 @@ class _Attempt:
         self.timeline.mark(f"the session is {session['status']}, the poll answers {poll['status']}")
         if poll["status"] != "ready":
             raise Trouble(f"after the machine's end the poll says {poll['status']}")
+        self._outcome.destinations = [
+            {"name": use["name"], "port": use["port"], "verdict": use["verdict"]}
+            for use in await self._browser.destinations(session_id)
+        ]
 
     async def _see_machine_gone(self, session_id: str) -> None:
         machine = await _within(_GONE_S, "the machine was not gone in time", self._machine_end(session_id))
@@ -282,9 +286,8 @@ class _Attempt:
         self.timeline.mark(f"the machine is {machine['state']} (exit code {machine.get('exit_code')})")
 
     async def _machine_end(self, session_id: str) -> Mapping[str, Any]:
-        # the API shows no machine: what it was on is the operator's matter, so it is the operator's socket that tells
         while True:
-            machine = (await self._control.call("sessions.show", id=session_id))["machine"] or {}
+            machine = (await self._application.session(session_id))["machine"] or {}
             if machine.get("state") in {MachineState.GONE, MachineState.LOST}:
                 return dict(machine)
             await asyncio.sleep(_LOOK_AGAIN_S)
