@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -36,6 +37,16 @@ def _redacted(value: object) -> object:
             return [_redacted(item) for item in value]
         case _:
             return clean_text(str(value), _LIMIT)
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """Return what to log of an exception that nobody expected: `error`, and where it was.
+
+    Never its repr, which for some quotes what they were working on: a UnicodeError holds the whole text.
+    """
+    if isinstance(error, UnicodeError):
+        return {"error": type(error).__name__, "exception": "".join(traceback.format_tb(error.__traceback__))}
+    return {"error": f"{type(error).__name__}: {error}", "exc_info": error}
 
 
 def redact(_: WrappedLogger, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from antechamber.log import get_logger
+from antechamber.log import get_logger, told
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -24,7 +24,7 @@ def spawn(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 def _report(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("task failed", task=task.get_name(), error=repr(error), exc_info=error)
+        _log.error("task failed", task=task.get_name(), **told(error))
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any] | None) -> None:

@@ -46,6 +46,35 @@ async def test_a_failure_that_nobody_awaits_is_logged_with_the_tasks_name():
     assert "DUMMY fault" in logged[0]["error"]
 
 
+KEPT = "DUMMY-kept-value"
+
+
+def encodes():
+    f"{KEPT}\ud800".encode()
+
+
+def decodes():
+    (KEPT.encode() + b"\xff").decode()
+
+
+def groups():
+    raise ExceptionGroup("several", [UnicodeDecodeError("utf-8", KEPT.encode(), 0, 1, "bad")])
+
+
+@pytest.mark.parametrize("fault", [encodes, decodes, groups])
+async def test_a_failure_that_holds_a_text_is_logged_without_it(fault):
+    async def work():
+        fault()
+
+    with structlog.testing.capture_logs() as logged:
+        await asyncio.wait({spawn("doomed", work())})
+        await asyncio.sleep(0)
+
+    shown = structlog.processors.format_exc_info(None, "error", logged[0])
+    assert KEPT not in str(shown)
+    assert fault.__name__ in shown["exception"]
+
+
 async def test_a_cancelled_task_is_no_failure():
     with structlog.testing.capture_logs() as logged:
         task = spawn("waiting", forever())

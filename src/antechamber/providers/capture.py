@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from antechamber.errors import Code, ProviderError
 from antechamber.providers.claims import Reading, read_claims
 from antechamber.providers.definition import CREDENTIAL
-from antechamber.providers.paths import NotJsonError, find, leaves, put, read_object, split, wrong_with
+from antechamber.providers.paths import NotJsonError, all_unicode, find, leaves, put, read_object, split, wrong_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,6 +70,10 @@ def parse(spec: ProviderSpec, files: Mapping[str, CapturedFile], *, not_before: 
         document = read_object(credential.content)
     except NotJsonError as error:
         raise ProviderError(Code.CREDENTIAL_MALFORMED, detail=f"{spec.id}: {form.credential.path}: {error}") from error
+    if not all_unicode(document):
+        raise ProviderError(
+            Code.CREDENTIAL_MALFORMED, detail=f"{spec.id}: {form.credential.path}: a text in it is not Unicode"
+        )
     shape = _shape(spec, document)
     warnings = [f"{form.credential.path}: {oddity}" for oddity in _oddities(shape.fields, document)]
     if shape is not form.credential.shapes[0]:

@@ -104,6 +104,29 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def all_unicode(document: dict[str, Any]) -> bool:
+    r"""Tell whether every name and text of a document can be encoded: JSON can say half a character, as `\ud800`."""
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        match value:
+            case str() if not _is_unicode(value):
+                return False
+            case dict():
+                waiting += [*value, *value.values()]
+            case list():
+                waiting += value
+    return True
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def wrong_with(value: Any, kind: ValueType, longest: int) -> str | None:
     """Say what is wrong with a value of that type, never quoting it; None when nothing is."""
     match kind:
@@ -122,7 +145,9 @@ def wrong_with(value: Any, kind: ValueType, longest: int) -> str | None:
 def _wrong_text(value: Any, longest: int) -> str | None:
     if not isinstance(value, str) or not value:
         return "is not a text"
-    return f"is longer than {longest} characters" if len(value) > longest else None
+    if len(value) > longest:
+        return f"is longer than {longest} characters"
+    return None if _is_unicode(value) else "is not Unicode"
 
 
 def _wrong_list(value: Any, longest: int) -> str | None:
@@ -130,7 +155,9 @@ def _wrong_list(value: Any, longest: int) -> str | None:
         return "is not a list of texts"
     if len(value) > _LONGEST_LIST:
         return f"has more than {_LONGEST_LIST} texts"
-    return f"has a text longer than {longest} characters" if any(len(item) > longest for item in value) else None
+    if any(len(item) > longest for item in value):
+        return f"has a text longer than {longest} characters"
+    return None if all(map(_is_unicode, value)) else "has a text that is not Unicode"
 
 
 def _wrong_timestamp(value: str) -> str | None:

@@ -8,11 +8,12 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from antechamber.egress import matches
 from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
 from antechamber.guest.protocol import FileState, ReportKind, Trouble
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.link import Ack, Refuse
-from antechamber.log import get_logger
+from antechamber.log import get_logger, told
 from antechamber.model import GuestText, Reason, SessionStatus
 from antechamber.providers import CapturedFile
 from antechamber.screen import wait_for_paint
@@ -66,15 +67,28 @@ class SignInErrand:
         """Take one report; what must not be lost is in the database before this returns.
 
         While the database is away the guest gets no answer, and so keeps its report: a refusal would make it forget.
+        A report that we fail to take, by a fault of our own, fails the session: sent again it would fail again.
         """
         while True:
             try:
-                return await self._take(report)
+                return await self._take_or_fail(report)
             except OperatorError as error:
                 if error.code is not Code.STORE_UNAVAILABLE:
                     raise
                 _log.warning("a report waits", session=self._session_id, kind=report.kind.value, code=error.code)
             await asyncio.sleep(self._settings.sweep_s)
+
+    async def _take_or_fail(self, report: Report) -> Reply:
+        try:
+            return await self._take(report)
+        except AntechamberError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the guest would send the report for ever
+            _log.error("a report could not be taken", session=self._session_id, kind=report.kind.value, **told(error))
+            is_credential = report.kind is ReportKind.CREDENTIAL
+            reason = Reason.CREDENTIAL_UNUSABLE if is_credential else Reason.MACHINE_BROKEN
+            await self._failed(reason, f"the report {report.kind.value} could not be taken: {type(error).__name__}")
+            return Refuse(Code.INTERNAL)
 
     async def _take(self, report: Report) -> Reply:
         match report.kind:
@@ -126,7 +140,7 @@ class SignInErrand:
     async def _page_opened(self, live: LiveMachine, opened: asyncio.Event) -> None:
         # what egress counted before a restart of the service is in the database
         past = await self._signin.destinations(self._session_id)
-        if not any(use.bytes_in and use.name in self.spec.sign_in_hosts for use in past):
+        if not any(use.bytes_in and matches(use.name, self.spec.sign_in_hosts) for use in past):
             await live.egress.carried(self.spec.sign_in_hosts)
         opened.set()
 

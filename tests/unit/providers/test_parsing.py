@@ -160,6 +160,34 @@ def test_a_missing_or_broken_companion_is_no_failure(providers, samples, compani
     assert set(open_bundle("claude_code", parsed.bundle)) == {"credential"}
 
 
+@pytest.mark.parametrize("name", ["organizationName", "emailAddress"])
+def test_half_a_character_in_a_companion_costs_that_value_and_a_warning(providers, samples, name):
+    files = samples.SAMPLES["claude_code"]["whole"]
+    settings = json.loads(files["settings"])
+    settings["oauthAccount"][name] = "DUMMY-\ud800"
+    settings["history"] = ["cut in half: \ud83d"]
+    parsed = providers.get("claude_code").parse(captured({**files, "settings": json.dumps(settings)}))
+    assert parsed.warnings == (f"~/.claude.json: oauthAccount.{name} is not Unicode and is left out",)
+    kept = json.loads(open_bundle("claude_code", parsed.bundle)["settings"]["content"])["oauthAccount"]
+    assert name not in kept
+    assert kept["displayName"] == "A Person"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tokens: tokens.update(refresh_token="DUMMY-\ud800"),
+        lambda tokens: tokens.update({"new\udfff": 1}),
+        lambda tokens: tokens.update(new=[{"deep": ["\ud800"]}]),
+    ],
+    ids=["a needed value", "a name", "deep in a new one"],
+)
+def test_half_a_character_in_a_credential_is_malformed(providers, samples, spoil):
+    document = json.loads(samples.SAMPLES["codex"]["whole"]["credential"])
+    spoil(document["tokens"])
+    assert code_of(providers.get("codex"), captured({"credential": json.dumps(document)})) is Code.CREDENTIAL_MALFORMED
+
+
 def test_a_file_that_the_definition_does_not_know_is_not_stored(providers, samples):
     files = captured(samples.SAMPLES["codex"]["whole"]) | {"extra": CapturedFile(b"DUMMY-extra")}
     parsed = providers.get("codex").parse(files)
@@ -203,7 +231,12 @@ def test_whatever_the_bytes_are_only_provider_errors_come(provider, content):
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
 )
