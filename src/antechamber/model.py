@@ -167,11 +167,36 @@ _ESCAPE_SEQUENCES: Final = re.compile(
 )
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LOOKS_SECRET: Final = re.compile(
-    r"(?i:https?)://\S+"
+    r"[A-Za-z0-9+.-]{1,31}://\S+"
+    # a number of up to three digits is an exit code or the like
+    r"|(?P<kept>(?i:code|token|state|secret|password|verifier|api_key)"
+    r"(?:=|%3[Dd])(?![0-9]{1,3}(?:[\s,;)]|\Z)))[^\s&\"'<>]+"
+    r"|(?P<kept_too>(?i:access|refresh|id)_(?i:token)[\"']? ?: ?[\"']?)[^\s&\"'<>]+"
+    r"|(?P<bearer>\b(?i:bearer) )(?:[A-Za-z0-9._~+/-]{16,}|[A-Za-z._~+/-]{0,15}[0-9][A-Za-z0-9._~+/-]*)=*"
     r"|\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
+    r"|\b4/0[A-Za-z0-9_-]{8,}"
     r"|\b(?:sk|rt|at|ya29|ghp|gho|ghu)[-_.][A-Za-z0-9._-]{8,}"
-    r"|\b(?=[A-Za-z0-9_+/-]*[0-9])(?=[A-Za-z0-9_+/-]*[A-Za-z])[A-Za-z0-9_+/-]{24,}={0,2}"
 )
+_SHORTEST_RUN: Final = 24
+_RUN: Final = re.compile(rf"[A-Za-z0-9_+/.-]{{{_SHORTEST_RUN},}}={{0,2}}")
+_OWN_IDS: Final = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(IdPrefix)})_[{_ALPHABET}]{{20}}(?![A-Za-z0-9])")
+_WORD: Final = re.compile(r"[a-z]{0,20}(?:[A-Z][a-z]{2,15}){0,8}[0-9]{0,4}|[A-Z]{1,16}[0-9]{0,4}|[0-9]{1,10}")
+_LONGEST_ODDITY: Final = 4
+
+
+def _judge(run: re.Match[str]) -> str:
+    """Remove a long run unless it is put together of words and numbers, as paths, hosts and versions are."""
+    text = _OWN_IDS.sub("", run[0]).rstrip("=")
+    pieces = [piece for piece in re.split(r"[._/-]+", text) if piece]
+    odd = [piece for piece in pieces if not _WORD.fullmatch(piece)]
+    if len(text) < _SHORTEST_RUN or not any(character.isalpha() for character in text):
+        is_secret = False
+    elif not any(character.isdigit() for character in text):
+        is_secret = any(len(piece) >= _SHORTEST_RUN and not piece.islower() for piece in odd)
+    else:
+        # base 64 has a plus, and else only what words have: its pieces can be like words
+        is_secret = "+" in text or len(odd) > 1 or any(len(piece) > _LONGEST_ODDITY for piece in odd)
+    return "[removed]" if is_secret else run[0]
 
 
 def clean_text(raw: str, limit: int) -> str:
@@ -183,7 +208,8 @@ def clean_text(raw: str, limit: int) -> str:
         if character in "\t\r\n"
         or (unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn"} and character not in _BIDI)
     )
-    text = _LOOKS_SECRET.sub("[removed]", text)
+    text = _LOOKS_SECRET.sub(r"\g<kept>\g<kept_too>\g<bearer>[removed]", text)
+    text = _RUN.sub(_judge, text)
     text = re.sub(r" {2,}", " ", text).strip()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

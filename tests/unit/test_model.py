@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import time
 import unicodedata
 from dataclasses import FrozenInstanceError, fields
 
@@ -141,6 +142,92 @@ def test_control_escape_and_bidi_characters_and_urls_are_removed(raw, shown):
 def test_what_looks_like_a_token_is_removed(token, frame):
     assert token not in GuestText(frame.format(token))
     assert "[removed]" in GuestText(frame.format(token))
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (
+            "localhost:1455/auth/callback?code=ac_abc123&state=zzz9",
+            "localhost:1455/auth/callback?code=[removed]&state=[removed]",
+        ),
+        ("code=4/0AbCdEfGhIjKlMnOp", "code=[removed]"),
+        ("paste 4/0AbCdEfGhIjKlMnOp here", "paste [removed] here"),
+        ("Bearer abcdefghijklmnopqrstuvwxyz", "Bearer [removed]"),
+        ("authorization: bearer abc123", "authorization: bearer [removed]"),
+        ("key " + "Q" * 33, "key [removed]"),
+        ("a1b2c3d4.e5f6a7b8.c9d0e1f2a3b4.c5d6e7f8a9", "[removed]"),
+        ("A1B2-C3D4-E5F6-A7B8-C9D0-E1F2", "[removed]"),
+        ("aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeF", "[removed]"),
+        ("ftp://u:p@h/x?token=1", "[removed]"),
+        ("vnc+unix://DUMMY", "[removed]"),
+        ("token=DUMMY", "token=[removed]"),
+        ("&access_token=DUMMY&id_token=D.U.M", "&access_token=[removed]&id_token=[removed]"),
+        ('{"refresh_token": "DUMMY", "a": 1}', '{"refresh_token": "[removed]", "a": 1}'),
+        ("STATE=DUMMY;", "STATE=[removed]"),
+        ("?code%3DDUMMY", "?code%3D[removed]"),
+        ("/a/long/path/to/callback-2/code=DUMMY", "/a/long/path/to/callback-2/code=[removed]"),
+    ],
+)
+def test_what_goes_with_the_name_or_the_shape_of_a_secret_is_removed(raw, shown):
+    assert GuestText(raw) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the machine's screen, browser or agent failed",
+        "Bearer authentication is not known here",
+        "the bearer of this message",
+        "/usr/lib/python3/dist-packages",
+        "/usr/lib/python3.11/site-packages/antechamber/providers/capture.py:42",
+        "/usr/lib/x86_64-linux-gnu/libnss3.so",
+        "/tmp/pytest-of-person/pytest-0/test_a_session_completes0/scene.db",
+        "1.2.3.4",
+        "linux-image-6.1.0-13-amd64_6.1.55-1",
+        "auth.openai.com",
+        "ip-10-0-0-12.eu-west-1.compute.internal:443",
+        "Mozilla/5.0 Chrome/120.0.6099.109",
+        "exit code=1, and more",
+        "exit code 127, file none",
+        "antechamber.errors.ModuleWasNotFoundError",
+        "internationalization-of-everything",
+    ],
+)
+def test_words_paths_versions_and_hosts_stay(text):
+    assert GuestText(text) == text
+
+
+@pytest.mark.parametrize("prefix", IdPrefix)
+@pytest.mark.parametrize("frame", ["{}", "machine {}.", "/run/antechamber/machines/{}/link.sock"])
+def test_our_own_ids_stay(prefix, frame):
+    text = frame.format(new_id(prefix))
+    assert GuestText(text) == text
+
+
+def test_what_stands_beside_one_of_our_ids_does_not():
+    secret = "A1b2" * 8
+    assert secret not in GuestText(f"{new_id(IdPrefix.SESSION)}/{secret}")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("a", "A", "1", "a/", "a.", "a-", "1a_", "a+", "=", "a1", "://", "a:", "code=", "code", "Bearer ", "bearer a"),
+        *(" ", "eyJ", "eyJaaaaaaaa.", "sk-", "4/0", "ses_", "ses_" + "0" * 20, "Aaa", "access_token "),
+        *("\x1b]", "\x1b[0", "\x1bP"),
+    ],
+)
+def test_the_time_that_cleaning_takes_grows_no_faster_than_the_text(piece):
+    """Steps cannot be counted, so time must do: 8 times the text may take 24 times as long, where a square takes 64."""
+
+    def seconds(length):
+        text = (piece * length)[:length]
+        began = time.process_time()
+        clean_text(text, length)
+        return time.process_time() - began
+
+    assert min(seconds(80_000) for _ in range(2)) < 24 * max(min(seconds(10_000) for _ in range(3)), 0.002)
 
 
 def test_a_token_that_an_escape_sequence_cuts_in_two_is_removed_too():
