@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import Code, MachineError, OperatorError
 from antechamber.machine import Door, Stream
-from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -37,7 +36,9 @@ class UnixDoors:
         self._taken: set[Door] = set()
         self._closed = asyncio.Event()
         self._drained = False
-        self._taking: set[asyncio.Task[tuple[socket.socket, object]]] = set()
+        self._begun: set[Door] = set()
+        self._words: set[asyncio.Event] = set()
+        self._waiting: dict[Door, list[socket.socket]] = {}
         self._streams: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         try:
             for door in sorted(doors):
@@ -58,57 +59,85 @@ class UnixDoors:
             message = f"this machine has no door {door}"
             raise RuntimeError(message)
         self._taken.add(door)
-        return self._accepted(self._listeners[door])
+        return self._accepted(door)
 
-    async def _accepted(self, listener: socket.socket) -> AsyncIterator[Stream]:
-        loop = asyncio.get_running_loop()
-        closing = spawn("door closing", self._closed.wait())
+    async def _accepted(self, door: Door) -> AsyncIterator[Stream]:
+        listener = self._listeners[door]
+        self._begun.add(door)
         try:
             while not self._closed.is_set():
-                taking = spawn("door", loop.sock_accept(listener))
-                self._taking.add(taking)
-                try:
-                    await asyncio.wait({taking, closing}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    await cancel_and_wait(taking)
-                    self._taking.discard(taking)
-                if taking.cancelled():
-                    continue
-                if taking.exception() is not None:  # out of descriptors, most likely: the next may go better
-                    await asyncio.wait({closing}, timeout=_BREATH_S)
-                    continue
-                yield await self._stream(taking.result()[0])
-            while self._drained:
+                # accepted here and not by the loop, which loses a connection when the wait for it is cancelled
                 try:
                     connected, _ = listener.accept()
-                except OSError:
-                    break
-                connected.setblocking(False)  # noqa: FBT003 - the standard library's signature
-                yield await self._stream(connected)
+                except BlockingIOError:
+                    await self._until_dialled(listener)
+                except OSError:  # out of descriptors, most likely: the next may go better
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_BREATH_S):
+                            await self._closed.wait()
+                else:
+                    yield await self._stream(connected)
+            while self._drained and (dialled := self._dialled_before(door)) is not None:
+                yield await self._stream(dialled)
         finally:
-            await cancel_and_wait(closing)
             if self._drained:
                 listener.close()
 
+    async def _until_dialled(self, listener: socket.socket) -> None:
+        """Wait until there is a connection to accept, or no more are asked for."""
+        loop = asyncio.get_running_loop()
+        word = asyncio.Event()
+        loop.add_reader(listener, word.set)
+        self._words.add(word)
+        try:
+            await word.wait()
+        finally:
+            self._words.discard(word)
+            # a closed one is not the loop's any more: `close` has seen to that
+            if listener.fileno() >= 0:
+                loop.remove_reader(listener)
+
+    def _dialled_before(self, door: Door) -> socket.socket | None:
+        """Return the next connection of a machine that is gone."""
+        waiting = self._waiting.get(door)
+        if waiting:
+            return waiting.pop(0)
+        try:
+            return self._listeners[door].accept()[0]
+        except OSError:
+            return None
+
     async def _stream(self, connected: socket.socket) -> Stream:
-        reader, writer = await asyncio.open_unix_connection(sock=connected)
+        try:
+            connected.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            reader, writer = await asyncio.open_unix_connection(sock=connected)
+        except BaseException:
+            connected.close()
+            raise
         self._streams.add(writer)
         return Stream(reader, writer)
 
     def drain(self) -> None:
         """Yield what a machine that is gone had dialled before, then end; streams stay open until they are read."""
+        if self._closed.is_set():
+            return
         self._drained = True
-        self._closed.set()
+        self._close_asking()
         for door, listener in self._listeners.items():
-            if door not in self._taken:
-                listener.close()
+            # who has begun closes its listener at its end; who was given an iterator may never begin
+            if door in self._begun:
+                continue
+            if door in self._taken:
+                self._waiting[door] = _queued(listener)
+            listener.close()
 
     async def close(self) -> None:
         """Close every listener and every stream; the iterators end."""
-        self._closed.set()
-        # the loop must have let go of a listener before its number can be another socket's
-        await cancel_and_wait(*self._taking)
+        self._close_asking()
         self._close_listeners()
+        for waiting in self._waiting.values():
+            while waiting:
+                waiting.pop().close()
         writers = list(self._streams)
         for writer in writers:
             writer.transport.abort()
@@ -116,9 +145,25 @@ class UnixDoors:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
+    def _close_asking(self) -> None:
+        self._closed.set()
+        for word in self._words:
+            word.set()
+
     def _close_listeners(self) -> None:
         for listener in self._listeners.values():
+            if self._words and listener.fileno() >= 0:
+                # the loop must have let go of it before its number can be another socket's
+                asyncio.get_running_loop().remove_reader(listener)
             listener.close()
+
+
+def _queued(listener: socket.socket) -> list[socket.socket]:
+    connections = []
+    with contextlib.suppress(OSError):
+        while True:
+            connections.append(listener.accept()[0])
+    return connections
 
 
 def _listen(path: Path, give: Callable[[Path], None] | None) -> socket.socket:
