@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 _log = get_logger("web")
 
 STREAMS_AT_ONCE: Final = 4
-"""Streams of one session that stay open, the newest; each more is answered too, and ends the oldest. A page needs one, and HTTP/1.1 gives a browser six connections to a host."""
+"""Streams of one session that stay open, the newest: one more is answered too, and ends the oldest.
+
+A page needs one, and HTTP/1.1 gives a browser six connections to a host.
+"""
 
 RETRY_MS: Final = 1000
 
