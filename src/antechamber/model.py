@@ -70,7 +70,7 @@ class Reason(StrEnum):
     MACHINE_DID_NOT_START = "machine_did_not_start"
     MACHINE_ENDED = "machine_ended"
     MACHINE_BROKEN = "machine_broken"
-    """Its screen, browser or agent failed."""
+    """Its screen, browser or agent failed, or a report of its that is no credential could not be taken."""
     GUEST_PROTOCOL = "guest_protocol"
     GUEST_VERSION = "guest_version"
     SANDBOX_OFF = "sandbox_off"
