@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from antechamber.errors import Code
+from antechamber.errors import Code, VaultError
 from antechamber.guest.protocol import ReportKind
 from antechamber.model import Reason, SessionStatus
 from antechamber.testing.scripted_guest import SignInGuest
@@ -84,3 +84,29 @@ async def test_half_a_character_in_a_companion_does_not_cost_the_sign_in(tmp_pat
     logged = "".join(capsys.readouterr())
     assert f"oauthAccount.{name} is not Unicode" in logged
     assert HELD not in logged
+
+
+async def test_a_vault_that_cannot_seal_fails_the_session_with_a_reason(tmp_path):
+    class ClosedVault:
+        def seal(self, *_):
+            raise VaultError(Code.SEAL_FAILED, detail="the key is gone")
+
+    async with scene(tmp_path) as stage:
+        session, guest = await stage.awaiting()
+        stage.signin._vault = ClosedVault()
+        assert await guest.sign_in(WHOLE) == Code.SEAL_FAILED
+        failed = await stage.until(session.id, SessionStatus.FAILED)
+        assert failed.reason is Reason.CREDENTIAL_UNUSABLE
+        assert "the key is gone" in failed.detail
+        assert await stage.signin.credentials() == []
+
+
+async def test_the_line_that_operators_watch_for_names_session_owner_and_provider(tmp_path, capsys):
+    async with scene(tmp_path) as stage:
+        session, guest = await stage.awaiting()
+        await guest.sign_in(WHOLE)
+        await stage.until(session.id, SessionStatus.COMPLETED)
+    lines = [json.loads(line) for line in "".join(capsys.readouterr()).splitlines() if '"session completed"' in line]
+    assert [(line["session"], line["owner"], line["provider"], line["level"]) for line in lines] == [
+        (session.id, "ada", "codex", "info")
+    ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress import matches
-from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
+from antechamber.errors import AntechamberError, Code, MachineError, OperatorError, VaultError
 from antechamber.guest.protocol import FileState, ReportKind, Trouble
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.link import Ack, Refuse
@@ -155,6 +155,9 @@ class SignInErrand:
             raise  # nothing that the guest did
         except AntechamberError as error:
             _log.warning("capture refused", session=self._session_id, code=error.code, detail=error.detail)
+            if isinstance(error, VaultError):
+                # the guest does not send a refused report again: without an end of its own the session would wait
+                await self._failed(Reason.CREDENTIAL_UNUSABLE, f"{error.code}: {error.detail}")
             return Refuse(error.code)
         return Ack()
 
