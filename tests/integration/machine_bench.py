@@ -80,7 +80,7 @@ class Pages:
         return here
 
     async def _answer(self, stream: Stream) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        try:
             head = await stream.reader.readuntil(b"\r\n\r\n")
             async with self._changed:
                 self.asked.append(head.split(b" ")[1].decode())
@@ -90,7 +90,11 @@ class Pages:
                 % (len(self.page), self.page)
             )
             await stream.writer.drain()
-        stream.writer.close()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            # cancelled too: a browser holds connections in reserve on which it never asks for anything
+            stream.writer.close()
 
     async def __aenter__(self) -> Self:
         self._tasks = Tasks("pages")
@@ -142,7 +146,9 @@ class Bench:
     async def serve_egress(self) -> None:
         async with Tasks("ways out") as tasks:
             async for stream in self.machine.accept(Door.EGRESS):
-                tasks.spawn("egress", self.egress.serve(stream))
+                serving = tasks.spawn("egress", self.egress.serve(stream))
+                # also when it is cancelled before its first step
+                serving.add_done_callback(lambda _, stream=stream: stream.writer.transport.abort())
 
     async def take(self, report: Report) -> Reply:
         async with self._changed:
