@@ -195,6 +195,7 @@ class Play:
             self.typed.append("\n")
             page += 1
             if page == 1 and self.end_at_code:
+                self.after_machine = self.end_at_code
                 self.machine = {"state": self.machine_state, "exit_code": 1}
                 await self.tell(kind="sign_in_failed", before=self.status, after=self.end_at_code)
             elif page < len(PAGES):
