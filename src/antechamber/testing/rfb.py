@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 VERSION: Final = b"RFB 003.008\n"
+_CONTROL: Final = 0xFFE3
 RETURN: Final = 0xFF0D
 """The keysym of Enter (X11's keysymdef.h)."""
 TAB: Final = 0xFF09
@@ -193,6 +194,12 @@ class Screen:
         for character in text:
             point = ord(character)
             await self.press(point if point < 0x100 else 0x01000000 | point)
+
+    async def select_all(self) -> None:
+        """Press Ctrl+A, so that what is typed next replaces what stands there."""
+        await self._wire.send(struct.pack(">BBxxI", 4, 1, _CONTROL))
+        await self.press(ord("a"))
+        await self._wire.send(struct.pack(">BBxxI", 4, 0, _CONTROL))
 
     async def close(self) -> None:
         """Leave the screen."""

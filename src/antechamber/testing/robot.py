@@ -40,6 +40,7 @@ USER_ID: Final = "robot"
 _STATUSES: Final = frozenset(str(status) for status in SessionStatus)
 _READY_S: Final = 90.0
 _PAGE_S: Final = 45.0
+_AGAIN_S: Final = 10.0
 _CAPTURE_S: Final = 60.0
 _GONE_S: Final = 60.0
 _ASK_AGAIN_S: Final = 5.0
@@ -178,26 +179,30 @@ class _Attempt:
 
     async def _type_in(self, screen: Screen, user_id: str) -> None:
         account = f"{user_id}-{secrets.token_hex(3)}@example.com"
-        since = screen.changes
-        self.doing = "type the e-mail"
-        await screen.type(account)
-        await _within(_PAGE_S, "what was typed did not show", screen.change(since))
-        since = screen.changes
-        await screen.press(RETURN)
-        self.timeline.mark("typed an e-mail address and pressed Enter")
-        self.doing = "see the code page"
-        await self._page("code", since)
-        since = screen.changes
-        self.doing = "type the code"
-        await screen.type(f"{secrets.randbelow(10**6):06}")
-        await _within(_PAGE_S, "what was typed did not show", screen.change(since))
-        since = screen.changes
-        await screen.press(RETURN)
-        self.timeline.mark("typed a code of six digits and pressed Enter")
-        self.doing = "see the consent page"
-        await self._page("consent", since)
+        await self._enter(screen, account, "an e-mail address", "code")
+        await self._enter(screen, f"{secrets.randbelow(10**6):06}", "a code of six digits", "consent")
         await screen.press(RETURN)
         self.timeline.mark("pressed Enter on Authorize")
+
+    async def _enter(self, screen: Screen, text: str, what: str, then: str) -> None:
+        """Type a text and Enter until the next page comes; as a person does when a key was lost."""
+        for last in (False, False, True):
+            since = screen.changes
+            self.doing = f"type {what}"
+            await screen.type(text)
+            await _within(_PAGE_S, "what was typed did not show", screen.change(since))
+            since = screen.changes
+            await screen.press(RETURN)
+            self.timeline.mark(f"typed {what} and pressed Enter")
+            self.doing = f"see the {then} page"
+            try:
+                async with asyncio.timeout(None if last else _AGAIN_S):
+                    await self._page(then, since)
+            except TimeoutError:
+                self.timeline.mark(f"the page {then} did not come; once more")
+                await screen.select_all()
+            else:
+                return
 
     async def _page(self, name: str, since: int) -> None:
         """Wait for the page's beacon and for a picture that changed after `since` changes."""
