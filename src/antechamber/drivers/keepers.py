@@ -158,6 +158,8 @@ def _spawn(folder: KeptFolder, descriptors: tuple[int, ...]) -> None:
             pass_fds=descriptors,
             env={"LANG": "C.UTF-8"},
             cwd="/",
+            # Ctrl-C at a terminal goes to the whole foreground group, and would end the launch in the middle
+            start_new_session=True,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:

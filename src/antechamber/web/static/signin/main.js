@@ -284,6 +284,11 @@ function tellShown() {
 // -- the screen -----------------------------------------------------------------------------------------------------
 
 function onScreen(state, refusal) {
+  if (state === "connected" && away) {
+    // the service answers again, and this connection is a fresh one: it is not to be made anew
+    away = false;
+    watcher?.look();
+  }
   if (state === "connected" && document.activeElement === document.body) {
     screen.focus();
   }
