@@ -15,8 +15,12 @@ CHUNK = 64 * 1024
 _LINGER_0 = struct.pack("ii", 1, 0)
 
 
-async def dial(path: Path, *, within: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def dial(
+    path: Path, *, within: float, patient: bool = False
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to a unix socket, trying again while its queue is full; raises OSError when it cannot be in time.
+
+    A patient one also waits while nobody listens, as when the service is being started again.
 
     asyncio takes EAGAIN (a full queue) of a unix socket for "in progress" and then believes itself connected, so the
     connecting is done here.
@@ -31,6 +35,10 @@ async def dial(path: Path, *, within: float) -> tuple[asyncio.StreamReader, asyn
                 return await asyncio.open_unix_connection(sock=sock)
             except BlockingIOError:
                 sock.close()
+            except (ConnectionRefusedError, FileNotFoundError):
+                sock.close()
+                if not patient:
+                    raise
             except BaseException:
                 sock.close()
                 raise

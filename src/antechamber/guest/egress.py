@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _QUESTIONS_AT_ONCE = 128
 _ANSWER_S = 10.0
+_AWAY_S = 8.0
+"""Seconds that the service may be away without a page in the browser failing; the resolver waits ten."""
 _CONNECT_S = 60.0
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -101,7 +103,7 @@ class Egress:
     async def _word(self, request: dict[str, Any]) -> EgressAnswer:
         """Ask one thing and hang up."""
         try:
-            connection = await dial(self._layout.egress, within=_ANSWER_S)
+            connection = await dial(self._layout.egress, within=_AWAY_S, patient=True)
         except OSError:
             return EgressAnswer.SERVFAIL
         try:
@@ -121,7 +123,7 @@ class Egress:
             if name is None:
                 return
             async with asyncio.timeout(_CONNECT_S):
-                outside = await dial(self._layout.egress, within=_ANSWER_S)
+                outside = await dial(self._layout.egress, within=_AWAY_S, patient=True)
                 if await _request(outside, {"op": "connect", "name": name, "port": port}) is not EgressAnswer.OK:
                     return
             await join((reader, writer), outside)
