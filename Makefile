@@ -6,22 +6,42 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint setup system providers web clean help
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# what is built from one commit has the same bytes each time
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
+
+# `make test` tests the wheel, in an environment of its own; everything else uses the code where it lies
+TIERS ?=
+WHEEL_VENV := .venv-wheel
+EDITABLE = $(VENV)/.editable
+
+.PHONY: run test tested lint setup system wheel web providers clean help
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s:
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s:
 
 run: setup ## Set everything up and serve the practice world's dashboard on 127.0.0.1:$(PORT)
 	@exec $(BIN)/antechamber demo --port $(PORT)
 
-test: setup $(VENV)/.dev ## Set everything up and pass every test
-	@$(BIN)/python -m tests.run
+test: ## Set everything up, build the wheel, install it and pass every test with it (TIERS="unit docs" for some)
+	@$(MAKE) --no-print-directory tested VENV=$(WHEEL_VENV) EDITABLE=
+
+tested: system $(VENV)/.dev wheel
+	@sh scripts/system-packages tests/debian-packages.txt
+	@$(PIP) --no-index --no-deps --force-reinstall dist/antechamber-*.whl
+	@$(BIN)/antechamber providers install
+	@TESTED=wheel $(BIN)/python -m tests.run $(TIERS)
 
 lint: $(VENV)/.dev ## Style, types and floors
 	@$(BIN)/python -m tests.run lint
 
-setup: system $(VENV)/.runtime web providers ## Set everything up
+setup: system $(VENV)/.runtime $(EDITABLE) web providers ## Set everything up
+
+wheel: $(VENV)/.runtime ## Build dist/antechamber-….whl and the pinned requirements that go with it
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -t sdist -t wheel
+	@cp requirements/runtime.txt dist/requirements.txt
 
 system:
 	@sh scripts/system-packages
@@ -30,22 +50,25 @@ $(VENV)/bin/python: | system
 	$(PYTHON) -m venv $(VENV)
 
 # a .venv that another user made would fail half-way with a permission error that names neither
-$(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
 	@sh scripts/venv-owner $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	$(PIP) --require-hashes -r requirements/build.txt
+	$(PIP) --require-hashes -r requirements/runtime.txt
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+$(VENV)/.editable: pyproject.toml $(VENV)/.runtime
+	$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime $(EDITABLE)
+	$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 web: $(VENV)/.runtime
 	@$(BIN)/python web/vendor.py
 
-providers: $(VENV)/.runtime
+providers: $(EDITABLE)
 	@$(BIN)/antechamber providers install
 
 clean: ## Remove what was built in this folder (not the data)
-	rm -rf $(VENV) src/antechamber/web/static/vendor web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(WHEEL_VENV) dist src/antechamber/web/static/vendor web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

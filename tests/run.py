@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import antechamber
 from tests import netns
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,7 @@ LINT = {
     "mypy": [str(BIN / "mypy"), "--strict", "src/antechamber"],
     "floors": [str(BIN / "lint-imports"), "--no-cache"],
 }
-TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "acceptance", "browser")
+TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "wheel", "acceptance", "browser")
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted"),
@@ -110,7 +111,7 @@ def main(words: list[str]) -> int:
         print(f"\n=== {tier}", flush=True)
         outcomes.append(run_lint() if tier == "lint" else run_tier(tier, extra))
     who = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
-    print(f"\nWhat ran, as {who}:")
+    print(f"\nWhat ran, as {who}, with {Path(antechamber.__file__).parent}:")
     for outcome in outcomes:
         counts = f"{outcome.passed} passed, {outcome.failed} failed, {len(outcome.skipped)} skipped"
         print(f"  {outcome.name:<12} {outcome.seconds:7.1f} s  {counts}")

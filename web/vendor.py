@@ -31,11 +31,20 @@ def npm() -> str:
     return found
 
 
+def lock_hash() -> str:
+    """Return what the copy follows from: the lock file and this program."""
+    return hashlib.sha256((HERE / "package-lock.json").read_bytes() + Path(__file__).read_bytes()).hexdigest()
+
+
+def whole() -> bool:
+    """Say whether what this lock file names is in its place already."""
+    stamp = TARGET / STAMP
+    return stamp.exists() and stamp.read_text() == lock_hash()
+
+
 def main() -> None:
     """Install by the lock file and copy; leaves the old copy in place until the new one is whole."""
-    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes() + Path(__file__).read_bytes()).hexdigest()
-    stamp = TARGET / STAMP
-    if stamp.exists() and stamp.read_text() == lock:
+    if whole():
         return
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
@@ -50,7 +59,7 @@ def main() -> None:
         else:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, place)
-    (fresh / STAMP).write_text(lock)
+    (fresh / STAMP).write_text(lock_hash())
     shutil.rmtree(TARGET, ignore_errors=True)
     fresh.rename(TARGET)
 

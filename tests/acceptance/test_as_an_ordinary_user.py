@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import antechamber
 from antechamber.places import place
 from antechamber.providers import Providers, install
 from antechamber.settings import Settings
@@ -74,7 +75,8 @@ def test_a_person_signs_in_to_codex_on_a_service_without_any_rights(home):
         "PATH": "/usr/bin:/bin",
         "HOME": os.fspath(home / "home"),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.fspath(checkout / "src"),
+        # the code that is tested, seen where this account sees it: an editable installation names the closed place
+        "PYTHONPATH": os.fspath(checkout / Path(antechamber.__file__).parents[1].relative_to(ROOT)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "ANTECHAMBER_SHARED_DIR": os.fspath(home / "shared"),
     }
