@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from antechamber import __version__, control, log, operations
+from antechamber import __version__, control, debian, log, operations
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
 from antechamber.providers import Providers, install
@@ -159,11 +159,23 @@ def link(world: World = "serve") -> None:
 
 
 @cli.command()
-def doctor(*, world: World = "serve", as_json: AsJson = False) -> None:
+def doctor(
+    *,
+    world: World = "serve",
+    as_json: AsJson = False,
+    install_missing: Annotated[
+        bool, typer.Option("--install", help="First install the Debian packages that are missing, after asking.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --install: do not ask.")] = False,
+) -> None:
     """Look at everything that the service needs, by trying it; print the remedy for what is missing.
 
     The exit code is 1 when something is missing without which no sign-in can work.
     """
+    if yes and not install_missing:
+        raise typer.BadParameter("--yes goes with --install")
+    if install_missing:
+        _install_missing(yes=yes)
     checks = _run(_doctor(_settings(world)))
     if as_json:
         out.print_json(json.dumps([{**asdict(check), "remedy": "" if check.ok else check.remedy} for check in checks]))
@@ -174,6 +186,25 @@ def doctor(*, world: World = "serve", as_json: AsJson = False) -> None:
             out.print(f"       [bold]{escape(check.remedy)}[/]")
     if any(check.fatal and not check.ok for check in checks):
         raise typer.Exit(1)
+
+
+def _install_missing(*, yes: bool) -> None:
+    names = debian.missing()
+    if not names:
+        err.print("No package of Debian's is missing.")
+        return
+    err.print(f"Missing: {', '.join(names)}.")
+    if not yes:
+        err.print(f"  {debian.command(names)}", highlight=False)
+        if not sys.stdin.isatty():
+            raise OperatorError(
+                Code.MISCONFIGURED,
+                message="Nobody can be asked here, so nothing was installed.",
+                next_step="Run the line above, or use --yes.",
+            )
+        if not typer.confirm("Install them with this line?", err=True):
+            raise typer.Exit(1)
+    debian.install(names)
 
 
 async def _doctor(settings: Settings) -> Sequence[Check]:
