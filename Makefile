@@ -15,7 +15,11 @@ TIERS ?=
 WHEEL_VENV := .venv-wheel
 EDITABLE = $(VENV)/.editable
 
-.PHONY: run test tested lint setup system wheel web providers clean help
+CLEAN ?=
+CLEAN_TIERS ?=
+CLEAN_STEPS ?=
+
+.PHONY: run test tested test-clean lint setup system wheel web providers clean help
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -32,6 +36,9 @@ tested: system $(VENV)/.dev wheel
 	@$(PIP) --no-index --no-deps --force-reinstall dist/antechamber-*.whl
 	@$(BIN)/antechamber providers install
 	@TESTED=wheel $(BIN)/python -m tests.run $(TIERS)
+
+test-clean: ## The same on a Debian 12 with nothing on it, as root and as a user (CLEAN="root user" CLEAN_TIERS="unit docs" CLEAN_STEPS="test run")
+	@$(PYTHON) -m scripts.clean_room $(CLEAN) --tiers="$(CLEAN_TIERS)" $(if $(CLEAN_STEPS),--steps="$(CLEAN_STEPS)")
 
 lint: $(VENV)/.dev ## Style, types and floors
 	@$(BIN)/python -m tests.run lint

@@ -26,6 +26,7 @@ LINT = {
     "ruff": [str(BIN / "ruff"), "check", "."],
     "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
     "mypy": [str(BIN / "mypy"), "--strict", "src/antechamber"],
+    "mypy scripts": [str(BIN / "mypy"), "--strict", "-p", "scripts"],
     "floors": [str(BIN / "lint-imports"), "--no-cache"],
 }
 TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "wheel", "acceptance", "browser")
