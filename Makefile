@@ -67,7 +67,8 @@ $(VENV)/.editable: pyproject.toml $(VENV)/.runtime
 	$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime $(EDITABLE)
+$(VENV)/.dev: requirements/dev.txt scripts/proxies $(VENV)/.runtime $(EDITABLE)
+	@sh scripts/proxies
 	$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 

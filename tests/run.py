@@ -33,6 +33,7 @@ TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "w
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted"),
+    "integration": ("nginx", "caddy"),
     "acceptance": ("codex", "claude_code", "gemini"),
     "browser": ("whole_job",),
 }

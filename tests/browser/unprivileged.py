@@ -54,14 +54,14 @@ def _started_by_root(folder: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def chromium(folder: Path):
+async def chromium(folder: Path, *options: str):
     """Start Debian's Chromium, with its sandbox, under an account without rights; `folder` is a new one."""
     before = os.environ.get("PLAYWRIGHT_NODEJS_PATH")
     if os.geteuid() == 0:
         os.environ["PLAYWRIGHT_NODEJS_PATH"] = str(_started_by_root(folder))
     try:
         async with async_playwright() as started:
-            browser = await started.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=True)
+            browser = await started.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=True, args=options)
             try:
                 yield browser
             finally:

@@ -8,6 +8,7 @@ import itertools
 import json
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -67,9 +68,11 @@ class Service:
     settings: Settings
     cleanup: contextlib.AsyncExitStack
     numbers: itertools.count = field(default_factory=itertools.count)
+    way: Callable[[], httpx.AsyncBaseTransport | None] = lambda: None
+    """Makes the transport of each client: None goes to the public address itself."""
 
     def client(self, base, **headers):
-        return httpx.AsyncClient(base_url=base, headers=headers, timeout=20, trust_env=False)
+        return httpx.AsyncClient(base_url=base, headers=headers, timeout=20, trust_env=False, transport=self.way())
 
     async def operator(self):
         client = self.client(self.addresses.dashboard.url, Authorization=f"Bearer {self.token}")

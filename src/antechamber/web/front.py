@@ -29,6 +29,10 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_SECONDS: Final = 30
 """Time for a whole request body to arrive."""
 
+TAKEN_LIMITS: Final = 4
+"""Of a body that is too large, so many times the limit is read away before the refusal: an answer to somebody who is
+still sending is lost with the connection, and a proxy makes a 502 of it."""
+
 _PLAIN_PATH: Final = re.compile(rb"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
 _DOTS: Final = frozenset({".", ".."})
 
@@ -187,7 +191,7 @@ class Bodies:
         if scope["type"] != "http" or not self._has_body(scope):
             await self._app(scope, receive, send)
             return
-        body = await self._read(receive)
+        body = await self._read(receive, too_large=self._says_too_large(scope))
         if body and not _is_json(header(scope, b"content-type")):
             raise CallerError(Code.NOT_JSON)
         whole: Message | None = {"type": "http.request", "body": body, "more_body": False}
@@ -201,24 +205,37 @@ class Bodies:
 
         await self._app(scope, replay, send)
 
-    def _has_body(self, scope: Scope) -> bool:
-        length = header(scope, b"content-length")
-        if length is not None and length.isdecimal() and int(length) > self._limit:
-            raise CallerError(Code.BODY_TOO_LARGE)
+    @staticmethod
+    def _has_body(scope: Scope) -> bool:
         return any(key in {b"content-length", b"transfer-encoding"} for key, _ in scope["headers"])
 
-    async def _read(self, receive: Receive) -> bytes:
+    def _says_too_large(self, scope: Scope) -> bool:
+        length = header(scope, b"content-length")
+        if length is None or not length.isdecimal():
+            return False
+        if int(length) > self._limit * TAKEN_LIMITS:
+            raise CallerError(Code.BODY_TOO_LARGE)
+        return int(length) > self._limit
+
+    async def _read(self, receive: Receive, *, too_large: bool) -> bytes:
+        """Return the whole body; of one that is too large so much is read away as a proxy may be sending."""
         body = bytearray()
+        taken = 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ConnectionResetError
-                    body += message.get("body", b"")
-                    if len(body) > self._limit:
+                    part = message.get("body", b"")
+                    taken += len(part)
+                    too_large = too_large or taken > self._limit
+                    if not too_large:
+                        body += part
+                    whole = not message.get("more_body", False)
+                    if too_large and (whole or taken > self._limit * TAKEN_LIMITS):
                         raise CallerError(Code.BODY_TOO_LARGE)
-                    if not message.get("more_body", False):
+                    if whole:
                         return bytes(body)
         except TimeoutError as error:
             raise CallerError(Code.BAD_REQUEST, message="The request's body did not arrive in time.") from error

@@ -229,8 +229,8 @@ async def test_a_body_is_json_and_limited_and_reaches_the_app_whole(kind, body, 
         assert answer.json()["error"]["code"] == code
 
 
-async def test_a_body_in_pieces_is_counted_as_it_comes():
-    pieces = iter([b"x" * 60, b"x" * 60, b"never read"])
+async def test_a_body_in_pieces_is_counted_as_it_comes_and_read_away_to_an_end():
+    pieces = iter([*[b"x" * 60] * 7, b"never read"])
 
     async def receive():
         return {"type": "http.request", "body": next(pieces), "more_body": True}
@@ -240,6 +240,22 @@ async def test_a_body_in_pieces_is_counted_as_it_comes():
         await Bodies(answering(""), 100)(scope, receive, None)
     assert caught.value.code is Code.BODY_TOO_LARGE
     assert next(pieces) == b"never read"
+
+
+@pytest.mark.parametrize(("length", "read"), [(101, 101), (400, 400), (401, 0)])
+async def test_a_body_that_is_said_to_be_too_large_is_read_away_unless_it_is_far_too_large(length, read):
+    sent = 0
+
+    async def receive():
+        nonlocal sent
+        sent += 1
+        return {"type": "http.request", "body": b"x", "more_body": sent < length}
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"%d" % length)]}
+    with pytest.raises(CallerError) as caught:
+        await Bodies(answering(""), 100)(scope, receive, None)
+    assert caught.value.code is Code.BODY_TOO_LARGE
+    assert sent == read
 
 
 async def test_a_client_that_leaves_while_it_sends_is_no_error():
