@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from antechamber import assets, operations, web
+from antechamber import __version__, assets, metrics, operations, web
 from antechamber import control as control_socket
 from antechamber.drivers.namespace import NamespaceDriver
 from antechamber.egress import Policy
 from antechamber.errors import Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.machine import Mount
-from antechamber.places import DataLock, Places, operator_token, place, prepare
+from antechamber.places import DataLock, Places, place, prepare, token_in
 from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler
 from antechamber.settings import unknown_names
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from antechamber.providers import ProviderSpec
     from antechamber.providers.install import Installed
     from antechamber.settings import Settings
+    from antechamber.store import Observer
 
 _log = get_logger("app")
 _LOCK_WITHIN: Final = timedelta(seconds=3)
@@ -61,6 +62,8 @@ class Ready:
     """From the start of the service until now."""
     unavailable: Mapping[str, str]
     """Provider id to the sentence that says why it cannot be used here."""
+    metrics_url: str
+    """Where the metrics are, for the token in `places.metrics_token`."""
 
 
 @dataclass(slots=True)
@@ -135,12 +138,15 @@ async def choose_driver(settings: Settings, places: Places, installation: str) -
 
 
 @contextlib.asynccontextmanager
-async def open_store(settings: Settings, places: Places) -> AsyncIterator[tuple[Store, Vault]]:
-    """Open database and key, holding the data directory's lock."""
+async def open_store(
+    settings: Settings, places: Places, observer: Observer | None = None
+) -> AsyncIterator[tuple[Store, Vault]]:
+    """Open database and key, holding the data directory's lock; `observer` is told what is committed."""
     prepare(places)
     lock = await DataLock.take(places.data, within=_LOCK_WITHIN)
     try:
-        store = await Store.open(settings.database_url or file_url(places.database), world=settings.world)
+        url = settings.database_url or file_url(places.database)
+        store = await Store.open(url, world=settings.world, observer=observer)
         try:
             known = await store.key_id()
             vault = Vault.open(places.key, known_key_id=known, has_rows=await store.has_sealed_rows())
@@ -168,13 +174,14 @@ async def run(
     """
     begun = time.monotonic()
     places = place(settings)
-    async with open_store(settings, places) as (store, vault), contextlib.AsyncExitStack() as stack:
-        token = operator_token(places.token)
+    providers = Providers.load()
+    counted = metrics.Metrics(spec.id for spec in providers.all())
+    async with open_store(settings, places, counted) as (store, vault), contextlib.AsyncExitStack() as stack:
+        token = token_in(places.token)
         sockets = web.listen(settings.bind, settings.port)
         stack.callback(_close_all, sockets)
         port = sockets[0].getsockname()[1]
         addresses = web.Addresses.of(settings, port)
-        providers = Providers.load()
         tools, (driver, checks), guest = await asyncio.gather(
             Tools.look(providers, places),
             choose_driver(settings, places, store.installation),
@@ -204,11 +211,30 @@ async def run(
             guest=guest,
             build=assets.guest_build_id(),
             installed=tools.mounts,
+            metrics=counted,
         )
         if not keep_machines:
             stack.push_async_callback(reconciler.end_machines)
         await reconciler.start()
         stack.push_async_callback(reconciler.close)
+        measured = web.Measured(
+            counted,
+            metrics.Scrape(
+                counted,
+                store.standing,
+                tools.sentences,
+                metrics.Fixed(
+                    build={"version": __version__, "world": world.name, "driver": driver.name},
+                    key_id=vault.key_id,
+                    checks={check.name: check.ok for check in checks},
+                    providers={spec.id: spec.id not in tools.faults for spec in providers.all()},
+                    folders={"data": places.data, "run": places.run, "shared": places.shared},
+                ),
+            ),
+            token_in(places.metrics_token),
+        )
+        metrics_url = await _serve_metrics(settings, measured, addresses, stack)
+        stack.push_async_callback(cancel_and_wait, spawn("event loop's lag", metrics.watch_loop(counted)))
         server = await web.serve(
             web.create_app(
                 signin,
@@ -221,6 +247,7 @@ async def run(
                 driver=web.DriverAbout(driver.name, driver.capabilities),
                 installed=tools.about,
                 faults_now=tools.sentences,
+                counted=measured,
             ),
             sockets,
         )
@@ -245,10 +272,25 @@ async def run(
                 dashboard_link=(await dashboard_link())["url"],
                 seconds=time.monotonic() - begun,
                 unavailable={provider: fault.message for provider, fault in tools.faults.items()},
+                metrics_url=metrics_url,
             )
         )
         await _until_stopped(server, stop)
         _log.info("stopping")
+
+
+async def _serve_metrics(
+    settings: Settings, measured: web.Measured, addresses: web.Addresses, stack: contextlib.AsyncExitStack
+) -> str:
+    """Serve the metrics on a listener of their own where the settings ask for one; return where they are."""
+    if settings.metrics_address is None:
+        return f"{addresses.dashboard.url}/metrics"
+    host, port = settings.metrics_address
+    sockets = web.listen(host, port)
+    stack.callback(_close_all, sockets)
+    server = await web.serve(web.create_metrics_app(measured, addresses), sockets)
+    stack.push_async_callback(server.stop)
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}/metrics"
 
 
 async def _until_stopped(server: web.Server, stop: asyncio.Event | None) -> None:

@@ -104,6 +104,9 @@ def _announce(ready: Ready) -> None:
     out.print(f"  [bold]Antechamber[/] {__version__}, {'the practice world' if ready.world == 'demo' else 'serving'}")
     out.print(f"  Dashboard (this link opens once):  [bold]{escape(ready.dashboard_link)}[/]")
     out.print(f"  Sign-in pages:  {ready.sign_in_url}    API token in {escape(str(ready.places.token))}")
+    out.print(
+        f"  [dim]Metrics:  {escape(ready.metrics_url)}    their token in {escape(str(ready.places.metrics_token))}[/]"
+    )
     for provider, why in ready.unavailable.items():
         out.print(f"  [yellow]{provider} cannot be used here: {escape(why)}[/]")
     again = f"{sys.argv[0]} link --world {ready.world}"

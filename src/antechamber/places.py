@@ -60,6 +60,11 @@ class Places:
         """The file with the operator's token."""
         return self.data / "operator-token"
 
+    @property
+    def metrics_token(self) -> Path:
+        """The file with the token that reads the metrics and nothing else."""
+        return self.data / "metrics-token"
+
 
 def place(settings: Settings) -> Places:
     """Return the folders of these settings; makes nothing. Raises OperatorError when a path is too long for sockets."""
@@ -183,8 +188,8 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def operator_token(path: Path) -> Secret:
-    """Return the operator's token, made at first use (0600).
+def token_in(path: Path) -> Secret:
+    """Return the token that lies in a file, the operator's or a scraper's, made at first use (0600).
 
     Raises OperatorError when the file is another account's, others can read it, or it holds no token.
     """

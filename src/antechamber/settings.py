@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         None,
         description="Public base URL of the sign-in pages, another host than the dashboard's; default http://localhost:PORT.",
     )
+    metrics_bind: str | None = Field(
+        None,
+        description="Address and port, HOST:PORT, of a listener that serves GET /metrics and nothing else; "
+        "without it the dashboard's address alone does.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
     drivers: Words = Field(
@@ -111,6 +116,25 @@ class Settings(BaseSettings):
             message = "must be http://HOST[:PORT] or https://HOST[:PORT] without a path"
             raise ValueError(message)
         return url.rstrip("/")
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def _host_and_port(cls, bind: str | None) -> str | None:
+        if bind is None:
+            return None
+        host, _, port = bind.rpartition(":")
+        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            message = "must be HOST:PORT, such as 127.0.0.1:9464 or [::1]:9464"
+            raise ValueError(message)
+        return bind
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the listener for metrics, or None."""
+        if self.metrics_bind is None:
+            return None
+        host, _, port = self.metrics_bind.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
     def duration(self, name: str) -> timedelta:
         """Return the setting of that name (without `_s`) as a duration."""

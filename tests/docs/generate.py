@@ -14,6 +14,8 @@ import typer
 from antechamber.cli import cli
 from antechamber.errors import CATALOGUE
 from antechamber.lifecycle import MACHINE_TABLE, SESSION_TABLE, Act, diagrams
+from antechamber.metrics import TABLE, Of
+from antechamber.metrics.collect import endings
 from antechamber.model import Reason
 from antechamber.settings import Settings
 from antechamber.web import events, relay
@@ -22,6 +24,20 @@ from tests.integration import web_service
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN = "<!-- made by `python -m tests.docs.generate` -->"
 END = "<!-- until here -->"
+METRICS_INTRO = f"""# Metrics
+
+What `GET /metrics` shows, made from the table in the code by `python -m tests.docs.generate`. How to have them
+scraped: [how-to/monitor.md](how-to/monitor.md). Besides these come the library's `process_…` and `python_…` metrics
+of the service itself. Seconds and bytes throughout.
+
+Durations of sessions and machines are computed from the times that were committed with their events, by the service
+that committed the last of the two: a restart in between does not change them, and each event counts once. Counters
+begin at nought with each start of the service, as Prometheus expects. Every series is there from the start. No
+label holds an id, a user or a host name.
+
+The last column says whose numbers they are. {Of.SERVICE.capitalize()}'s are to be added up where several services
+share a database; those of {Of.DATABASE} are the same in each, so take their maximum, never the sum.
+"""
 
 
 def settings_page() -> str:
@@ -108,6 +124,43 @@ def states_page() -> str:
         ]
         lines.append(f"| `{moved}` | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def metrics_page() -> str:
+    rows = [
+        f"| `{metric.name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
+        f" {metric.of} |"
+        for metric in TABLE
+    ]
+    reasons: dict[str, list[str]] = {}
+    for status, reason in endings():
+        reasons.setdefault(status, []).append(f"`{reason}`")
+    buckets = [
+        f"| `{metric.name}` | {', '.join(f'{bound:g}' for bound in metric.buckets)} |"
+        for metric in TABLE
+        if metric.buckets
+    ]
+    return "\n".join(
+        [
+            METRICS_INTRO,
+            "| metric | kind | labels | meaning | of |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "## Reasons of endings",
+            "",
+            "| status | reason |",
+            "|---|---|",
+            *(f"| `{status}` | {', '.join(words)} |" for status, words in reasons.items()),
+            "",
+            "## Buckets",
+            "",
+            "| histogram | upper bounds, in seconds |",
+            "|---|---|",
+            *buckets,
+            "",
+        ]
+    )
 
 
 def cli_page() -> str:
@@ -217,6 +270,7 @@ PAGES = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "states.md": states_page,
+    "metrics.md": metrics_page,
     "cli.md": cli_page,
     "api.md": api_page,
 }

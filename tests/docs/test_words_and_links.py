@@ -10,6 +10,7 @@ import pytest
 
 from antechamber.errors import Code
 from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.metrics import TABLE
 from antechamber.model import MachineState, Reason, SessionStatus
 from antechamber.settings import Settings
 from tests.docs.generate import commands
@@ -103,6 +104,13 @@ def test_each_setting_that_is_named_exists(page):
     known = {f"ANTECHAMBER_{name.upper()}" for name in Settings.model_fields}
 
     assert set(re.findall(r"ANTECHAMBER_[A-Z_]+", page.read_text())) - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_metric_that_is_named_exists(page):
+    known = {metric.name for metric in TABLE}
+
+    assert set(re.findall(r"\bantechamber_[a-z_]+_(?:total|seconds|bytes|info)\b", page.read_text())) - known == set()
 
 
 def test_every_state_reason_and_event_is_documented():

@@ -13,6 +13,7 @@ from antechamber.drivers.scripted import ScriptedDriver, ScriptedHost
 from antechamber.egress import Policy, Resolution, World
 from antechamber.guest.protocol import EgressAnswer, ReportKind
 from antechamber.machine import Stream
+from antechamber.metrics import Metrics
 from antechamber.model import Owner
 from antechamber.providers import Providers
 from antechamber.reconciler import Reconciler
@@ -94,7 +95,9 @@ class Scene:
         return await program(guest)
 
     async def open(self):
-        self.store = await Store.open(f"sqlite+aiosqlite:///{self.folder}/scene.db", world="demo")
+        self.metrics = Metrics(spec.id for spec in self.providers.all())
+        url = f"sqlite+aiosqlite:///{self.folder}/scene.db"
+        self.store = await Store.open(url, world="demo", observer=self.metrics)
         known = await self.store.key_id()
         self.vault = Vault.open(self.folder / "key", known_key_id=known, has_rows=await self.store.has_sealed_rows())
         if known is None:
@@ -118,6 +121,7 @@ class Scene:
             guest=Path("/nonexistent"),
             build=BUILD,
             installed={spec.id: () for spec in self.providers.all()},
+            metrics=self.metrics,
         )
         await self.reconciler.start()
 

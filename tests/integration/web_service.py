@@ -17,13 +17,14 @@ import httpx
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
 from antechamber.machine import Capabilities, Stream
+from antechamber.metrics import Fixed, Metrics, Scrape
 from antechamber.model import IdPrefix, new_id, new_secret
 from antechamber.providers import CapturedFile, Providers
 from antechamber.settings import Settings
 from antechamber.signin import SignIn
 from antechamber.store import Store
 from antechamber.vault import Vault
-from antechamber.web import Addresses, DriverAbout, create_app, listen, serve
+from antechamber.web import Addresses, DriverAbout, Measured, create_app, create_metrics_app, listen, serve
 from tests.providers.samples import CODEX
 
 OPERATIONS = {"user_id": "ada", "provider": "codex"}
@@ -66,6 +67,7 @@ class Service:
     app: object
     server: object
     settings: Settings
+    measured: Measured
     cleanup: contextlib.AsyncExitStack
     numbers: itertools.count = field(default_factory=itertools.count)
     way: Callable[[], httpx.AsyncBaseTransport | None] = lambda: None
@@ -77,6 +79,17 @@ class Service:
     async def operator(self):
         client = self.client(self.addresses.dashboard.url, Authorization=f"Bearer {self.token}")
         return await self.cleanup.enter_async_context(client)
+
+    async def scraper(self, **headers):
+        token = self.measured.token.reveal()
+        return await self.stranger(Authorization=f"Bearer {token}", **headers)
+
+    async def metrics_listener(self):
+        """Serve the metrics on a listener of their own; return its address."""
+        sockets = [self.cleanup.enter_context(end) for end in listen("127.0.0.1", 0)]
+        server = await serve(create_metrics_app(self.measured, self.addresses), sockets)
+        self.cleanup.push_async_callback(server.stop)
+        return f"http://127.0.0.1:{server.port}"
 
     async def stranger(self, base=None, **headers):
         return await self.cleanup.enter_async_context(self.client(base or self.addresses.dashboard.url, **headers))
@@ -124,16 +137,21 @@ class Service:
         return answer.json()["ticket"]
 
 
+async def no_faults():
+    return []
+
+
 @contextlib.asynccontextmanager
 async def running(folder, *, world="serve", faults=None, installed=None, **settings):
     """Run a service on a free port of this computer's loopback."""
     chosen = Settings(**{"sweep_s": 0.5, "heartbeat_s": 5, "port": 0, "world": world, **settings})
     async with contextlib.AsyncExitStack() as cleanup:
-        store = await Store.open(f"sqlite+aiosqlite:///{folder}/test.db", world=world)
+        providers = Providers.load()
+        metrics = Metrics(spec.id for spec in providers.all())
+        store = await Store.open(f"sqlite+aiosqlite:///{folder}/test.db", world=world, observer=metrics)
         cleanup.push_async_callback(store.close)
         vault = Vault.open(folder / "vault.key", known_key_id=None, has_rows=False)
         await store.set_key_id(vault.key_id)
-        providers = Providers.load()
         signin = SignIn(
             store=store,
             vault=vault,
@@ -145,6 +163,14 @@ async def running(folder, *, world="serve", faults=None, installed=None, **setti
         sockets = [cleanup.enter_context(end) for end in listen(chosen.bind, chosen.port)]
         addresses = Addresses.of(chosen, sockets[0].getsockname()[1])
         token, stage = new_secret(), Stage()
+        fixed = Fixed(
+            build={"version": "0", "world": world, "driver": "scripted"},
+            key_id=vault.key_id,
+            checks={"sandbox": True},
+            providers={spec.id: True for spec in providers.all()},
+            folders={"data": folder},
+        )
+        measured = Measured(metrics, Scrape(metrics, store.standing, faults or no_faults, fixed), new_secret())
         app = create_app(
             signin,
             stage,
@@ -156,10 +182,11 @@ async def running(folder, *, world="serve", faults=None, installed=None, **setti
             driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
             installed=installed,
             faults_now=faults,
+            counted=measured,
         )
         server = await serve(app, sockets)
         cleanup.push_async_callback(server.stop)
-        yield Service(store, signin, stage, addresses, token.reveal(), app, server, chosen, cleanup)
+        yield Service(store, signin, stage, addresses, token.reveal(), app, server, chosen, measured, cleanup)
 
 
 def error_of(answer):

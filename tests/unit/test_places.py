@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from antechamber.errors import Code, OperatorError
-from antechamber.places import DataLock, Places, operator_token, place, prepare
+from antechamber.places import DataLock, Places, place, prepare, token_in
 from antechamber.settings import Settings
 
 AT_ONCE = timedelta(0)
@@ -169,11 +169,11 @@ async def test_a_lock_that_cannot_be_opened_is_an_operators_error(tmp_path):
 
 
 def test_a_token_is_made_once_for_its_owner_alone(tmp_path):
-    token = operator_token(tmp_path / "token")
+    token = token_in(tmp_path / "token")
 
     assert len(token.reveal()) >= 43
     assert mode(tmp_path / "token") == 0o600
-    assert operator_token(tmp_path / "token") == token
+    assert token_in(tmp_path / "token") == token
     assert [path.name for path in tmp_path.iterdir()] == ["token"]
 
 
@@ -184,34 +184,34 @@ def test_a_file_that_holds_no_token_is_refused_and_kept(tmp_path, text):
     path.chmod(0o600)
 
     with pytest.raises(OperatorError, match="does not hold a token"):
-        operator_token(path)
+        token_in(path)
     assert path.read_text() == text
 
 
 def test_a_token_that_others_can_read_is_refused(tmp_path):
-    operator_token(tmp_path / "token")
+    token_in(tmp_path / "token")
     (tmp_path / "token").chmod(0o640)
 
     with pytest.raises(OperatorError) as caught:
-        operator_token(tmp_path / "token")
+        token_in(tmp_path / "token")
     assert caught.value.code is Code.KEY_EXPOSED
 
 
 def test_a_token_is_not_read_through_a_link_or_from_a_fifo(tmp_path):
-    operator_token(tmp_path / "token")
+    token_in(tmp_path / "token")
     (tmp_path / "link").symlink_to(tmp_path / "token")
     with pytest.raises(OperatorError, match="cannot be used"):
-        operator_token(tmp_path / "link")
+        token_in(tmp_path / "link")
 
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(OperatorError, match="does not hold a token"):
-        operator_token(tmp_path / "fifo")
+        token_in(tmp_path / "fifo")
 
 
 @as_root
 def test_a_token_of_another_account_is_refused_with_both_uids(tmp_path):
-    operator_token(tmp_path / "token")
+    token_in(tmp_path / "token")
     os.chown(tmp_path / "token", 12_345, 12_345)
 
     with pytest.raises(OperatorError, match="belongs to uid 12345, and this runs as uid 0"):
-        operator_token(tmp_path / "token")
+        token_in(tmp_path / "token")

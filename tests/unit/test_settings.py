@@ -84,3 +84,17 @@ def test_a_variable_that_is_no_setting_is_said_with_the_one_that_is_meant():
 def test_every_setting_has_a_description_and_a_valid_default():
     assert all(field.description for field in Settings.model_fields.values())
     assert Settings(**{name: field.default for name, field in Settings.model_fields.items()}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:0", ("::1", 0)), ("metrics.example:80", ("metrics.example", 80))],
+)
+def test_the_listener_for_metrics_is_a_host_and_a_port(given, address):
+    assert Settings(metrics_bind=given).metrics_address == address
+
+
+@pytest.mark.parametrize("given", ["9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:x"])
+def test_an_address_for_metrics_without_host_or_port_is_refused(given):
+    with pytest.raises(OperatorError, match="ANTECHAMBER_METRICS_BIND: must be HOST:PORT"):
+        read_settings(metrics_bind=given)

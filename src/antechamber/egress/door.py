@@ -52,7 +52,8 @@ class Egress:
     """The way out of one machine.
 
     Every refusal, whatever its cause, is the answer of a name that does not exist, at the same time after the request.
-    `on_use` gets differences, at most one for each (name, port) and second, and the last ones when it is closed.
+    `on_use` gets differences, at most one for each (name, port) and second, and the last ones when it is closed;
+    `on_verdict` what became of each single request.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Egress:
         background_hosts: Sequence[str] = (),
         limits: Limits | None = None,
         on_use: Callable[[Use], None] = lambda _: None,
+        on_verdict: Callable[[Verdict], None] = lambda _: None,
     ) -> None:
         """Make it open; needs a running event loop from the first `serve` on."""
         self._world = world
         self._policy = policy
         self._background = tuple(background_hosts)
         self._limits = limits or Limits()
+        self._on_verdict = on_verdict
         self._ledger = Ledger(on_use, self._limits.names + 1)
         self._names: set[str] = set()
         self._bytes = 0
@@ -140,6 +143,7 @@ class Egress:
                 self._world.connector, reached.addresses, port, reached.shown, within=self._limits.connect
             )
             answer = EgressAnswer.OK if remote else EgressAnswer.FAILED
+        self._on_verdict(reached.verdict)
         self._ledger.note(Use(reached.shown, port, reached.verdict, connections=int(remote is not None)))
         try:
             if answer not in {EgressAnswer.OK, EgressAnswer.FAILED}:

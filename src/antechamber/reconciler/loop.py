@@ -11,6 +11,7 @@ from antechamber.errors import AntechamberError, CallerError, Code, MachineError
 from antechamber.lifecycle import SessionFact
 from antechamber.log import get_logger
 from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
+from antechamber.metrics import Metrics
 from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
@@ -90,6 +91,7 @@ class Reconciler:
         guest: Path,
         build: str,
         installed: dict[str, Sequence[Mount]],
+        metrics: Metrics | None = None,
     ) -> None:
         """Bind the parts; `installed` gives each installed provider's mounts, `guest` is the staged guest's folder."""
         self.store = store
@@ -98,6 +100,7 @@ class Reconciler:
         self.driver = driver
         self.settings = settings
         self.build = build
+        self.metrics = metrics or Metrics()
         self.checks: dict[str, CheckErrand] = {}
         self.live = Live()
         self._world = world
@@ -181,7 +184,8 @@ class Reconciler:
         attendant = Attendant(row, self)
         self.live.put(row, attendant)
         try:
-            await attendant.attend()
+            with self.metrics.attending():
+                await attendant.attend()
         except AntechamberError as error:
             _log.warning("a machine could not be attended", machine=row.id, code=error.code, detail=error.detail)
         finally:
@@ -231,6 +235,7 @@ class Reconciler:
         session_id = row.session_id
 
         def on_use(use: Use) -> None:
+            self.metrics.egress_moved(bytes_out=use.bytes_out, bytes_in=use.bytes_in)
             if session_id is not None:
                 self._records.spawn("destination", self._record(session_id, use))
 
@@ -240,6 +245,7 @@ class Reconciler:
             background_hosts=(*BROWSER_BACKGROUND_HOSTS, *provider.background_hosts),
             limits=Limits.of(self.settings),
             on_use=on_use,
+            on_verdict=self.metrics.egress_judged,
         )
 
     async def _record(self, session_id: str, use: Use) -> None:

@@ -9,11 +9,14 @@ from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credentials import Captured, Rejected
 from antechamber.store.dialect import file_url
 from antechamber.store.moves import Moved
+from antechamber.store.observer import Observer, Recorded
 from antechamber.store.retention import Pruned
-from antechamber.store.sessions import Created, Idempotency, NewSession
+from antechamber.store.sessions import CREATED, Created, Idempotency, NewSession
+from antechamber.store.standing import Standing
 from antechamber.store.store import Store
 
 __all__ = [
+    "CREATED",
     "MACHINES",
     "SESSIONS",
     "Captured",
@@ -22,8 +25,11 @@ __all__ = [
     "Idempotency",
     "Moved",
     "NewSession",
+    "Observer",
     "Pruned",
+    "Recorded",
     "Rejected",
+    "Standing",
     "Store",
     "file_url",
     "session_topic",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import sqlite3
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from sqlalchemy import exc
 
 from antechamber.errors import Code, OperatorError
-from antechamber.log import get_logger
+from antechamber.log import get_logger, told
+from antechamber.store.observer import Nobody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from antechamber.store.changes import Changes
     from antechamber.store.dialect import StoreDialect
+    from antechamber.store.observer import Observer, Recorded
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -94,12 +97,14 @@ def to_its_end(
 
 
 class Write:
-    """A write transaction: its connection, and the topics that are told once it is committed."""
+    """A write transaction: its connection, and what is told once it is committed."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         """Begin with nothing to tell."""
         self.connection: Final = connection
         self.topics: Final[list[str]] = []
+        self.recorded: Final[list[Recorded]] = []
+        """The events in it, for the observer."""
 
     def tell(self, *topics: str) -> None:
         """Tell these topics after the commit."""
@@ -109,11 +114,12 @@ class Write:
 class Database:
     """One database: transactions to read and to write. Inside a write nothing but the database is awaited."""
 
-    def __init__(self, dialect: StoreDialect, changes: Changes) -> None:
+    def __init__(self, dialect: StoreDialect, changes: Changes, observer: Observer | None = None) -> None:
         """Make the engine; nothing is connected yet."""
         self.dialect: Final = dialect
         self._engine: Final = dialect.engine()
         self._changes: Final = changes
+        self._observer: Final = observer or Nobody()
         self._under_way = 0
         self._idle: Final = asyncio.Event()
         self._idle.set()
@@ -129,21 +135,38 @@ class Database:
             if not self._under_way:
                 self._idle.set()
 
+    @contextmanager
+    def _timed(self, kind: Literal["read", "write"]) -> Iterator[None]:
+        began = time.monotonic()
+        unavailable = False
+        try:
+            yield
+        except OperatorError as error:
+            unavailable = error.code is Code.STORE_UNAVAILABLE
+            raise
+        finally:
+            self._observer.transacted(kind, time.monotonic() - began, unavailable=unavailable)
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection that sees one state of the database."""
-        with self._counted(), translated():
+        with self._counted(), self._timed("read"), translated():
             async with self.dialect.reading(self._engine) as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Write]:
         """Give a write transaction; its topics are told after the commit, and not at all when it fails."""
-        with self._counted(), translated():
+        with self._counted(), self._timed("write"), translated():
             async with self.dialect.writing(self._engine) as connection:
                 write = Write(connection)
                 yield write
         self._changes.tell(*write.topics)
+        try:
+            for recorded in write.recorded:
+                self._observer.committed(recorded)
+        except Exception as error:  # noqa: BLE001 - what is committed must not look as if it had failed
+            _log.error("what was committed could not be counted", **told(error))
 
     async def scrub(self) -> None:
         """Remove what was deleted from the database's logs too; when that fails it is logged, and happens later."""

@@ -12,6 +12,7 @@ from antechamber.model import IdPrefix, MachineKind, MachineRow, MachineState, n
 from antechamber.store.changes import MACHINES, session_topic
 from antechamber.store.database import to_its_end
 from antechamber.store.events import record
+from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
 from antechamber.store.schema import ENDED_STATES, events, machines
 
@@ -214,7 +215,7 @@ async def _move(
 ) -> MachineRow:
     after_state = decide_machine(before.state, fact).after
     after = await _change(write.connection, before, {"state": after_state, "state_at": at, **values})
-    await record(
+    event = await record(
         write.connection,
         fact,
         at=at,
@@ -224,5 +225,6 @@ async def _move(
         after=after.state,
         fields={} if after.exit_code is None else {"exit_code": after.exit_code},
     )
+    write.recorded.append(Recorded(event, Act.MOVE, machine=after, since=before.state_at))
     write.tell(MACHINES, *([session_topic(before.session_id)] if before.session_id else []))
     return after

@@ -14,6 +14,7 @@ from antechamber.lifecycle import Act, SessionDecision, SessionFact, decide_sess
 from antechamber.model import AuthSession, Event, Reason
 from antechamber.store.changes import MACHINES, SESSIONS, session_topic
 from antechamber.store.events import record, recorded
+from antechamber.store.observer import Recorded
 from antechamber.store.rows import session_of
 from antechamber.store.schema import sessions
 
@@ -97,7 +98,7 @@ async def _move(write: Write, session: AuthSession, decision: SessionDecision, g
     if given.captured is not None:
         values["captured_credential_id"], values["captured_version"] = given.captured
     moved = await change(write.connection, session, values)
-    return Moved(moved, decision, await _record(write, decision, session.id, given))
+    return Moved(moved, decision, await _record(write, decision, moved, given, since=session.status_at))
 
 
 async def _note(write: Write, session: AuthSession, decision: SessionDecision, given: Given) -> Moved:
@@ -110,7 +111,7 @@ async def _note(write: Write, session: AuthSession, decision: SessionDecision, g
     if given.fact is SessionFact.SCREEN_SEEN and given.expires_at is not None:
         values["expires_at"] = given.expires_at
     noted = await change(write.connection, session, values) if values else session
-    return Moved(noted, decision, await _record(write, decision, session.id, given))
+    return Moved(noted, decision, await _record(write, decision, noted, given, since=session.status_at))
 
 
 async def refuse(write: Write, session: AuthSession, decision: SessionDecision, given: Given) -> Moved:
@@ -119,19 +120,23 @@ async def refuse(write: Write, session: AuthSession, decision: SessionDecision, 
     if earlier is not None:
         return Moved(session, decision, earlier)
     marked = replace(given, fields={**given.fields, "refused": True})
-    return Moved(session, decision, await _record(write, decision, session.id, marked))
+    return Moved(session, decision, await _record(write, decision, session, marked, since=session.status_at))
 
 
-async def _record(write: Write, decision: SessionDecision, session_id: str, given: Given) -> Event:
-    write.tell(session_topic(session_id), SESSIONS, MACHINES)
-    return await record(
+async def _record(
+    write: Write, decision: SessionDecision, session: AuthSession, given: Given, *, since: datetime
+) -> Event:
+    write.tell(session_topic(session.id), SESSIONS, MACHINES)
+    event = await record(
         write.connection,
         given.fact,
         at=given.at,
         act=decision.act,
-        session_id=session_id,
+        session_id=session.id,
         before=decision.before,
         after=decision.after,
         reason=decision.reason,
         fields=given.fields,
     )
+    write.recorded.append(Recorded(event, decision.act, session=session, since=since))
+    return event

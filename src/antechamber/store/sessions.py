@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sqlalchemy import ColumnElement, and_, insert, or_, select
 
 from antechamber.errors import CallerError, Code
-from antechamber.lifecycle import SessionFact
+from antechamber.lifecycle import Act, SessionFact
 from antechamber.model import (
     LIVE_STATUSES,
     AccessKind,
@@ -28,6 +28,7 @@ from antechamber.store.changes import MACHINES, SESSIONS, session_topic
 from antechamber.store.database import to_its_end
 from antechamber.store.events import record
 from antechamber.store.moves import Given, Moved, apply_fact, locked
+from antechamber.store.observer import Recorded
 from antechamber.store.retention import Pruned, prune
 from antechamber.store.rows import event_of, session_of
 from antechamber.store.schema import events, idempotency_keys, machines, sessions
@@ -283,7 +284,8 @@ async def _insert(write: Write, new: NewSession, at: datetime) -> AuthSession:
             expires_at=new.expires_at,
         )
     )
-    await record(write.connection, CREATED, at=at, session_id=session_id, after=SessionStatus.PENDING)
+    event = await record(write.connection, CREATED, at=at, session_id=session_id, after=SessionStatus.PENDING)
+    write.recorded.append(Recorded(event, Act.MOVE, session=session))
     write.tell(session_topic(session_id), SESSIONS, MACHINES)
     return session
 

@@ -18,9 +18,12 @@ from antechamber.store.machines import Machines
 from antechamber.store.migrate import migrate
 from antechamber.store.schema import credentials, installation
 from antechamber.store.sessions import Sessions
+from antechamber.store.standing import Standing, standing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.store.observer import Observer
 
 
 class Store:
@@ -41,11 +44,11 @@ class Store:
 
     @classmethod
     @to_its_end
-    async def open(cls, url: str, *, world: str) -> Store:
+    async def open(cls, url: str, *, world: str, observer: Observer | None = None) -> Store:
         """Open a database, made or upgraded to this release's tables first.
 
         OperatorError SCHEMA_TOO_NEW, WRONG_WORLD (it belongs to another world; nothing was changed), STORE_UNAVAILABLE
-        or MISCONFIGURED. Several may open one database at once.
+        or MISCONFIGURED. Several may open one database at once. `observer` is told what is committed through this one.
         """
         dialect = dialect_of(url)
         with translated():
@@ -53,11 +56,17 @@ class Store:
                 await connection.run_sync(migrate)
                 installation_id = await _installation(connection, world)
         changes = Changes()
-        return cls(Database(dialect, changes), changes, installation_id)
+        return cls(Database(dialect, changes, observer), changes, installation_id)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._database.close()
+
+    @to_its_end
+    async def standing(self) -> Standing:
+        """Count the live sessions and the machines that have not ended, of this service and of every other."""
+        async with self._database.read() as connection:
+            return await standing(connection)
 
     @to_its_end
     async def key_id(self) -> str | None:

@@ -5,7 +5,8 @@ Two sites on one port (`addresses`), one app (`app.create_app`), run by `server.
 """
 
 from antechamber.web.addresses import Addresses, Site
-from antechamber.web.app import WebApp, create_app
+from antechamber.web.app import WebApp, create_app, create_metrics_app
+from antechamber.web.measured import Measured
 from antechamber.web.server import Server, listen, serve
 from antechamber.web.services import DriverAbout, InstalledTool, Live
 
@@ -14,10 +15,12 @@ __all__ = [
     "DriverAbout",
     "InstalledTool",
     "Live",
+    "Measured",
     "Server",
     "Site",
     "WebApp",
     "create_app",
+    "create_metrics_app",
     "listen",
     "serve",
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import CallerError, Code
 from antechamber.model import IdPrefix, Secret, is_id
-from antechamber.web.front import header
+from antechamber.web.front import SAFE_METHODS, header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/api/dashboard/open"})
 """What the dashboard's site shows to anybody: the empty page, health, and the exchange of its link."""
+
+METRICS_PATH: Final = "/metrics"
+"""What the scraper's token opens, and nothing else."""
 
 PERSON_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """What the sign-in site shows to anybody, besides the page of any session id and the exchange of a session's link."""
@@ -105,11 +108,14 @@ def bears(scope: Scope, token: Secret) -> bool:
 class OperatorOnly:
     """The dashboard site's wall: the operator token as a bearer, or the dashboard's cookie."""
 
-    def __init__(self, app: ASGIApp, site: Site, token: Secret, signin: SignIn) -> None:
-        """Wrap the dashboard's app."""
+    def __init__(
+        self, app: ASGIApp, site: Site, token: Secret, signin: SignIn, metrics_token: Secret | None = None
+    ) -> None:
+        """Wrap the dashboard's app; `metrics_token` reads the metrics and nothing else."""
         self._app = app
         self._site = site
         self._token = token
+        self._metrics_token = metrics_token
         self._signin = signin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,11 +129,15 @@ class OperatorOnly:
     async def _is_operator(self, scope: Scope) -> bool:
         # a wrong token is never rescued by a cookie
         if any(key == b"authorization" for key, _ in scope["headers"]):
-            return bears(scope, self._token)
+            return bears(scope, self._token) or self._is_scraper(scope)
         for cookie in cookies(scope, dashboard_cookie(self._site)):
             if await self._signin.holds_dashboard_cookie(cookie):
                 return True
         return False
+
+    def _is_scraper(self, scope: Scope) -> bool:
+        is_scrape = scope["type"] == "http" and scope["method"] in SAFE_METHODS and scope["path"] == METRICS_PATH
+        return is_scrape and self._metrics_token is not None and bears(scope, self._metrics_token)
 
 
 class SessionBrowserOnly:

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Match
 
 import antechamber
-from antechamber.web import access, api, faults, pages, person
+from antechamber.metrics import Metrics
+from antechamber.web import access, api, faults, measured, pages, person
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
 from antechamber.web.front import Bodies, Guard, Hosted, Hosts, Origins, content_policy
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
     from antechamber.web.addresses import Addresses, Site
+    from antechamber.web.measured import Measured
     from antechamber.web.services import DriverAbout, Live
 
 
@@ -57,13 +59,15 @@ def create_app(
     screen_seen: Callable[[str], Awaitable[None]] | None = None,
     installed: Callable[[ProviderSpec], InstalledTool] | None = None,
     faults_now: Callable[[], Awaitable[Sequence[str]]] | None = None,
+    counted: Measured | None = None,
 ) -> WebApp:
-    """Return the app.
+    """Return the app; without `counted` it has no page of metrics.
 
     `installed` says how a provider's tool lies here, `faults_now` what keeps the service from being ready (besides its
     database, which is looked at anyway), `screen_seen` is told when a screen has reached its person (else signin is).
     """
     closing = Closing()
+    metrics = counted.metrics if counted else Metrics()
 
     async def all_faults() -> list[str]:
         return [*await api.store_faults(services), *(await faults_now() if faults_now else ())]
@@ -83,11 +87,14 @@ def create_app(
         screen_seen=screen_seen or signin.screen_seen,
         closing=closing,
         streams=Streams(),
+        metrics=metrics,
     )
     dashboard = _site_app()
     pages.add_dashboard_page(dashboard, services)
     pages.add_common(dashboard, services)
     api.add_routes(dashboard, services)
+    if counted is not None:
+        measured.add_route(dashboard, counted.scrape)
     sign_in = _site_app()
     pages.add_sign_in_page(sign_in, services)
     pages.add_common(sign_in, services)
@@ -95,7 +102,13 @@ def create_app(
     _add_openapi(dashboard, sign_in, services)
 
     sites = addresses.dashboard, addresses.sign_in
-    operator_only = access.OperatorOnly(Bodies(dashboard, settings.body_bytes), sites[0], operator_token, signin)
+    operator_only = access.OperatorOnly(
+        Bodies(dashboard, settings.body_bytes),
+        sites[0],
+        operator_token,
+        signin,
+        metrics_token=counted.token if counted else None,
+    )
     browser_only = access.SessionBrowserOnly(
         Bodies(sign_in, settings.body_bytes),
         sites[1],
@@ -110,7 +123,15 @@ def create_app(
         ),
         Hosted(sites[1], Origins(browser_only, sites[1]), _knows(sign_in)),
     )
-    return WebApp(Guard(hosts, content_policy(*sites), closing), addresses, closing)
+    guard = Guard(hosts, content_policy(*sites), closing, on_refused=metrics.refused)
+    return WebApp(guard, addresses, closing)
+
+
+def create_metrics_app(counted: Measured, addresses: Addresses) -> WebApp:
+    """Return the app of the listener that serves metrics and nothing else."""
+    closing = Closing()
+    only = measured.MetricsOnly(counted.scrape, counted.token)
+    return WebApp(Guard(only, content_policy(), closing, on_refused=counted.metrics.refused), addresses, closing)
 
 
 def _site_app() -> FastAPI:

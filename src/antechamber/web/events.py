@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from antechamber.errors import AntechamberError
+from antechamber.lifecycle import SessionFact
 from antechamber.log import get_logger
+from antechamber.signin import now
 from antechamber.web.views import EventView
 from antechamber.web.waiting import waiting
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from antechamber.model import Event
     from antechamber.web.services import Services
     from antechamber.web.waiting import Waiter
 
@@ -118,12 +121,17 @@ class EventStream(Response):
         self._session_id = session_id
         self._after = after
         self._beat_at = 0.0
+        self._opened_at = now()
+        self._captures: list[Event] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         del scope
         async with waiting(self._services, self._session_id, receive) as waiter:
-            with self._services.streams.opened(self._session_id, waiter.wake) as stream:
+            with (
+                self._services.streams.opened(self._session_id, waiter.wake) as stream,
+                self._services.metrics.stream_open(),
+            ):
                 await self._stream(send, waiter, stream)
 
     async def _stream(self, send: Send, waiter: Waiter, stream: _Open) -> None:
@@ -142,6 +150,7 @@ class EventStream(Response):
         while True:
             if fresh:
                 await write(b"".join(fresh))
+                self._told()
             while stream.notices:
                 await write(message(json.dumps({"notice": stream.notices.pop(0)}), name="notice"))
             if waiter.client_gone:
@@ -161,6 +170,13 @@ class EventStream(Response):
                 await write(message("{}", name="closing"), more=False)
                 return
 
+    def _told(self) -> None:
+        """Measure how long it took to tell of a capture; one from before this stream was opened says nothing."""
+        while self._captures:
+            event = self._captures.pop()
+            if event.at >= self._opened_at:
+                self._services.metrics.capture_told(event.fields, now())
+
     def _last_word(self, stream: _Open, *, ended: bool) -> str | None:
         if ended:
             return "end"
@@ -174,5 +190,6 @@ class EventStream(Response):
         fresh = list[bytes]()
         while rows := await self._services.signin.events(self._session_id, after=self._after):
             fresh += [message(EventView.of(row).model_dump_json(), seq=row.seq) for row in rows]
+            self._captures += [row for row in rows if row.kind == SessionFact.CAPTURED]
             self._after = rows[-1].seq
         return fresh, session.status.terminal

@@ -34,6 +34,9 @@ _BY_STATUS: Final = {
 }
 _FAULTS_NAMED: Final = 5
 
+ANSWERED: Final = "antechamber.error"
+"""The scope's entry with the code of the error that the request was answered with."""
+
 
 def envelope(error: AntechamberError) -> dict[str, Any]:
     """Return the body of an answer with that error; its detail stays behind."""
@@ -88,17 +91,20 @@ def from_http(error: HTTPException) -> AntechamberError:
 def install(app: FastAPI) -> None:
     """Make the framework answer with our envelope."""
 
-    async def answer(_: Request, error: Exception) -> JSONResponse:
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        headers = None
         match error:
             case AntechamberError():
-                return response(error)
+                ours = error
             case RequestValidationError():
-                return response(from_validation(error))
+                ours = from_validation(error)
             case HTTPException():
-                return response(from_http(error), error.headers)
+                ours, headers = from_http(error), error.headers
             case _:
                 # the framework raises it again afterwards, and `front.Guard` logs it whole
-                return response(OperatorError(Code.INTERNAL))
+                ours = OperatorError(Code.INTERNAL)
+        request.scope[ANSWERED] = ours.code
+        return response(ours, headers)
 
     for kind in (AntechamberError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer)
@@ -106,6 +112,7 @@ def install(app: FastAPI) -> None:
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: AntechamberError) -> None:
     """Answer a request, or a WebSocket that is not accepted yet, with that error."""
+    scope[ANSWERED] = error.code
     if scope["type"] == "http":
         await response(error)(scope, receive, send)
         return

@@ -81,14 +81,25 @@ class Guard:
     A path that is not plain (`is_plain`) goes no further than here.
     """
 
-    def __init__(self, app: ASGIApp, policy: bytes, closing: Closing) -> None:
-        """Wrap an app."""
+    def __init__(
+        self, app: ASGIApp, policy: bytes, closing: Closing, *, on_refused: Callable[[Code], None] = lambda _: None
+    ) -> None:
+        """Wrap an app; `on_refused` is told the code of each answer that is an error."""
         self._app = app
+        self._on_refused = on_refused
         self._closing = closing
         self._headers = {**_HEADERS, b"content-security-policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            code = scope.get(faults.ANSWERED)
+            if code is not None:
+                self._on_refused(code)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
 
         async def guarded(message: Message) -> None:

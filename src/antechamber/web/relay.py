@@ -119,7 +119,8 @@ class Relays:
                 _log.info("screen not opened", session=session_id, code=str(error.code), detail=error.detail)
                 return NOT_READY
             try:
-                return await _Relay(self._services, session_id, stream, viewer).run(receive, send)
+                with self._services.metrics.relay_open():
+                    return await _Relay(self._services, session_id, stream, viewer).run(receive, send)
             finally:
                 # nothing is worth flushing to a machine whose viewer is gone
                 stream.writer.transport.abort()
@@ -176,6 +177,7 @@ class _Relay:
                 return STALLED
             except OSError:
                 return None
+            self._services.metrics.relayed("to_page", len(received))
             if not seen:
                 seen = True
                 await self._seen()
@@ -202,6 +204,7 @@ class _Relay:
                 await self._stream.writer.drain()
             except OSError:
                 return ENDED
+            self._services.metrics.relayed("to_machine", len(received))
 
 
 def offered_ticket(subprotocols: list[str]) -> Secret:

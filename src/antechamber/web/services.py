@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from antechamber.machine import Capabilities, Stream
+    from antechamber.metrics import Metrics
     from antechamber.model import Secret
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
@@ -73,6 +74,7 @@ class Services:
     """Told the session whose screen has reached its person."""
     closing: Closing
     streams: Streams
+    metrics: Metrics
 
     @property
     def practice(self) -> bool:
