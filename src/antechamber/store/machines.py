@@ -14,7 +14,7 @@ from antechamber.store.database import to_its_end
 from antechamber.store.events import record
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
-from antechamber.store.schema import ENDED_STATES, events, machines
+from antechamber.store.schema import ENDED_STATES, events, has_not_ended, machines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,15 +133,13 @@ class Machines:
     @to_its_end
     async def not_ended(self) -> list[MachineRow]:
         """Return every machine that has not ended, oldest first."""
-        wanted = select(machines).where(machines.c.state.not_in(ENDED_STATES))
+        wanted = select(machines).where(has_not_ended())
         return await self._many(wanted.order_by(machines.c.created_at, machines.c.id))
 
     @to_its_end
     async def taken_uids(self, driver: str | None = None) -> set[int]:
         """Return the host uids of machines that have not ended, of one driver or of all."""
-        wanted = select(machines.c.host_uid).where(
-            machines.c.state.not_in(ENDED_STATES), machines.c.host_uid.is_not(None)
-        )
+        wanted = select(machines.c.host_uid).where(has_not_ended(), machines.c.host_uid.is_not(None))
         if driver is not None:
             wanted = wanted.where(machines.c.driver == driver)
         async with self._database.read() as connection:
@@ -150,7 +148,7 @@ class Machines:
     @to_its_end
     async def due(self, at: datetime) -> list[MachineRow]:
         """Return the machines whose state's deadline has come, the most overdue first."""
-        wanted = select(machines).where(machines.c.state.not_in(ENDED_STATES), machines.c.expires_at <= at)
+        wanted = select(machines).where(has_not_ended(), machines.c.expires_at <= at)
         return await self._many(wanted.order_by(machines.c.expires_at))
 
     @to_its_end
@@ -188,7 +186,7 @@ async def _locked(connection: AsyncConnection, machine_id: str) -> MachineRow | 
 
 
 async def _holder(connection: AsyncConnection, host_uid: int) -> str | None:
-    wanted = select(machines.c.id).where(machines.c.host_uid == host_uid, machines.c.state.not_in(ENDED_STATES))
+    wanted = select(machines.c.id).where(machines.c.host_uid == host_uid, has_not_ended())
     return (await connection.execute(wanted)).scalar_one_or_none()
 
 

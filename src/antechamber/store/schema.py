@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    BindParameter,
     CheckConstraint,
     Column,
+    ColumnElement,
     Dialect,
     ForeignKey,
     ForeignKeyConstraint,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -200,6 +203,8 @@ sessions: Final = Table(
     ),
     Index("sessions_due", "expires_at", **_where("expires_at IS NOT NULL")),
     Index("sessions_newest", "created_at", "id"),
+    Index("sessions_of_owner", "application", "user_id", "created_at", "id"),
+    Index("sessions_live", "created_at", "id", **_where(f"status IN {words(LIVE_STATUSES)}")),
 )
 
 machines: Final = Table(
@@ -228,6 +233,7 @@ machines: Final = Table(
     Index("one_machine_of_uid", "host_uid", unique=True, **_where(f"state NOT IN {words(ENDED_STATES)}")),
     Index("machines_due", "expires_at", **_where("expires_at IS NOT NULL")),
     Index("machines_newest", "created_at", "id"),
+    Index("machines_running", "created_at", "id", **_where(f"state NOT IN {words(ENDED_STATES)}")),
 )
 
 events: Final = Table(
@@ -292,3 +298,21 @@ idempotency_keys: Final = Table(
     Column("created_at", UtcTime, nullable=False),
     Index("idempotency_keys_old", "created_at"),
 )
+
+
+def is_live() -> ColumnElement[bool]:
+    """Return the condition that a session is live.
+
+    In literals, as the indexes over live rows alone have it: behind a parameter no database sees that they will do,
+    and it reads every session that ever was.
+    """
+    return sessions.c.status.in_(_literals(LIVE_STATUSES))
+
+
+def has_not_ended() -> ColumnElement[bool]:
+    """Return the condition that a machine has not ended, in literals as `is_live`."""
+    return machines.c.state.not_in(_literals(ENDED_STATES))
+
+
+def _literals(values: Iterable[StrEnum]) -> BindParameter[Any]:
+    return bindparam(None, sorted(map(str, values)), expanding=True, literal_execute=True)

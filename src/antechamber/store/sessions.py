@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, and_, insert, or_, select
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import Act, SessionFact
 from antechamber.model import (
-    LIVE_STATUSES,
     AccessKind,
     AuthSession,
     Event,
@@ -31,7 +30,7 @@ from antechamber.store.moves import Given, Moved, apply_fact, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.retention import Pruned, prune
 from antechamber.store.rows import event_of, session_of
-from antechamber.store.schema import events, idempotency_keys, machines, sessions
+from antechamber.store.schema import events, idempotency_keys, is_live, machines, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,7 +155,7 @@ class Sessions:
     @to_its_end
     async def due(self, at: datetime) -> list[AuthSession]:
         """Return the live sessions whose deadline has come, the most overdue first."""
-        wanted = select(sessions).where(sessions.c.status.in_(LIVE_STATUSES), sessions.c.expires_at <= at)
+        wanted = select(sessions).where(is_live(), sessions.c.expires_at <= at)
         async with self._database.read() as connection:
             return [session_of(row) for row in await connection.execute(wanted.order_by(sessions.c.expires_at))]
 
@@ -191,8 +190,7 @@ class Sessions:
         if provider is not None:
             conditions.append(sessions.c.provider == provider)
         if live is not None:
-            among = sessions.c.status.in_(LIVE_STATUSES)
-            conditions.append(among if live else ~among)
+            conditions.append(is_live() if live else ~is_live())
         async with self._database.read() as connection:
             if before is not None:
                 conditions.append(await _elder_than(connection, before))
@@ -230,7 +228,7 @@ async def _live_of(connection: AsyncConnection, owner: Owner, provider: str) -> 
             sessions.c.application == owner.application,
             sessions.c.user_id == owner.user_id,
             sessions.c.provider == provider,
-            sessions.c.status.in_(LIVE_STATUSES),
+            is_live(),
         )
         .with_for_update()
     )
