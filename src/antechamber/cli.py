@@ -121,7 +121,8 @@ def serve(port: Port = None, bind: Annotated[str | None, typer.Option(help="Addr
     from antechamber.egress import real_world  # noqa: PLC0415 - see above
 
     settings = _settings("serve", port=port, bind=bind)
-    log.configure(settings.log_level)
+    log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
+    log.take_crashes()
     _run(app.run(settings, real_world(), _announce))
 
 
@@ -150,7 +151,8 @@ def demo(
     if providers or as_json or screens:
         raise typer.BadParameter("providers, --json and --screens go with --headless")
     settings = _settings("demo", port=port)
-    log.configure(settings.log_level, pretty=sys.stderr.isatty())
+    log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
+    log.take_crashes()
     _run(practice.serve(settings, _announce))
 
 

@@ -1,12 +1,15 @@
 """Structured logs that cannot show a secret: JSON lines on standard error, each value redacted.
 
-Redaction is the last processor, so that what a library or a stray exception text brings is covered too.
+Redaction is the last processor, so that what a library or a stray exception text brings is covered too. What a task is
+about (`about`: session, machine, request) is on each of its lines, and on those of every task that it starts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +23,20 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 _PLAIN_KEYS: Final = frozenset(
-    {"event", "level", "timestamp", "logger", "part", "session", "machine", "incarnation", "credential", "task"}
+    {
+        "event",
+        "level",
+        "timestamp",
+        "logger",
+        "part",
+        "session",
+        "machine",
+        "incarnation",
+        "credential",
+        "task",
+        "request",
+        "method",
+    }
 )
 _LIMIT: Final = 4000
 
@@ -59,6 +75,16 @@ def redact_foreign(logger: WrappedLogger, name: str, entry: MutableMapping[str, 
     return redact(logger, name, {**entry, "event": _redacted(entry.get("event", ""))})
 
 
+def is_pretty(form: str | None) -> bool:
+    """Tell whether lines are text for a person, by the setting or, without it, by what standard error is."""
+    return sys.stderr.isatty() if form is None else form == "text"
+
+
+def about(**ids: str | None) -> contextlib.AbstractContextManager[None]:
+    """Put ids (`session`, `machine`, `request` …) on each line within the block and within the tasks started in it."""
+    return structlog.contextvars.bound_contextvars(**{name: value for name, value in ids.items() if value is not None})
+
+
 def configure(level: str = "INFO", *, pretty: bool = False) -> None:
     """Set up logging for the process: JSON lines, or aligned text for a person at a terminal."""
     shared: list[Any] = [
@@ -89,6 +115,20 @@ def configure(level: str = "INFO", *, pretty: bool = False) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # uvicorn's access log prints request lines, and a request line can hold an id that somebody will call a secret
     logging.getLogger("uvicorn.access").disabled = True
+    logging.captureWarnings(capture=True)
+
+
+def take_crashes() -> None:
+    """Let what nobody catches end in the log too, redacted, and not as a bare traceback on standard error."""
+    crashes = get_logger("crash")
+
+    def uncaught(kind: type[BaseException], error: BaseException, _: object) -> None:
+        if issubclass(kind, Exception):
+            crashes.critical("crashed", **told(error))
+
+    sys.excepthook = uncaught
+    threading.excepthook = lambda said: uncaught(said.exc_type, said.exc_value or said.exc_type(), None)
+    sys.unraisablehook = lambda said: uncaught(said.exc_type, said.exc_value or said.exc_type(), None)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

@@ -144,6 +144,7 @@ class IdPrefix(StrEnum):
     INCARNATION = "inc"
     INSTALLATION = "ins"
     REPORT = "rep"
+    REQUEST = "req"
 
 
 ID_PATTERN: Final = re.compile(rf"\A({'|'.join(IdPrefix)})_[{_ALPHABET}]{{20}}\Z")

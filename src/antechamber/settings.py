@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         "without it the dashboard's address alone does.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_format: Literal["text", "json"] | None = Field(
+        None, description="Form of the log: json, or text for a person; default text at a terminal, else json."
+    )
 
     drivers: Words = Field(
         ("namespace",), min_length=1, description="Drivers in order of preference; the first that works is used."

@@ -143,7 +143,13 @@ class SignIn:
             # opened, or ended, a moment ago
             raise CallerError(Code.ALREADY_OPEN)
         if created.outcome == "created":
-            _log.info("session created", session=session.id, owner=session.owner.user_id, provider=session.provider)
+            _log.info(
+                "session created",
+                session=session.id,
+                machine=session.machine_id,
+                owner=session.owner.user_id,
+                provider=session.provider,
+            )
         return Started(session, link if given else None, created.outcome == "created")
 
     # -- what the person does ----------------------------------------------------------------------------------------
@@ -273,7 +279,11 @@ class SignIn:
             if captured.outcome == "captured":
                 # the predecessor's operators watch for this line
                 _log.info(
-                    "session completed", session=session_id, owner=session.owner.user_id, provider=session.provider
+                    "session completed",
+                    session=session_id,
+                    machine=machine_id,
+                    owner=session.owner.user_id,
+                    provider=session.provider,
                 )
             if captured.outcome == "refused":
                 raise MachineError(Code.CAPTURE_REFUSED)

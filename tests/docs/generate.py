@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 import tempfile
@@ -124,6 +125,42 @@ def states_page() -> str:
         ]
         lines.append(f"| `{moved}` | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def logs_page() -> str:
+    """Return docs/logs.md with the table of lines in it; the rest of that page is written by hand."""
+    before, _, rest = (DOCS / "logs.md").read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    rows = [
+        f"| `{event}` | {level} | `{part}` | {', '.join(f'`{one}`' for one in fields)} |"
+        for event, level, part, fields in sorted(logged())
+    ]
+    table = ["| event | level | part | fields of its own |", "|---|---|---|---|", *rows]
+    return "\n".join([before + BEGIN, "", *table, "", END + after])
+
+
+def logged() -> set[tuple[str, str, str, tuple[str, ...]]]:
+    """Return each line that the code logs, but for those at DEBUG: its event, level, part and own fields."""
+    found = set()
+    for path in sorted((DOCS.parent / "src/antechamber").rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        parts = [ast.literal_eval(call.args[0]) for call in calls if called_as(call) == "get_logger" and call.args]
+        for call in calls:
+            level = called_as(call)
+            if level not in {"info", "warning", "error", "exception", "critical", "say"} or not call.args or not parts:
+                continue
+            event = call.args[0]
+            if isinstance(event, ast.Constant) and isinstance(event.value, str):
+                shown = {"exception": "error", "say": "info"}.get(level, level)
+                found.add((event.value, shown, parts[0], tuple(one.arg or "error" for one in call.keywords)))
+    return found
+
+
+def called_as(call: ast.Call) -> str:
+    match call.func:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
 
 
 def metrics_page() -> str:
@@ -271,6 +308,7 @@ PAGES = {
     "errors.md": errors_page,
     "states.md": states_page,
     "metrics.md": metrics_page,
+    "logs.md": logs_page,
     "cli.md": cli_page,
     "api.md": api_page,
 }

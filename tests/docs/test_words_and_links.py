@@ -13,7 +13,7 @@ from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.metrics import TABLE
 from antechamber.model import MachineState, Reason, SessionStatus
 from antechamber.settings import Settings
-from tests.docs.generate import commands
+from tests.docs.generate import commands, logged
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -111,6 +111,15 @@ def test_each_metric_that_is_named_exists(page):
     known = {metric.name for metric in TABLE}
 
     assert set(re.findall(r"\bantechamber_[a-z_]+_(?:total|seconds|bytes|info)\b", page.read_text())) - known == set()
+
+
+def test_each_line_to_watch_for_is_one_that_the_code_logs():
+    section = (ROOT / "docs/logs.md").read_text().partition("## Lines to watch for")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE)
+    named = {word for cell in cells for word in re.findall(r"`(.+?)`", cell)}
+
+    assert len(named) > 8
+    assert named - {event for event, *_ in logged()} == set()
 
 
 def test_every_state_reason_and_event_is_documented():

@@ -27,6 +27,7 @@ def written(monkeypatch):
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     structlog.configure(**before)
     root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(capture=False)
 
 
 @pytest.mark.parametrize("secret", [TOKEN, WEB_TOKEN, LINK, f"Bearer {TOKEN}"])

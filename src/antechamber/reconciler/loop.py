@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
 from antechamber.errors import AntechamberError, CallerError, Code, MachineError
 from antechamber.lifecycle import SessionFact
-from antechamber.log import get_logger
+from antechamber.log import about, get_logger
 from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
 from antechamber.metrics import Metrics
 from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
@@ -184,7 +184,7 @@ class Reconciler:
         attendant = Attendant(row, self)
         self.live.put(row, attendant)
         try:
-            with self.metrics.attending():
+            with self.metrics.attending(), about(machine=row.id, session=row.session_id):
                 await attendant.attend()
         except AntechamberError as error:
             _log.warning("a machine could not be attended", machine=row.id, code=error.code, detail=error.detail)
@@ -193,6 +193,10 @@ class Reconciler:
             self._attending.pop(row.id, None)
 
     async def _time_out(self, session: AuthSession) -> None:
+        with about(session=session.id, machine=session.machine_id):
+            await self._time_out_now(session)
+
+    async def _time_out_now(self, session: AuthSession) -> None:
         try:
             attendant = self.live.attendants.get(session.machine_id)
             if (

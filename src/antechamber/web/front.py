@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
-from antechamber.log import get_logger
+from antechamber.log import about, get_logger
+from antechamber.model import IdPrefix, is_id, new_id
 from antechamber.web import faults
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ TAKEN_LIMITS: Final = 4
 still sending is lost with the connection, and a proxy makes a 502 of it."""
 
 _PLAIN_PATH: Final = re.compile(rb"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
+_REQUEST_ID: Final = re.compile(r"[0-9A-Fa-f-]{8,64}")
+_ANSWERS: Final = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 _DOTS: Final = frozenset({".", ".."})
 
 _HEADERS: Final = {
@@ -75,6 +78,36 @@ def content_policy(*sites: Site) -> bytes:
     ).encode()
 
 
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request: the sender's X-Request-Id where it is one of hexadecimal digits, else a new one.
+
+    Nothing else is taken over: it stands in the log as it is.
+    """
+    sent = header(scope, b"x-request-id") or ""
+    return sent.lower() if _REQUEST_ID.fullmatch(sent) else new_id(IdPrefix.REQUEST)
+
+
+def _named_in(scope: Scope, prefix: IdPrefix) -> str | None:
+    return next((part for part in scope["path"].split("/") if is_id(part, prefix)), None)
+
+
+def _say_served(scope: Scope, status: int | None, code: Code | None, seconds: float) -> None:
+    """Log an answer: what changes something or was refused for every operator to see, the rest for who looks closer.
+
+    The query stays out of it, and of a path whatever is not plain: no line can hold what somebody pasted into a URL.
+    """
+    method = scope.get("method", "WEBSOCKET")
+    say = _log.debug if method in SAFE_METHODS and code is None else _log.info
+    say(
+        "request served",
+        method=method,
+        path=scope["path"] if is_plain(scope) else "(not plain)",
+        status=status,
+        code=None if code is None else str(code),
+        ms=round(seconds * 1000, 1),
+    )
+
+
 class Guard:
     """The outermost layer: security headers on every answer, and every exception becomes an envelope and a log line.
 
@@ -91,13 +124,27 @@ class Guard:
         self._headers = {**_HEADERS, b"content-security-policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        try:
-            await self._serve(scope, receive, send)
-        finally:
-            code = scope.get(faults.ANSWERED)
-            if code is not None:
-                self._on_refused(code)
+        """Serve one connection; its lines in the log have its id, which the answer has too."""
+        request_id = request_id_of(scope)
+        began = asyncio.get_running_loop().time()
+        status: int | None = None
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] in _ANSWERS:
+                status = message.get("status", 101)
+                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        with about(request=request_id, session=_named_in(scope, IdPrefix.SESSION)):
+            try:
+                await self._serve(scope, receive, named)
+            finally:
+                code: Code | None = scope.get(faults.ANSWERED)
+                if code is not None:
+                    self._on_refused(code)
+                _say_served(scope, status, code, asyncio.get_running_loop().time() - began)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
