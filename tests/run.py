@@ -32,8 +32,9 @@ LINT = {
 TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "wheel", "acceptance", "browser")
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
-    "contract": ("namespace", "scripted"),
+    "contract": ("namespace", "scripted", "sqlite", "postgres"),
     "integration": ("nginx", "caddy"),
+    "migration": ("sqlite", "postgres"),
     "acceptance": ("codex", "claude_code", "gemini"),
     "browser": ("whole_job",),
 }

@@ -14,6 +14,7 @@ from antechamber.machine import Check
 from antechamber.places import Places, place, prepare
 from antechamber.providers import Providers, install
 from antechamber.settings import unknown_names
+from antechamber.store import Store, file_url
 from antechamber.vault import Vault
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def examine(settings: Settings) -> Sequence[Check]:
         return [*checks, _fault("folders", error)]
     checks.append(Check("folders", ok=True, message=f"data {places.data}, run {places.run}, shared {places.shared}"))
     checks.append(_room(places))
-    checks += [_key(places), await _service(places)]
+    checks += [_key(places), await _database(settings, places), await _service(places)]
     checks += await asyncio.to_thread(_tools, places)
     checks += await _drivers(settings, places)
     return checks
@@ -72,6 +73,14 @@ def _key(places: Places) -> Check:
         if error.code is not Code.KEY_MISMATCH:
             return _fault("key file", error)
     return Check("key file", ok=True, message=f"{places.key}: back it up apart from the database")
+
+
+async def _database(settings: Settings, places: Places) -> Check:
+    try:
+        found = await Store.look(settings.database_url or file_url(places.database), world=settings.world)
+    except OperatorError as error:
+        return _fault("database", error)
+    return Check("database", ok=True, message=found)
 
 
 async def _service(places: Places) -> Check:

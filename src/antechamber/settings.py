@@ -44,7 +44,11 @@ class Settings(BaseSettings):
         None, description="Where what machines read lies (guest, Node, CLIs); default by user."
     )
     database_url: str | None = Field(
-        None, description="Where the database is; default `antechamber.db`, a SQLite file in the data directory."
+        None,
+        # it may hold a password
+        repr=False,
+        description="Where the database is: sqlite:///PATH or postgresql://…; default the file `antechamber.db` in the"
+        " data directory.",
     )
 
     bind: str = Field("127.0.0.1", description="Address to listen on.")

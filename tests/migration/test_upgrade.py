@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
+from tests.postgres import Server
 
 from antechamber.errors import Code, OperatorError
 from antechamber.store import Store, file_url
+from antechamber.store.dialect import dialect_of
 from antechamber.store.migrate import migrate, scripts
 from antechamber.store.schema import metadata
-from antechamber.store.sqlite import TRIGGERS
 
 
-def tables_of(path) -> dict[str, str]:
-    with closing(sqlite3.connect(path)) as connection:
-        rows = connection.execute(
-            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-        ).fetchall()
-    return {name: _in_order(re.sub(r"\s+", " ", sql)) for name, sql in rows if name != "alembic_version"}
+class SqlitePlace:
+    """Where databases are made: a folder of files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def new(self, name: str) -> str:
+        return file_url(self._folder / f"{name}.db")
+
+    def run(self, url: str, *statements: str) -> None:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+
+    def tables_of(self, url: str) -> dict[str, str]:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            rows = connection.execute(
+                "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+            ).fetchall()
+        return {name: _in_order(re.sub(r"\s+", " ", sql)) for name, sql in rows if name != "alembic_version"}
 
 
 def _in_order(sql: str) -> str:
@@ -32,42 +51,96 @@ def _in_order(sql: str) -> str:
     return head + separator + "\n".join(sorted(part.strip(" ,)") for part in re.split(r",(?= )", body)))
 
 
+DEFINITIONS = """
+    SELECT 'column ' || table_name || '.' || column_name,
+           concat_ws(' ', data_type, character_maximum_length, collation_name, is_nullable, column_default,
+                     identity_generation)
+      FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL SELECT 'constraint ' || conname, conrelid::regclass::text || ' ' || pg_get_constraintdef(oid)
+      FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT 'index ' || indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT proname || '()', concat_ws(' ', prosrc, proconfig, proowner::regrole)
+      FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+"""
+
+
+class PostgresPlace:
+    """Where databases are made: a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.made: list[str] = []
+
+    def new(self, name: str) -> str:
+        self.made.append(self._server.create())
+        return self._server.url(self.made[-1])
+
+    def run(self, url: str, *statements: str) -> None:
+        with psycopg.connect(url) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def tables_of(self, url: str) -> dict[str, str]:
+        with psycopg.connect(url) as connection:
+            rows = connection.execute(DEFINITIONS).fetchall()
+        return {name: said for name, said in rows if "alembic_version" not in f"{name} {said}"}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request, tmp_path) -> Iterator[SqlitePlace | PostgresPlace]:
+    if request.param == "sqlite":
+        yield SqlitePlace(tmp_path)
+        return
+    server = request.getfixturevalue("postgres")
+    made = PostgresPlace(server)
+    yield made
+    for name in made.made:
+        server.drop(name)
+
+
+def engine_of(url: str) -> Engine:
+    return create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+
+
 @pytest.fixture
-def created(tmp_path):
-    path = tmp_path / "created.db"
-    engine = create_engine(file_url(path))
+def created(place):
+    url = place.new("created")
+    engine = engine_of(url)
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL search_path = public, pg_temp")
         metadata.create_all(connection)
-        for statement in TRIGGERS.values():
+        for statement in dialect_of(url).triggers.values():
             connection.exec_driver_sql(statement)
     engine.dispose()
-    return path
+    return url
 
 
 @pytest.fixture
-async def upgraded(tmp_path):
-    path = tmp_path / "upgraded.db"
-    await (await Store.open(file_url(path), world="demo")).close()
-    return path
+async def upgraded(place):
+    url = place.new("upgraded")
+    await (await Store.open(url, world="demo")).close()
+    return url
 
 
-def test_an_upgraded_database_is_what_a_created_one_is(created, upgraded):
-    theirs, ours = tables_of(upgraded), tables_of(created)
+def test_an_upgraded_database_is_what_a_created_one_is(place, created, upgraded):
+    theirs, ours = place.tables_of(upgraded), place.tables_of(created)
     assert theirs.keys() == ours.keys()
     for name, sql in ours.items():
         assert theirs[name] == sql
 
 
 def test_the_library_finds_no_difference_either(upgraded):
-    engine = create_engine(file_url(upgraded))
+    engine = engine_of(upgraded)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
 
 
-def test_every_trigger_is_there(upgraded):
-    assert TRIGGERS.keys() <= tables_of(upgraded).keys()
+def test_every_trigger_is_there(place, upgraded):
+    assert dialect_of(upgraded).triggers.keys() <= place.tables_of(upgraded).keys()
 
 
 def test_the_revisions_are_one_line():
@@ -77,39 +150,37 @@ def test_the_revisions_are_one_line():
     assert all(not revision.is_merge_point for revision in directory.walk_revisions())
 
 
-async def test_upgrading_twice_changes_nothing(upgraded):
-    before = tables_of(upgraded)
-    await (await Store.open(file_url(upgraded), world="demo")).close()
-    assert tables_of(upgraded) == before
+async def test_upgrading_twice_changes_nothing(place, upgraded):
+    before = place.tables_of(upgraded)
+    await (await Store.open(upgraded, world="demo")).close()
+    assert place.tables_of(upgraded) == before
 
 
-def test_an_upgrade_that_is_rolled_back_leaves_nothing(tmp_path):
-    path = tmp_path / "half.db"
-    engine = create_engine(file_url(path))
+def test_an_upgrade_that_is_rolled_back_leaves_nothing(place):
+    url = place.new("half")
+    engine = engine_of(url)
     with engine.connect() as connection:
-        connection.connection.dbapi_connection.isolation_level = None
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if engine.dialect.name == "sqlite":
+            connection.connection.dbapi_connection.isolation_level = None
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         migrate(connection)
         connection.exec_driver_sql("ROLLBACK")
     engine.dispose()
-    assert tables_of(path) == {}
+    assert place.tables_of(url) == {}
 
 
-async def test_a_database_of_a_later_release_is_refused(upgraded):
-    with closing(sqlite3.connect(upgraded)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'later'")
-        connection.commit()
+async def test_a_database_of_a_later_release_is_refused(place, upgraded):
+    place.run(upgraded, "UPDATE alembic_version SET version_num = 'later'")
     with pytest.raises(OperatorError) as refused:
-        await Store.open(file_url(upgraded), world="demo")
+        await Store.open(upgraded, world="demo")
     assert refused.value.code is Code.SCHEMA_TOO_NEW
 
 
-async def test_tables_that_are_not_ours_are_not_written_over(tmp_path):
-    path = tmp_path / "other.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE auth_sessions (mine TEXT)")
-        connection.commit()
+async def test_tables_that_are_not_ours_are_not_written_over(place):
+    url = place.new("other")
+    place.run(url, "CREATE TABLE auth_sessions (mine TEXT)")
+    before = place.tables_of(url)
     with pytest.raises(OperatorError) as refused:
-        await Store.open(file_url(path), world="demo")
+        await Store.open(url, world="demo")
     assert refused.value.code is Code.STORE_UNAVAILABLE
-    assert tables_of(path).keys() == {"auth_sessions"}
+    assert place.tables_of(url) == before != {}

@@ -1,7 +1,7 @@
 """Hints that something was committed: what waits looks at once instead of at its next sweep.
 
-A hint is told in this process after the commit. Nothing depends on one being told: whoever waits also looks slowly, and
-what it finds in the database is the truth.
+A hint is told in this process after the commit, and by PostgreSQL to other services on the same database. Nothing
+depends on one being told: whoever waits also looks slowly, and what it finds in the database is the truth.
 """
 
 from __future__ import annotations
@@ -54,3 +54,7 @@ class Changes:
         for topic in topics:
             for signal in self._watchers.get(topic, ()):
                 signal.wake()
+
+    def tell_all(self) -> None:
+        """Wake everybody: something may have been missed."""
+        self.tell(*self._watchers)

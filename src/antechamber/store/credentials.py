@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Select, insert, select, update
 
 from antechamber.errors import Code
 from antechamber.lifecycle import Act, SessionDecision, SessionFact, decide_session
@@ -21,10 +21,10 @@ from antechamber.model import (
 )
 from antechamber.store.changes import SESSIONS, session_topic
 from antechamber.store.database import to_its_end
-from antechamber.store.events import record
+from antechamber.store.events import keep_order, record
 from antechamber.store.moves import Given, Moved, apply_fact, locked, refuse
 from antechamber.store.rows import credential_of, sealed_of
-from antechamber.store.schema import credential_versions, credentials, sessions
+from antechamber.store.schema import credential_versions, credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,18 +192,17 @@ async def _row(connection: AsyncConnection, credential_id: str) -> Any:
 
 
 async def _live(connection: AsyncConnection, owner: Owner, provider: str) -> Credential | None:
-    wanted = (
-        select(credentials)
-        .where(
-            credentials.c.application == owner.application,
-            credentials.c.user_id == owner.user_id,
-            credentials.c.provider == provider,
-            credentials.c.deleted_at.is_(None),
-        )
-        .with_for_update()
-    )
-    row = (await connection.execute(wanted)).one_or_none()
+    row = (await connection.execute(_wanted(owner, provider))).one_or_none()
     return None if row is None else credential_of(row)
+
+
+def _wanted(owner: Owner, provider: str) -> Select[Any]:
+    return select(credentials).where(
+        credentials.c.application == owner.application,
+        credentials.c.user_id == owner.user_id,
+        credentials.c.provider == provider,
+        credentials.c.deleted_at.is_(None),
+    )
 
 
 async def _capture(
@@ -217,7 +216,8 @@ async def _capture(
         moved = await refuse(write, session, decision, Given(fact=given.fact, at=given.at))
         return Captured("refused", session, None, decision, moved.event)
     credential_id, version = given.captured or ("", 0)
-    live = await _live(write.connection, session.owner, session.provider)
+    row = (await write.connection.execute(_wanted(session.owner, session.provider).with_for_update())).one_or_none()
+    live = None if row is None else credential_of(row)
     if version != (live.version + 1 if live else 1) or (live and live.id != credential_id):
         return Captured("conflict", session, live, decision, None)
     stored = {**values, "version": version, "session_id": session.id, "stored_at": given.at}
@@ -288,13 +288,13 @@ async def _bury(write: Write, credential_id: str, *, at: datetime, version: int 
         .values(deleted_at=at, **_EMPTY)
         .returning(*credentials.c)
     )
-    session_known = await write.connection.execute(select(sessions.c.id).where(sessions.c.id == row.session_id))
+    session_known = await keep_order(write.connection, row.session_id)
     await record(
         write.connection,
         DELETED,
         at=at,
         act=Act.NOTE,
-        session_id=session_known.scalar_one_or_none(),
+        session_id=row.session_id if session_known else None,
         fields={"credential_id": credential_id, "version": row.version},
     )
     write.tell(session_topic(row.session_id), SESSIONS)

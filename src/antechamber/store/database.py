@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from sqlalchemy import exc
 
-from antechamber.errors import Code, OperatorError
+from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.log import get_logger, told
 from antechamber.store.observer import Nobody
+from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -39,30 +41,74 @@ UNAVAILABLE: Final = (
 )
 """What a database raises when it is locked, full, broken, away or no database: STORE_UNAVAILABLE."""
 
-OUR_FAULT: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError)
-"""What a database raises when we asked for what its rules refuse: a bug, so RuntimeError."""
+OUR_FAULT: Final = (exc.IntegrityError, exc.ProgrammingError)
+"""What a database raises when we asked for what its rules refuse: a bug, so RuntimeError. Another class of DBAPI errors
+is DataError, a value that it cannot hold: its caller's fault."""
+
+
+_RACED: Final = frozenset({"40001", "40P01", "23505"})
+"""PostgreSQL's SQLSTATEs of a transaction that another one overtook: serialization, deadlock, unique violation."""
+_NOT_ALLOWED: Final = "42501"
+_TABLE_EXISTS: Final = "42P07"
+
+
+class RacedError(Exception):
+    """Another transaction overtook this one, which did nothing: to be run again; `otherwise` is raised after all."""
+
+    def __init__(self, otherwise: Exception) -> None:
+        """Keep the error that it is when it happens again and again."""
+        super().__init__(str(otherwise))
+        self.otherwise = otherwise
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the database library's errors into ours: STORE_UNAVAILABLE, or RuntimeError for a bug."""
+    """Turn the database library's errors into ours.
+
+    STORE_UNAVAILABLE; MISCONFIGURED when the role lacks a right; CallerError BAD_REQUEST for a value that the database
+    cannot hold; RacedError; RuntimeError for a bug.
+    """
     try:
         yield
-    except UNAVAILABLE as error:
-        raise OperatorError(Code.STORE_UNAVAILABLE, detail=_short(error)) from error
-    except OUR_FAULT as error:
-        message = f"the database refused a statement of the store: {_short(error)}"
-        raise RuntimeError(message) from error
-    # other DBAPI errors: SQLAlchemy has no class of its own for "file is not a database" and a corrupt file, and what
-    # fails while a connection is set up does not pass through SQLAlchemy at all
-    except (exc.DBAPIError, sqlite3.Error) as error:
+    except exc.DBAPIError as error:
+        ours = _ours(error)
+        if getattr(error.orig, "sqlstate", None) in _RACED:
+            raise RacedError(ours) from error
+        raise ours from error
+    # what fails while a connection is set up does not pass through SQLAlchemy at all
+    except (sqlite3.Error, exc.TimeoutError, exc.DisconnectionError) as error:
         raise OperatorError(Code.STORE_UNAVAILABLE, detail=_short(error)) from error
     except exc.SQLAlchemyError as error:
         message = f"the store misused its database library: {_short(error)}"
         raise RuntimeError(message) from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        # the driver's: half a character, an integer of more than 64 bits
+        raise CallerError(Code.BAD_REQUEST, message=_NOT_STORABLE, detail=type(error).__name__) from error
+
+
+_NOT_STORABLE: Final = "The request has a text or a number that cannot be stored."
+
+
+def _ours(error: exc.DBAPIError) -> Exception:
+    state = getattr(error.orig, "sqlstate", None)
+    if state == _NOT_ALLOWED:
+        return OperatorError(
+            Code.MISCONFIGURED,
+            message="The role of the database URL lacks a right in the database.",
+            next_step="Give it what docs/how-to/postgresql.md says.",
+            detail=_short(error),
+        )
+    if isinstance(error, exc.DataError):
+        return CallerError(Code.BAD_REQUEST, message=_NOT_STORABLE, detail=_short(error))
+    # other DBAPI errors: SQLAlchemy has no class of its own for "file is not a database" and a corrupt file
+    if not isinstance(error, OUR_FAULT) or state == _TABLE_EXISTS:
+        return OperatorError(Code.STORE_UNAVAILABLE, detail=_short(error))
+    return RuntimeError(f"the database refused a statement of the store: {_short(error)}")
 
 
 _LAST_WORDS_S: Final = 5.0
+_TRIES: Final = 10
+"""Each time somebody else's transaction was committed, so that all together always get on."""
 
 
 def _short(error: Exception) -> str:
@@ -75,13 +121,17 @@ def to_its_end(
 ) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
     """Let a method that reads or writes go on to its end when its caller is cancelled; the caller waits for that.
 
+    One whose transaction was overtaken is run again, here and nowhere else: so such a method is one transaction, and
+    what it does before that has no effect.
+
     A statement that is cut short makes the library close the connection, and SQLite keeps a closed connection's
     transaction, with its lock, for as long as any traceback still holds the cursor.
     """
 
     @functools.wraps(method)
     async def uncut(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        task = asyncio.get_running_loop().create_task(method(*arguments, **named), name=f"store:{method.__name__}")
+        work = _again_when_raced(method, *arguments, **named)
+        task = asyncio.get_running_loop().create_task(work, name=f"store:{method.__name__}")
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -94,6 +144,18 @@ def to_its_end(
             raise
 
     return uncut
+
+
+async def _again_when_raced(
+    method: Callable[Arguments, Coroutine[Any, Any, Result]], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> Result:
+    for _ in range(_TRIES - 1):
+        with suppress(RacedError):
+            return await method(*arguments, **named)
+    try:
+        return await method(*arguments, **named)
+    except RacedError as error:
+        raise error.otherwise from error
 
 
 class Write:
@@ -120,9 +182,16 @@ class Database:
         self._engine: Final = dialect.engine()
         self._changes: Final = changes
         self._observer: Final = observer or Nobody()
+        self._name: Final = secrets.token_hex(6)
+        self._listener: asyncio.Task[None] | None = None
         self._under_way = 0
         self._idle: Final = asyncio.Event()
         self._idle.set()
+
+    def listen(self) -> None:
+        """Begin to hear what other services on this database announce, until `close`."""
+        if (hearing := self.dialect.listening(self._engine, self._changes, self._name)) is not None:
+            self._listener = spawn("store:hints", hearing)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -161,6 +230,7 @@ class Database:
             async with self.dialect.writing(self._engine) as connection:
                 write = Write(connection)
                 yield write
+                await self.dialect.announce(connection, write.topics, self._name)
         self._changes.tell(*write.topics)
         try:
             for recorded in write.recorded:
@@ -179,6 +249,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection, once what is under way has ended: a pool forgets a connection that is out."""
+        await cancel_and_wait(self._listener)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._idle.wait()

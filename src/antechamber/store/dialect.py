@@ -11,16 +11,26 @@ from antechamber.errors import Code, OperatorError
 from antechamber.store.sqlite import SqliteDialect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from antechamber.store.changes import Changes
 
 
 class StoreDialect(Protocol):
     """What the store needs of a kind of database beyond portable SQL."""
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for the operator: without any secret."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to look at; what only a connection can tell is taken for there."""
 
     @property
     def triggers(self) -> Mapping[str, str]:
@@ -46,8 +56,14 @@ class StoreDialect(Protocol):
     async def scrub(self, engine: AsyncEngine) -> None:
         """Remove what was deleted from the database's logs too, as far as that is possible now."""
 
-    def has_tables(self, connection: Connection) -> bool:
-        """Tell whether the database holds any table already."""
+    async def has_tables(self, connection: AsyncConnection) -> bool:
+        """Tell whether our tables are there; OperatorError MISCONFIGURED when the database cannot hold them."""
+
+    async def announce(self, connection: AsyncConnection, topics: Sequence[str], sender: str) -> None:
+        """Tell the other services of this database, with the commit of the connection's transaction."""
+
+    def listening(self, engine: AsyncEngine, changes: Changes, sender: str) -> Coroutine[Any, Any, None] | None:
+        """Return what tells `changes` of what other services announce, for ever; None where there is no other."""
 
 
 def file_url(path: Path) -> str:
@@ -60,11 +76,20 @@ def dialect_of(url: str) -> StoreDialect:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise OperatorError(Code.MISCONFIGURED, message="The database URL is not well-formed.") from error
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message="The database URL is not well-formed.",
+            next_step="Let ANTECHAMBER_DATABASE_URL be sqlite:///PATH or postgresql://ROLE@HOST/NAME; write %40 for"
+            " an @ in a password, and so on.",
+        ) from error
     if parsed.get_backend_name() == "sqlite":
         return SqliteDialect(parsed)
+    if parsed.get_backend_name() in {"postgresql", "postgres"}:
+        from antechamber.store.postgres import PostgresDialect  # noqa: PLC0415 - whoever uses SQLite loads no libpq
+
+        return PostgresDialect(parsed)
     raise OperatorError(
         Code.MISCONFIGURED,
         message=f"There is no store for {parsed.get_backend_name()} databases.",
-        next_step="Use a sqlite URL.",
+        next_step="Use a sqlite:/// or a postgresql:// URL.",
     )

@@ -1,4 +1,9 @@
-"""The record of what happened: one row for each move, and for each note and refusal once."""
+"""The record of what happened: one row for each move, and for each note and refusal once.
+
+`seq` orders the events of one session as they were committed, so that whoever goes on after the last one that it saw
+misses none: an event of a session is written under the lock of the session's row (`keep_order`). Between sessions it
+does not: where several write at once, a lower number can be committed after a higher one.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,19 @@ from sqlalchemy import insert, select
 from antechamber.lifecycle import Act
 from antechamber.model import Event, IdPrefix, Reason, new_id
 from antechamber.store.rows import event_of
-from antechamber.store.schema import events
+from antechamber.store.schema import events, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def keep_order(connection: AsyncConnection, session_id: str) -> bool:
+    """Let no other transaction write an event of that session until the commit; tell whether there is the session."""
+    wanted = select(sessions.c.id).where(sessions.c.id == session_id).with_for_update()
+    return (await connection.execute(wanted)).one_or_none() is not None
 
 
 async def record(
@@ -31,7 +42,7 @@ async def record(
     reason: Reason | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> Event:
-    """Write an event within the caller's transaction and return it."""
+    """Write an event within the caller's transaction, which has locked the session's row, and return it."""
     values = {
         "id": new_id(IdPrefix.EVENT),
         "session_id": session_id,

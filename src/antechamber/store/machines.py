@@ -11,7 +11,7 @@ from antechamber.lifecycle import Act, MachineDecision, MachineFact, decide_mach
 from antechamber.model import IdPrefix, MachineKind, MachineRow, MachineState, new_id
 from antechamber.store.changes import MACHINES, session_topic
 from antechamber.store.database import to_its_end
-from antechamber.store.events import record
+from antechamber.store.events import keep_order, record
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
 from antechamber.store.schema import ENDED_STATES, events, has_not_ended, machines
@@ -212,6 +212,8 @@ async def _move(
     write: Write, before: MachineRow, fact: MachineFact, at: datetime, values: Mapping[str, Any]
 ) -> MachineRow:
     after_state = decide_machine(before.state, fact).after
+    if before.session_id is not None:
+        await keep_order(write.connection, before.session_id)
     after = await _change(write.connection, before, {"state": after_state, "state_at": at, **values})
     event = await record(
         write.connection,

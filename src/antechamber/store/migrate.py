@@ -28,8 +28,8 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
-def migrate(connection: Connection) -> None:
-    """Upgrade within the caller's transaction; OperatorError SCHEMA_TOO_NEW when a later release was here."""
+def refuse_later(connection: Connection) -> None:
+    """Raise OperatorError SCHEMA_TOO_NEW when a later release was here."""
     directory = scripts()
     for revision in MigrationContext.configure(connection).get_current_heads():
         try:
@@ -38,6 +38,12 @@ def migrate(connection: Connection) -> None:
             known = None
         if known is None:
             raise OperatorError(Code.SCHEMA_TOO_NEW, detail=f"the database is at revision {revision}")
+
+
+def migrate(connection: Connection) -> None:
+    """Upgrade within the caller's transaction; OperatorError SCHEMA_TOO_NEW when a later release was here."""
+    refuse_later(connection)
+    directory = scripts()
     config = Config()
     config.attributes["connection"] = connection
 

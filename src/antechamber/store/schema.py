@@ -18,6 +18,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -28,7 +29,8 @@ from sqlalchemy import (
     bindparam,
     text,
 )
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from antechamber.lifecycle import Act
 from antechamber.model import (
@@ -60,23 +62,62 @@ metadata: Final = MetaData(
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time, stored as `2026-01-31T12:00:00.000000Z`: it sorts as text, and a person can read it."""
+    """An aware time: TIMESTAMPTZ in PostgreSQL, elsewhere text.
+
+    The text is `2026-01-31T12:00:00.000000Z`: it sorts, and a person can read it.
+    """
 
     impl = String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Return the text of a time; ValueError when it is naive."""
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of that database."""
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == "postgresql" else String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return what the database keeps of a time; ValueError when it is naive."""
         if value is None:
             return None
         if value.tzinfo is None:
             message = "the store takes aware times only"
             raise ValueError(message)
+        if dialect.name == "postgresql":
+            return value.astimezone(UTC)
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Return the aware time of a text."""
-        return None if value is None else datetime.fromisoformat(value)
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the aware time."""
+        if value is None:
+            return None
+        return (value if isinstance(value, datetime) else datetime.fromisoformat(value)).astimezone(UTC)
+
+
+def storable(text: str) -> str:
+    """Return a text of ours without what a database does not take: NUL (PostgreSQL), halves of characters (any).
+
+    For what we say ourselves. A caller's text with such a character is refused instead.
+    """
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+class Said(TypeDecorator[str]):
+    """A text that we say ourselves, of whatever a program said: stored in any case, see `storable`."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return what the database takes."""
+        return None if value is None else storable(value)
+
+
+# a collation of the C library changes with its release, and with it the order that an index relies on, unique ones too
+WORD: Final = String().with_variant(String(collation="C"), "postgresql")
+HASH: Final = String(64).with_variant(String(64, collation="C"), "postgresql")
+UID: Final = Integer().with_variant(BigInteger(), "postgresql")
+COUNT: Final = UID
+"""SQLite's INTEGER has 64 bits; a uid has 32 without a sign."""
+FIELDS: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 def words(values: Iterable[StrEnum]) -> str:
@@ -96,28 +137,28 @@ installation: Final = Table(
     "installation",
     metadata,
     Column("singleton", Integer, primary_key=True, autoincrement=False),
-    Column("id", String, nullable=False),
-    Column("world", String, nullable=False),
-    Column("key_id", String),
+    Column("id", WORD, nullable=False),
+    Column("world", WORD, nullable=False),
+    Column("key_id", WORD),
     CheckConstraint("singleton = 1", name="singleton"),
 )
 
 credentials: Final = Table(
     "provider_credentials",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("application", String, nullable=False),
-    Column("user_id", String, nullable=False),
-    Column("provider", String, nullable=False),
+    Column("id", WORD, primary_key=True),
+    Column("application", WORD, nullable=False),
+    Column("user_id", WORD, nullable=False),
+    Column("provider", WORD, nullable=False),
     Column("version", Integer, nullable=False),
     # no foreign key: retention may delete the session, and the credential stays
-    Column("session_id", String, nullable=False),
-    Column("account", String),
-    Column("plan", String),
+    Column("session_id", WORD, nullable=False),
+    Column("account", WORD),
+    Column("plan", WORD),
     Column("claimed_expiry", UtcTime),
     Column("ciphertext", LargeBinary),
     Column("wrapped_key", LargeBinary),
-    Column("key_id", String),
+    Column("key_id", WORD),
     Column("format_version", Integer),
     Column("created_at", UtcTime, nullable=False),
     Column("stored_at", UtcTime, nullable=False),
@@ -139,28 +180,28 @@ credentials: Final = Table(
 credential_versions: Final = Table(
     "credential_versions",
     metadata,
-    Column("credential_id", String, ForeignKey("provider_credentials.id", ondelete="CASCADE"), primary_key=True),
+    Column("credential_id", WORD, ForeignKey("provider_credentials.id", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("stored_at", UtcTime, nullable=False),
-    Column("session_id", String, nullable=False),
-    Column("report_id", String, nullable=False),
+    Column("session_id", WORD, nullable=False),
+    Column("report_id", WORD, nullable=False),
 )
 
 sessions: Final = Table(
     "auth_sessions",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("application", String, nullable=False),
-    Column("user_id", String, nullable=False),
-    Column("provider", String, nullable=False),
-    Column("status", String, nullable=False),
-    Column("reason", String),
-    Column("detail", String, nullable=False, server_default=""),
-    Column("display_name", String),
-    Column("purpose", String),
-    Column("return_url", String),
+    Column("id", WORD, primary_key=True),
+    Column("application", WORD, nullable=False),
+    Column("user_id", WORD, nullable=False),
+    Column("provider", WORD, nullable=False),
+    Column("status", WORD, nullable=False),
+    Column("reason", WORD),
+    Column("detail", Said, nullable=False, server_default=""),
+    Column("display_name", WORD),
+    Column("purpose", WORD),
+    Column("return_url", WORD),
     # no foreign key: an ended machine's row may be forgotten before its session's
-    Column("machine_id", String, nullable=False),
+    Column("machine_id", WORD, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("status_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
@@ -170,7 +211,7 @@ sessions: Final = Table(
     Column("success_shown_at", UtcTime),
     Column("rejected_at", UtcTime),
     Column("ended_at", UtcTime),
-    Column("captured_credential_id", String),
+    Column("captured_credential_id", WORD),
     Column("captured_version", Integer),
     ForeignKeyConstraint(
         ["captured_credential_id", "captured_version"],
@@ -210,20 +251,20 @@ sessions: Final = Table(
 machines: Final = Table(
     "machines",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
-    Column("state", String, nullable=False),
-    Column("driver", String, nullable=False),
-    Column("incarnation", String, nullable=False),
-    Column("handle", JSON(none_as_null=True)),
-    Column("host_uid", Integer),
+    Column("id", WORD, primary_key=True),
+    Column("kind", WORD, nullable=False),
+    Column("session_id", WORD, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
+    Column("state", WORD, nullable=False),
+    Column("driver", WORD, nullable=False),
+    Column("incarnation", WORD, nullable=False),
+    Column("handle", FIELDS),
+    Column("host_uid", UID),
     Column("created_at", UtcTime, nullable=False),
     Column("state_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
     Column("ended_at", UtcTime),
     Column("exit_code", Integer),
-    Column("end_detail", String, nullable=False, server_default=""),
+    Column("end_detail", Said, nullable=False, server_default=""),
     UniqueConstraint("session_id"),
     _one_of("kind", MachineKind),
     _one_of("state", MachineState),
@@ -239,18 +280,18 @@ machines: Final = Table(
 events: Final = Table(
     "events",
     metadata,
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("id", String, nullable=False, unique=True),
-    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), Identity(always=True), primary_key=True),
+    Column("id", WORD, nullable=False, unique=True),
+    Column("session_id", WORD, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
     # set for a machine's own moves; a session's events leave it empty
-    Column("machine_id", String),
-    Column("kind", String, nullable=False),
-    Column("act", String, nullable=False),
-    Column("before", String),
-    Column("after", String),
-    Column("reason", String),
+    Column("machine_id", WORD),
+    Column("kind", WORD, nullable=False),
+    Column("act", WORD, nullable=False),
+    Column("before", WORD),
+    Column("after", WORD),
+    Column("reason", WORD),
     Column("at", UtcTime, nullable=False),
-    Column("fields", JSON, nullable=False),
+    Column("fields", FIELDS, nullable=False),
     _one_of("act", Act),
     _one_of("reason", Reason),
     Index("events_of_session", "session_id", "seq"),
@@ -261,9 +302,9 @@ events: Final = Table(
 access: Final = Table(
     "access",
     metadata,
-    Column("secret_hash", String(64), primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
+    Column("secret_hash", HASH, primary_key=True),
+    Column("kind", WORD, nullable=False),
+    Column("session_id", WORD, ForeignKey("auth_sessions.id", ondelete="CASCADE")),
     Column("granted_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("used_at", UtcTime),
@@ -276,13 +317,13 @@ access: Final = Table(
 destinations: Final = Table(
     "destinations",
     metadata,
-    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE"), primary_key=True),
-    Column("name", String, primary_key=True),
+    Column("session_id", WORD, ForeignKey("auth_sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", WORD, primary_key=True),
     Column("port", Integer, primary_key=True, autoincrement=False),
-    Column("verdict", String, primary_key=True),
+    Column("verdict", WORD, primary_key=True),
     Column("bytes_out", BigInteger, nullable=False),
     Column("bytes_in", BigInteger, nullable=False),
-    Column("connections", Integer, nullable=False),
+    Column("connections", COUNT, nullable=False),
     Column("first_at", UtcTime, nullable=False),
     Column("last_at", UtcTime, nullable=False),
     Index("destinations_old", "last_at"),
@@ -291,10 +332,10 @@ destinations: Final = Table(
 idempotency_keys: Final = Table(
     "idempotency_keys",
     metadata,
-    Column("caller", String, primary_key=True),
-    Column("key", String, primary_key=True),
-    Column("body_hash", String, nullable=False),
-    Column("session_id", String, ForeignKey("auth_sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("caller", WORD, primary_key=True),
+    Column("key", WORD, primary_key=True),
+    Column("body_hash", WORD, nullable=False),
+    Column("session_id", WORD, ForeignKey("auth_sessions.id", ondelete="CASCADE"), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Index("idempotency_keys_old", "created_at"),
 )

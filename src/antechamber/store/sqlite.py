@@ -18,127 +18,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from antechamber.errors import Code, OperatorError
-from antechamber.model import TERMINAL_STATUSES
-from antechamber.store.schema import ENDED_STATES, words
+from antechamber.store.rules import RULES, Rule, condition
+from antechamber.store.schema import installation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from antechamber.store.changes import Changes
 
 _BEGIN: Final = "antechamber_begin"
 _BUSY_MS: Final = 10_000
 _SCRUB_MS: Final = 500
 
 
-def _frozen(name: str, table: str, columns: Sequence[str], when: str, message: str) -> tuple[str, str]:
-    changed = " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in columns)
-    condition = f"({when}) AND ({changed})" if when else changed
-    return name, _trigger(name, f"BEFORE UPDATE ON {table}", condition, message)
+def _trigger(rule: Rule) -> str:
+    when = condition(rule, "IS NOT")
+    occasion = f"BEFORE {rule.occasion} ON {rule.table}" + (f" WHEN {when}" if when else "")
+    return f"CREATE TRIGGER {rule.name} {occasion} BEGIN SELECT RAISE(ABORT, '{rule.message}'); END"
 
 
-def _refused(name: str, occasion: str, when: str, message: str) -> tuple[str, str]:
-    return name, _trigger(name, occasion, when, message)
-
-
-def _trigger(name: str, occasion: str, when: str, message: str) -> str:
-    condition = f" WHEN {when}" if when else ""
-    return f"CREATE TRIGGER {name} {occasion}{condition} BEGIN SELECT RAISE(ABORT, '{message}'); END"
-
-
-TRIGGERS: Final[dict[str, str]] = dict(
-    [
-        _frozen(
-            "terminal_session",
-            "auth_sessions",
-            (
-                "status",
-                "reason",
-                "detail",
-                "status_at",
-                "expires_at",
-                "ended_at",
-                "captured_credential_id",
-                "captured_version",
-            ),
-            f"OLD.status IN {words(TERMINAL_STATUSES)}",
-            "a terminal session does not change",
-        ),
-        _frozen(
-            "session_identity",
-            "auth_sessions",
-            ("id", "application", "user_id", "provider", "machine_id", "created_at"),
-            "",
-            "a session stays whose it is",
-        ),
-        _refused(
-            "completed_by_its_own_capture",
-            "BEFORE UPDATE ON auth_sessions",
-            "NEW.status = 'completed' AND OLD.status <> 'completed' AND NOT EXISTS (SELECT 1 FROM credential_versions"
-            " WHERE credential_id = NEW.captured_credential_id AND version = NEW.captured_version"
-            " AND session_id = NEW.id)",
-            "a session is completed by the version that it stored",
-        ),
-        _refused(
-            "session_begins_pending",
-            "BEFORE INSERT ON auth_sessions",
-            "NEW.status <> 'pending'",
-            "a session begins as pending",
-        ),
-        # REPLACE deletes and inserts, which no update trigger sees
-        _refused(
-            "session_not_replaced",
-            "BEFORE INSERT ON auth_sessions",
-            "EXISTS (SELECT 1 FROM auth_sessions WHERE id = NEW.id OR machine_id = NEW.machine_id)",
-            "a session is not replaced",
-        ),
-        _refused(
-            "live_session_kept",
-            "BEFORE DELETE ON auth_sessions",
-            f"OLD.status NOT IN {words(TERMINAL_STATUSES)}",
-            "a live session is not deleted",
-        ),
-        _frozen(
-            "ended_machine",
-            "machines",
-            ("state", "state_at", "ended_at", "exit_code", "handle", "host_uid"),
-            f"OLD.state IN {words(ENDED_STATES)}",
-            "an ended machine does not change",
-        ),
-        _frozen(
-            "machine_identity",
-            "machines",
-            ("id", "kind", "session_id", "driver", "incarnation"),
-            "",
-            "a machine stays which it is",
-        ),
-        _refused(
-            "running_machine_kept",
-            "BEFORE DELETE ON machines",
-            f"OLD.state NOT IN {words(ENDED_STATES)}",
-            "a machine that has not ended is not deleted",
-        ),
-        _frozen(
-            "credential_identity",
-            "provider_credentials",
-            ("id", "application", "user_id", "provider", "created_at"),
-            "",
-            "a credential stays whose it is",
-        ),
-        _refused(
-            "tombstone",
-            "BEFORE UPDATE ON provider_credentials",
-            "OLD.deleted_at IS NOT NULL",
-            "a deleted credential does not change",
-        ),
-        _refused(
-            "version_grows",
-            "BEFORE UPDATE ON provider_credentials",
-            "NEW.version NOT IN (OLD.version, OLD.version + 1)",
-            "a credential version grows by one",
-        ),
-        _refused("event_kept", "BEFORE UPDATE ON events", "", "an event does not change"),
-        _refused("version_kept", "BEFORE UPDATE ON credential_versions", "", "a stored version does not change"),
-    ]
-)
+TRIGGERS: Final = {rule.name: _trigger(rule) for rule in RULES}
 
 
 class SqliteDialect:
@@ -216,9 +115,26 @@ class SqliteDialect:
             finally:
                 await connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
-    def has_tables(self, connection: Connection) -> bool:
-        """Tell whether the file holds any table."""
-        return bool(inspect(connection).get_table_names())
+    @property
+    def place(self) -> str:
+        """The file's path."""
+        return str(self._path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a file."""
+        return self._path.exists()
+
+    async def has_tables(self, connection: AsyncConnection) -> bool:
+        """Tell whether the file holds our tables."""
+        return await connection.run_sync(lambda plain: inspect(plain).has_table(installation.name))
+
+    async def announce(self, connection: AsyncConnection, topics: Sequence[str], sender: str) -> None:
+        """Tell nobody: one service has the file."""
+
+    def listening(self, engine: AsyncEngine, changes: Changes, sender: str) -> None:  # noqa: ARG002 - the seam's signature
+        """Return None: there is nobody to hear."""
+        return
 
 
 def _set_up(engine: AsyncEngine, *, foreign_keys: bool) -> None:

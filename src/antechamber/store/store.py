@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import insert, select, update
@@ -15,12 +16,14 @@ from antechamber.store.database import Database, to_its_end, translated
 from antechamber.store.destinations import Destinations
 from antechamber.store.dialect import dialect_of
 from antechamber.store.machines import Machines
-from antechamber.store.migrate import migrate
+from antechamber.store.migrate import migrate, refuse_later
 from antechamber.store.schema import credentials, installation
 from antechamber.store.sessions import Sessions
 from antechamber.store.standing import Standing, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.store.observer import Observer
@@ -51,12 +54,35 @@ class Store:
         or MISCONFIGURED. Several may open one database at once. `observer` is told what is committed through this one.
         """
         dialect = dialect_of(url)
-        with translated():
+        with _opening():
             async with dialect.migrating() as connection:
                 await connection.run_sync(migrate)
                 installation_id = await _installation(connection, world)
         changes = Changes()
-        return cls(Database(dialect, changes, observer), changes, installation_id)
+        database = Database(dialect, changes, observer)
+        database.listen()
+        return cls(database, changes, installation_id)
+
+    @classmethod
+    @to_its_end
+    async def look(cls, url: str, *, world: str) -> str:
+        """Say in a sentence how a database is found, and change nothing; raises OperatorError as `open` does."""
+        dialect = dialect_of(url)
+        if not dialect.exists:
+            return f"{dialect.place} is made at the first start"
+        engine = dialect.engine()
+        try:
+            with _opening():
+                async with dialect.reading(engine) as connection:
+                    if not await dialect.has_tables(connection):
+                        return f"{dialect.place}: can be opened, its tables are made at the first start"
+                    await connection.run_sync(refuse_later)
+                    belongs = (await connection.execute(select(installation.c.world))).scalar_one_or_none()
+                    if belongs not in {world, None}:
+                        raise _wrong_world(belongs, world)
+        finally:
+            await engine.dispose()
+        return f"{dialect.place}: can be opened"
 
     async def close(self) -> None:
         """Close every connection."""
@@ -94,6 +120,23 @@ class Store:
             return (await connection.execute(wanted)).one_or_none() is not None
 
 
+@contextmanager
+def _opening() -> Iterator[None]:
+    """Translate errors for whoever starts a service: it is not the database's users who wait."""
+    try:
+        with translated():
+            yield
+    except OperatorError as error:
+        if error.code is not Code.STORE_UNAVAILABLE:
+            raise
+        raise OperatorError(
+            error.code,
+            message="The database cannot be opened.",
+            next_step="Correct what the last line says; ANTECHAMBER_DATABASE_URL says where the database is.",
+            detail=error.detail,
+        ) from error
+
+
 async def _installation(connection: AsyncConnection, world: str) -> str:
     row = (await connection.execute(select(installation))).one_or_none()
     if row is None:
@@ -105,5 +148,9 @@ async def _installation(connection: AsyncConnection, world: str) -> str:
             )
         ).one()
     if row.world != world:
-        raise OperatorError(Code.WRONG_WORLD, detail=f"the database belongs to {row.world}, this is {world}")
+        raise _wrong_world(row.world, world)
     return str(row.id)
+
+
+def _wrong_world(belongs: str, world: str) -> OperatorError:
+    return OperatorError(Code.WRONG_WORLD, detail=f"the database belongs to {belongs}, this is {world}")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString, Protocol, cast
 
+import psycopg
 import pytest
+from psycopg import sql
+from tests.postgres import Server
 
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import AuthSession, Claims, Fields, IdPrefix, MachineRow, Owner, Reason, Sealed, new_id
 from antechamber.store import Captured, Created, NewSession, Store, file_url
 
-DATABASES = ("sqlite",)
+DATABASES = ("sqlite", "postgres")
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
@@ -26,8 +29,35 @@ def later(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
+class Prompt(Protocol):
+    """Somebody with a SQL prompt on the database, who knows nothing of our code. `?` stands for a value."""
+
+    kind: str
+    url: str
+
+    def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run a statement in a transaction of its own."""
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """A connection in a transaction that may write; rolled back at the end."""
+
+    def refusal(self, statement: str, *values: object) -> str:
+        """Run what the database must refuse, and return why in SQLite's words."""
+
+    def refused_change(self, table: str, assignment: str, row_id: str) -> str:
+        """Try to change a row, and return why not."""
+
+    def bytes_on_disk(self) -> bytes:
+        """What the database's files hold."""
+
+    def content(self) -> object:
+        """What tells whether anything was changed."""
+
+
 class SqlitePrompt:
-    """Somebody with a SQL prompt on the file, who knows nothing of our code."""
+    """A prompt on a file."""
+
+    kind = "sqlite"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,6 +70,14 @@ class SqlitePrompt:
             connection.commit()
             return rows
 
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
     def refusal(self, statement: str, *values: object) -> str:
         with pytest.raises(sqlite3.IntegrityError) as refused:
             self.run(statement, *values)
@@ -51,10 +89,88 @@ class SqlitePrompt:
     def bytes_on_disk(self) -> bytes:
         return b"".join(path.read_bytes() for path in sorted(self.path.parent.iterdir()))
 
+    def content(self) -> object:
+        return self.bytes_on_disk()
+
+
+class PostgresPrompt:
+    """A prompt on a database of PostgreSQL."""
+
+    kind = "postgres"
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.url = server.url(name)
+
+    def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url) as connection:
+            cursor = connection.execute(cast("LiteralString", statement.replace("?", "%s")), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        with closing(psycopg.connect(self.url)) as connection:
+            yield connection
+
+    def refusal(self, statement: str, *values: object) -> str:
+        with pytest.raises(psycopg.IntegrityError) as refused:
+            self.run(statement, *values)
+        said = refused.value.diag
+        kind = {
+            psycopg.errors.CheckViolation: "CHECK constraint failed",
+            psycopg.errors.UniqueViolation: "UNIQUE constraint failed",
+            psycopg.errors.ForeignKeyViolation: "FOREIGN KEY constraint failed",
+        }.get(type(refused.value))
+        return f"{kind}: {said.constraint_name}" if kind else str(said.message_primary)
+
+    def refused_change(self, table: str, assignment: str, row_id: str) -> str:
+        return self.refusal(f"UPDATE {table} SET {assignment} WHERE id = ?", row_id)  # noqa: S608 - the tests' words
+
+    def bytes_on_disk(self) -> bytes:
+        self.server.run(sql.SQL("CHECKPOINT"))
+        ((oid,),) = self.run("SELECT oid::int FROM pg_database WHERE datname = current_database()")
+        data = self.server.folder / "data"
+        files = [*(data / "base" / str(oid)).iterdir(), *(data / "pg_wal").glob("[0-9A-F]*")]
+        return b"".join(path.read_bytes() for path in sorted(files))
+
+    def content(self) -> object:
+        tables = self.run("SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY oid")
+        named = self.run("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        rows = {name: self.run(f"SELECT xmin, t::text FROM {name} AS t") for (name,) in named}  # noqa: S608 - our tables
+        return tables, rows
+
 
 @pytest.fixture(params=DATABASES)
-def prompt(request, tmp_path) -> SqlitePrompt:
-    return SqlitePrompt(tmp_path / "antechamber.db")
+def prompt(request, tmp_path) -> Iterator[SqlitePrompt | PostgresPrompt]:
+    """A database: with this release's tables where the test asks for a store, with nothing otherwise."""
+    filled = "store" in request.fixturenames
+    if request.param == "sqlite":
+        path = tmp_path / "antechamber.db"
+        if filled:
+            shutil.copy(request.getfixturevalue("migrated"), path)
+        yield SqlitePrompt(path)
+        return
+    server: Server = request.getfixturevalue("postgres")
+    name = server.create(request.getfixturevalue("postgres_template") if filled else "template0")
+    yield PostgresPrompt(server, name)
+    server.drop(name)
+
+
+@pytest.fixture
+def sqlite_only(prompt) -> SqlitePrompt:
+    """What is about a file."""
+    if not isinstance(prompt, SqlitePrompt):
+        pytest.skip("is about SQLite's file")
+    return prompt
+
+
+@pytest.fixture
+def postgres_only(prompt) -> PostgresPrompt:
+    """What is about PostgreSQL."""
+    if not isinstance(prompt, PostgresPrompt):
+        pytest.skip("is about PostgreSQL")
+    return prompt
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +186,7 @@ def migrated(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-async def store(prompt, migrated) -> AsyncIterator[Store]:
-    shutil.copy(migrated, prompt.path)
+async def store(prompt) -> AsyncIterator[Store]:
     opened = await Store.open(prompt.url, world="demo")
     yield opened
     await opened.close()

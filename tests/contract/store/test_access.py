@@ -92,7 +92,9 @@ async def test_a_voided_right_is_gone(store, steps, noon, grant):
 async def test_no_secret_is_in_the_database(store, steps, grant, prompt):
     session = await steps.pending()
     secret = await grant(LINK, session.id)
-    assert secret.reveal().encode() not in prompt.bytes_on_disk()
+    stored = prompt.bytes_on_disk()
+    assert session.id.encode() in stored
+    assert secret.reveal().encode() not in stored
 
 
 async def test_expired_rights_are_pruned_and_others_stay(store, steps, noon, grant):

@@ -135,17 +135,22 @@ async def test_completed_stays_completed_whatever_comes_after(store, steps, noon
     assert after.captured_credential_id == session.captured_credential_id
 
 
+BROKEN = {
+    "sqlite": "CREATE TRIGGER broken BEFORE INSERT ON events WHEN NEW.kind = 'captured'"
+    " BEGIN SELECT RAISE(ABORT, 'the_disk_burns'); END",
+    "postgres": "ALTER TABLE events ADD CONSTRAINT the_disk_burns CHECK (kind <> 'captured') NOT VALID",
+}
+MENDED = {"sqlite": "DROP TRIGGER broken", "postgres": "ALTER TABLE events DROP CONSTRAINT the_disk_burns"}
+
+
 async def test_an_error_within_a_capture_leaves_nothing_of_it(store, steps, prompt):
     first = await steps.completed()
     session = await steps.awaiting()
-    prompt.run(
-        "CREATE TRIGGER broken BEFORE INSERT ON events WHEN NEW.kind = 'captured'"
-        " BEGIN SELECT RAISE(ABORT, 'the disk burns'); END"
-    )
-    with pytest.raises(RuntimeError, match="the disk burns"):
+    prompt.run(BROKEN[prompt.kind])
+    with pytest.raises(RuntimeError, match="the_disk_burns"):
         await steps.capture(session, ciphertext=b"DUMMY second")
     assert (await store.sessions.get(session.id)).status is SessionStatus.AWAITING_SIGN_IN
     credential, sealed = await store.credentials.sealed(first.credential.id)
     assert (credential.version, sealed.ciphertext) == (1, b"DUMMY ciphertext")
-    prompt.run("DROP TRIGGER broken")
+    prompt.run(MENDED[prompt.kind])
     assert (await steps.capture(session)).outcome == "captured"

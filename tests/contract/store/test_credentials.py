@@ -59,11 +59,22 @@ async def test_a_completed_session_still_points_at_the_tombstone(store, steps, n
     )
 
 
-async def test_what_was_deleted_is_nowhere_in_the_files_any_more(store, steps, noon, prompt):
+async def test_what_was_deleted_is_nowhere_in_the_files_any_more(store, steps, noon, sqlite_only):
     captured = await steps.completed(ciphertext=SECRET)
-    assert SECRET in prompt.bytes_on_disk()
+    assert SECRET in sqlite_only.bytes_on_disk()
     await store.credentials.delete(captured.credential.id, at=noon)
-    assert SECRET[:17] not in prompt.bytes_on_disk()
+    assert SECRET[:17] not in sqlite_only.bytes_on_disk()
+
+
+async def test_what_was_deleted_is_in_no_version_of_a_row_any_more(store, steps, noon, postgres_only):
+    postgres_only.run("CREATE EXTENSION pageinspect")
+    versions = (
+        "SELECT count(*) FROM heap_page_items(get_raw_page('provider_credentials', 0)) WHERE position(? IN t_data) > 0"
+    )
+    captured = await steps.completed(ciphertext=SECRET)
+    assert postgres_only.run(versions, SECRET) == [(1,)]
+    await store.credentials.delete(captured.credential.id, at=noon)
+    assert postgres_only.run(versions, SECRET) == [(0,)]
 
 
 async def test_deleting_again_returns_the_same_tombstone(store, steps, noon):

@@ -3,12 +3,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-from contextlib import closing
 
 import pytest
 from sqlalchemy import exc, text
 
-from antechamber.errors import Code, OperatorError
+from antechamber.errors import CallerError, Code, OperatorError
+from antechamber.lifecycle import Act, SessionFact
 from antechamber.store import Store, file_url
 from antechamber.store.database import OUR_FAULT, UNAVAILABLE, translated
 
@@ -38,9 +38,9 @@ async def test_many_open_one_new_database_at_once(prompt):
     await asyncio.gather(*(store.close() for store in stores))
 
 
-async def test_the_files_of_the_database_are_the_owners_alone(store, steps, prompt):
+async def test_the_files_of_the_database_are_the_owners_alone(store, steps, sqlite_only):
     await steps.pending()
-    files = list(prompt.path.parent.iterdir())
+    files = list(sqlite_only.path.parent.iterdir())
     assert len(files) > 1
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
@@ -56,7 +56,7 @@ async def test_the_key_id_is_remembered_once(store):
     assert await store.key_id() == "key_1"
 
 
-async def test_every_connection_has_its_pragmas(store):
+async def test_every_connection_has_its_pragmas(store, sqlite_only):
     engine = store._database._engine
     connections = [await engine.connect() for _ in range(6)]
     for connection in connections:
@@ -77,11 +77,11 @@ async def test_every_connection_has_its_pragmas(store):
 async def test_a_database_of_a_later_release_is_refused_and_left_alone(store, prompt):
     await store.close()
     prompt.run("UPDATE alembic_version SET version_num = '9999'")
-    before = prompt.bytes_on_disk()
+    before = prompt.content()
     error = await refused(prompt.url)
     assert error.code is Code.SCHEMA_TOO_NEW
     assert "9999" in error.detail
-    assert prompt.bytes_on_disk() == before
+    assert prompt.content() == before
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "nonsense", "mysql://host/db", "sqlite:///a?b=c"])
@@ -108,24 +108,27 @@ async def test_a_path_with_a_percent_sign_or_a_space_is_a_path(tmp_path):
     assert path.exists()
 
 
-async def test_a_lock_that_somebody_holds_too_long_is_unavailable_and_can_be_tried_again(store, steps, prompt):
-    with closing(sqlite3.connect(prompt.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+IMPATIENT = {"sqlite": ["PRAGMA busy_timeout = 1"], "postgres": ["SET lock_timeout = 1", "COMMIT"]}
+
+
+async def test_a_lock_that_somebody_holds_too_long_is_unavailable_and_can_be_tried_again(store, steps, prompt, noon):
+    session = await steps.pending()
+    with prompt.transaction() as other:
+        other.execute("UPDATE auth_sessions SET opened_at = created_at")
         async with store._database._engine.connect() as connection:
-            await connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+            for statement in IMPATIENT[prompt.kind]:
+                await connection.exec_driver_sql(statement)
         with pytest.raises(OperatorError) as error:
-            await steps.pending()
+            await store.sessions.apply(session.id, SessionFact.CANCELLED, at=noon)
         assert (error.value.code, error.value.retryable) == (Code.STORE_UNAVAILABLE, True)
-        other.execute("ROLLBACK")
-    await steps.pending()
+    assert (await store.sessions.apply(session.id, SessionFact.CANCELLED, at=noon)).decision.act is Act.MOVE
 
 
 async def test_reading_goes_on_while_somebody_writes(store, steps, prompt):
     session = await steps.pending()
-    with closing(sqlite3.connect(prompt.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with prompt.transaction() as other:
+        other.execute("UPDATE auth_sessions SET opened_at = created_at")
         assert await store.sessions.get(session.id) == session
-        other.execute("ROLLBACK")
 
 
 def leaves(error: type[Exception]) -> set[type[Exception]]:
@@ -134,9 +137,10 @@ def leaves(error: type[Exception]) -> set[type[Exception]]:
 
 @pytest.mark.parametrize("error", sorted(leaves(exc.DBAPIError), key=lambda error: error.__name__))
 def test_each_error_of_the_database_becomes_one_of_ours(error):
-    with pytest.raises((OperatorError, RuntimeError)) as translation, translated():
+    with pytest.raises((OperatorError, RuntimeError, CallerError)) as translation, translated():
         raise error("SELECT 1", {"secret": "DUMMY"}, Exception("disk I/O error"))
-    assert isinstance(translation.value, OperatorError) == (not issubclass(error, OUR_FAULT))
+    assert isinstance(translation.value, RuntimeError) == issubclass(error, OUR_FAULT)
+    assert isinstance(translation.value, CallerError) == issubclass(error, exc.DataError)
     assert "DUMMY" not in str(translation.value)
     assert translation.value.__cause__ is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from antechamber.lifecycle import SessionFact
@@ -114,17 +115,29 @@ async def test_there_is_no_second_live_session_of_one_owner_and_provider(steps, 
 @pytest.mark.parametrize("column", ["id", "application", "user_id", "provider", "machine_id", "created_at"])
 async def test_a_session_stays_whose_it_is(steps, prompt, column):
     session = await steps.pending()
-    refusal = prompt.refused_change("auth_sessions", f"{column} = 'mallory'", session.id)
+    value = "2030-01-01T00:00:00.000000Z" if column == "created_at" else "mallory"
+    refusal = prompt.refused_change("auth_sessions", f"{column} = '{value}'", session.id)
     assert refusal == "a session stays whose it is"
 
 
+REPLACING = {
+    "sqlite": "REPLACE INTO auth_sessions SELECT * FROM auth_sessions WHERE id = ?",
+    "postgres": "INSERT INTO auth_sessions SELECT * FROM auth_sessions WHERE id = ?"
+    " ON CONFLICT (id) DO UPDATE SET status = excluded.status",
+}
+
+
 async def test_a_session_cannot_be_made_with_an_end_or_replaced(steps, prompt, completed):
-    copy = "SELECT * FROM auth_sessions WHERE id = ?"
     for session in (completed, await steps.pending("bob")):
-        assert prompt.refusal(f"REPLACE INTO auth_sessions {copy}", session.id) == "a session is not replaced"
+        refusal = prompt.refusal(REPLACING[prompt.kind], session.id)
+        # where two triggers refuse, PostgreSQL says what the first by name says
+        first = prompt.kind == "postgres" and session is completed
+        assert refusal == ("a session begins as pending" if first else "a session is not replaced")
     refusal = prompt.refusal(
         "INSERT INTO auth_sessions (id, machine_id, application, user_id, provider, status, created_at, status_at)"
-        " VALUES ('ses_x', 'mac_x', 'default', 'ada', 'codex', 'completed', 'x', 'x')"
+        " SELECT 'ses_x', 'mac_x', 'default', 'ada', 'codex', 'completed', created_at, created_at"
+        " FROM auth_sessions WHERE id = ?",
+        completed.id,
     )
     assert refusal == "a session begins as pending"
 
@@ -139,6 +152,29 @@ async def test_a_live_session_or_machine_is_not_deleted_and_a_terminal_one_may_b
     prompt.run("DELETE FROM auth_sessions WHERE id = ?", expired.id)
     assert await store.machines.get(running.id) is None
     assert prompt.run("SELECT count(*) FROM events WHERE session_id = ?", expired.id) == [(0,)]
+
+
+async def test_no_table_with_a_live_row_is_emptied_as_a_whole(store, steps, postgres_only, completed):
+    refusal = postgres_only.refusal("TRUNCATE machines")
+    assert refusal == "a machine that has not ended is not deleted"
+    await steps.end_machine(await steps.machine(completed))
+    postgres_only.run("TRUNCATE machines")
+    session = await steps.pending()
+    assert postgres_only.refusal("TRUNCATE auth_sessions CASCADE") == "a live session is not deleted"
+    assert await store.sessions.get(session.id) == session
+
+
+async def test_a_table_of_the_same_name_does_not_answer_in_place_of_ours(steps, postgres_only, completed):
+    session = await steps.awaiting("bob")
+    with postgres_only.transaction() as other:
+        other.execute("CREATE TEMPORARY TABLE credential_versions AS SELECT * FROM public.credential_versions")
+        other.execute("UPDATE credential_versions SET session_id = %s", [session.id])
+        with pytest.raises(psycopg.IntegrityError, match="by the version that it stored"):
+            other.execute(
+                "UPDATE auth_sessions SET status = 'completed', ended_at = status_at, expires_at = NULL,"
+                " captured_credential_id = %s, captured_version = 1 WHERE id = %s",
+                [completed.captured_credential_id, session.id],
+            )
 
 
 async def test_an_ended_machine_does_not_change_and_no_machine_becomes_another(steps, prompt):
@@ -164,7 +200,9 @@ async def test_a_credential_is_sealed_or_a_tombstone_and_nothing_between(store, 
     assert "grows by one" in prompt.refusal("UPDATE provider_credentials SET version = version + 2")
     assert "whose it is" in prompt.refusal("UPDATE provider_credentials SET user_id = 'mallory'")
     await store.credentials.delete(credential_id, at=noon)
-    refusal = prompt.refusal("UPDATE provider_credentials SET deleted_at = NULL, ciphertext = 'x', key_id = 'k'")
+    refusal = prompt.refusal(
+        "UPDATE provider_credentials SET deleted_at = NULL, ciphertext = wrapped_key, key_id = 'k'"
+    )
     assert refusal == "a deleted credential does not change"
     assert "FOREIGN KEY" in prompt.refusal("DELETE FROM provider_credentials WHERE id = ?", credential_id)
 
@@ -172,6 +210,12 @@ async def test_a_credential_is_sealed_or_a_tombstone_and_nothing_between(store, 
 async def test_events_and_stored_versions_do_not_change(prompt, completed):
     assert prompt.refusal("UPDATE events SET kind = 'cancelled'") == "an event does not change"
     assert prompt.refusal("UPDATE credential_versions SET session_id = 'x'") == "a stored version does not change"
+
+
+CHECKS = {
+    "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'table'",
+    "postgres": "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'",
+}
 
 
 async def test_every_word_of_every_enum_is_accepted_by_its_column(store, steps, prompt, noon):
@@ -182,7 +226,7 @@ async def test_every_word_of_every_enum_is_accepted_by_its_column(store, steps, 
     for kind in AccessKind:
         session_id = None if kind.startswith("dashboard") else moved.session.id
         await store.access.grant(kind, new_secret(), session_id=session_id, at=noon, expires_at=later(1))
-    checks = "".join(sql for (sql,) in prompt.run("SELECT sql FROM sqlite_master WHERE type = 'table'"))
+    checks = "".join(sql for (sql,) in prompt.run(CHECKS[prompt.kind]))
     assert all(f"'{word}'" in checks for enum in (SessionStatus, MachineState, MachineKind) for word in enum)
 
 
@@ -190,7 +234,12 @@ async def test_a_word_that_no_enum_has_is_refused_everywhere(steps, prompt, comp
     row = await steps.check_machine()
     refusals = [
         prompt.refused_change("machines", "state = 'asleep'", row.id),
-        prompt.refusal("INSERT INTO access VALUES ('h', 'master_key', ?, 'x', 'y', NULL)", completed.id),
-        prompt.refusal("INSERT INTO events (id, kind, act, at, fields) VALUES ('e', 'k', 'guess', 'x', '{}')"),
+        prompt.refusal(
+            "INSERT INTO access SELECT 'h', 'master_key', id, created_at, created_at, NULL FROM auth_sessions"
+        ),
+        prompt.refusal(
+            "INSERT INTO events (id, kind, act, at, fields) SELECT 'e', 'k', 'guess', created_at, '{}'"
+            " FROM auth_sessions"
+        ),
     ]
     assert all("CHECK constraint failed" in refusal for refusal in refusals)

@@ -9,6 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -27,7 +28,11 @@ REASONS: Final = (
 )
 STATES: Final = "('booting', 'gone', 'lost', 'ready', 'requested', 'stopping')"
 ENDED: Final = "('gone', 'lost')"
-TIME: Final = sa.String(27)
+TIME: Final = sa.String(27).with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
+WORD: Final = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+HASH: Final = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
+NUMBER: Final = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+FIELDS: Final = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
 TRIGGERS: Final = {
     "sqlite": (
@@ -101,6 +106,159 @@ TRIGGERS: Final = {
             " version does not change'); END"
         ),
     ),
+    "postgresql": (
+        (
+            "CREATE FUNCTION terminal_session() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (OLD.status IN "
+            f"{TERMINAL}) AND (NEW.status IS DISTINCT FROM OLD.status OR NEW.reason IS DISTINCT FROM OLD.reason OR"
+            " NEW.detail IS DISTINCT FROM OLD.detail OR NEW.status_at IS DISTINCT FROM OLD.status_at OR "
+            "NEW.expires_at IS DISTINCT FROM OLD.expires_at OR NEW.ended_at IS DISTINCT FROM OLD.ended_at OR "
+            "NEW.captured_credential_id IS DISTINCT FROM OLD.captured_credential_id OR NEW.captured_version IS "
+            "DISTINCT FROM OLD.captured_version) THEN RAISE EXCEPTION 'a terminal session does not change' USING "
+            "ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER terminal_session BEFORE UPDATE ON auth_sessions FOR EACH ROW EXECUTE FUNCTION "
+            "terminal_session()"
+        ),
+        (
+            "CREATE FUNCTION session_identity() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id IS "
+            "DISTINCT FROM OLD.id OR NEW.application IS DISTINCT FROM OLD.application OR NEW.user_id IS DISTINCT "
+            "FROM OLD.user_id OR NEW.provider IS DISTINCT FROM OLD.provider OR NEW.machine_id IS DISTINCT FROM "
+            "OLD.machine_id OR NEW.created_at IS DISTINCT FROM OLD.created_at THEN RAISE EXCEPTION 'a session "
+            "stays whose it is' USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; "
+            "RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER session_identity BEFORE UPDATE ON auth_sessions FOR EACH ROW EXECUTE FUNCTION "
+            "session_identity()"
+        ),
+        (
+            "CREATE FUNCTION completed_by_its_own_capture() RETURNS trigger LANGUAGE plpgsql SET search_path FROM"
+            " CURRENT AS $$ BEGIN IF NEW.status = 'completed' AND OLD.status <> 'completed' AND NOT EXISTS "
+            "(SELECT 1 FROM credential_versions WHERE credential_id = NEW.captured_credential_id AND version = "
+            "NEW.captured_version AND session_id = NEW.id) THEN RAISE EXCEPTION 'a session is completed by the "
+            "version that it stored' USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME; END "
+            "IF; RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER completed_by_its_own_capture BEFORE UPDATE ON auth_sessions FOR EACH ROW EXECUTE "
+            "FUNCTION completed_by_its_own_capture()"
+        ),
+        (
+            "CREATE FUNCTION session_begins_pending() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.status "
+            "<> 'pending' THEN RAISE EXCEPTION 'a session begins as pending' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER session_begins_pending BEFORE INSERT ON auth_sessions FOR EACH ROW EXECUTE FUNCTION "
+            "session_begins_pending()"
+        ),
+        (
+            "CREATE FUNCTION session_not_replaced() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT"
+            " AS $$ BEGIN IF EXISTS (SELECT 1 FROM auth_sessions WHERE id = NEW.id OR machine_id = "
+            "NEW.machine_id) THEN RAISE EXCEPTION 'a session is not replaced' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER session_not_replaced BEFORE INSERT ON auth_sessions FOR EACH ROW EXECUTE FUNCTION "
+            "session_not_replaced()"
+        ),
+        (
+            "CREATE FUNCTION live_session_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.status NOT "
+            f"IN {TERMINAL} THEN RAISE EXCEPTION 'a live session is not deleted' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN OLD; END $$"
+        ),
+        (
+            "CREATE TRIGGER live_session_kept BEFORE DELETE ON auth_sessions FOR EACH ROW EXECUTE FUNCTION "
+            "live_session_kept()"
+        ),
+        (
+            "CREATE FUNCTION live_session_kept_whole() RETURNS trigger LANGUAGE plpgsql SET search_path FROM "
+            "CURRENT AS $$ BEGIN IF EXISTS (SELECT 1 FROM auth_sessions AS kept WHERE kept.status NOT IN "
+            f"{TERMINAL}) THEN RAISE EXCEPTION 'a live session is not deleted' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NULL; END $$"
+        ),
+        (
+            "CREATE TRIGGER live_session_kept_whole BEFORE TRUNCATE ON auth_sessions EXECUTE FUNCTION "
+            "live_session_kept_whole()"
+        ),
+        (
+            "CREATE FUNCTION ended_machine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (OLD.state IN "
+            f"{ENDED}) AND (NEW.state IS DISTINCT FROM OLD.state OR NEW.state_at IS DISTINCT FROM OLD.state_at OR "
+            "NEW.ended_at IS DISTINCT FROM OLD.ended_at OR NEW.exit_code IS DISTINCT FROM OLD.exit_code OR "
+            "NEW.handle IS DISTINCT FROM OLD.handle OR NEW.host_uid IS DISTINCT FROM OLD.host_uid) THEN RAISE "
+            "EXCEPTION 'an ended machine does not change' USING ERRCODE = 'integrity_constraint_violation', "
+            "CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        ("CREATE TRIGGER ended_machine BEFORE UPDATE ON machines FOR EACH ROW EXECUTE FUNCTION ended_machine()"),
+        (
+            "CREATE FUNCTION machine_identity() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id IS "
+            "DISTINCT FROM OLD.id OR NEW.kind IS DISTINCT FROM OLD.kind OR NEW.session_id IS DISTINCT FROM "
+            "OLD.session_id OR NEW.driver IS DISTINCT FROM OLD.driver OR NEW.incarnation IS DISTINCT FROM "
+            "OLD.incarnation THEN RAISE EXCEPTION 'a machine stays which it is' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        ("CREATE TRIGGER machine_identity BEFORE UPDATE ON machines FOR EACH ROW EXECUTE FUNCTION machine_identity()"),
+        (
+            "CREATE FUNCTION running_machine_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.state NOT"
+            f" IN {ENDED} THEN RAISE EXCEPTION 'a machine that has not ended is not deleted' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN OLD; END $$"
+        ),
+        (
+            "CREATE TRIGGER running_machine_kept BEFORE DELETE ON machines FOR EACH ROW EXECUTE FUNCTION "
+            "running_machine_kept()"
+        ),
+        (
+            "CREATE FUNCTION running_machine_kept_whole() RETURNS trigger LANGUAGE plpgsql SET search_path FROM "
+            f"CURRENT AS $$ BEGIN IF EXISTS (SELECT 1 FROM machines AS kept WHERE kept.state NOT IN {ENDED}) THEN "
+            "RAISE EXCEPTION 'a machine that has not ended is not deleted' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NULL; END $$"
+        ),
+        (
+            "CREATE TRIGGER running_machine_kept_whole BEFORE TRUNCATE ON machines EXECUTE FUNCTION "
+            "running_machine_kept_whole()"
+        ),
+        (
+            "CREATE FUNCTION credential_identity() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id IS "
+            "DISTINCT FROM OLD.id OR NEW.application IS DISTINCT FROM OLD.application OR NEW.user_id IS DISTINCT "
+            "FROM OLD.user_id OR NEW.provider IS DISTINCT FROM OLD.provider OR NEW.created_at IS DISTINCT FROM "
+            "OLD.created_at THEN RAISE EXCEPTION 'a credential stays whose it is' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER credential_identity BEFORE UPDATE ON provider_credentials FOR EACH ROW EXECUTE "
+            "FUNCTION credential_identity()"
+        ),
+        (
+            "CREATE FUNCTION tombstone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.deleted_at IS NOT "
+            "NULL THEN RAISE EXCEPTION 'a deleted credential does not change' USING ERRCODE = "
+            "'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        ("CREATE TRIGGER tombstone BEFORE UPDATE ON provider_credentials FOR EACH ROW EXECUTE FUNCTION tombstone()"),
+        (
+            "CREATE FUNCTION version_grows() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.version NOT IN "
+            "(OLD.version, OLD.version + 1) THEN RAISE EXCEPTION 'a credential version grows by one' USING "
+            "ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME; END IF; RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER version_grows BEFORE UPDATE ON provider_credentials FOR EACH ROW EXECUTE FUNCTION "
+            "version_grows()"
+        ),
+        (
+            "CREATE FUNCTION event_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'an event "
+            "does not change' USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME; END $$"
+        ),
+        ("CREATE TRIGGER event_kept BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION event_kept()"),
+        (
+            "CREATE FUNCTION version_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a "
+            "stored version does not change' USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = "
+            "TG_NAME; END $$"
+        ),
+        (
+            "CREATE TRIGGER version_kept BEFORE UPDATE ON credential_versions FOR EACH ROW EXECUTE FUNCTION "
+            "version_kept()"
+        ),
+    ),
 }
 
 
@@ -123,9 +281,9 @@ def _installation() -> None:
     op.create_table(
         "installation",
         sa.Column("singleton", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("world", sa.String(), nullable=False),
-        sa.Column("key_id", sa.String(), nullable=True),
+        sa.Column("id", WORD, nullable=False),
+        sa.Column("world", WORD, nullable=False),
+        sa.Column("key_id", WORD, nullable=True),
         sa.CheckConstraint("singleton = 1", name=op.f("ck_installation_singleton")),
         sa.PrimaryKeyConstraint("singleton", name=op.f("pk_installation")),
     )
@@ -134,18 +292,18 @@ def _installation() -> None:
 def _provider_credentials() -> None:
     op.create_table(
         "provider_credentials",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("application", sa.String(), nullable=False),
-        sa.Column("user_id", sa.String(), nullable=False),
-        sa.Column("provider", sa.String(), nullable=False),
+        sa.Column("id", WORD, nullable=False),
+        sa.Column("application", WORD, nullable=False),
+        sa.Column("user_id", WORD, nullable=False),
+        sa.Column("provider", WORD, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("session_id", sa.String(), nullable=False),
-        sa.Column("account", sa.String(), nullable=True),
-        sa.Column("plan", sa.String(), nullable=True),
+        sa.Column("session_id", WORD, nullable=False),
+        sa.Column("account", WORD, nullable=True),
+        sa.Column("plan", WORD, nullable=True),
         sa.Column("claimed_expiry", TIME, nullable=True),
         sa.Column("ciphertext", sa.LargeBinary(), nullable=True),
         sa.Column("wrapped_key", sa.LargeBinary(), nullable=True),
-        sa.Column("key_id", sa.String(), nullable=True),
+        sa.Column("key_id", WORD, nullable=True),
         sa.Column("format_version", sa.Integer(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("stored_at", TIME, nullable=False),
@@ -176,11 +334,11 @@ def _provider_credentials() -> None:
 def _credential_versions() -> None:
     op.create_table(
         "credential_versions",
-        sa.Column("credential_id", sa.String(), nullable=False),
+        sa.Column("credential_id", WORD, nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("stored_at", TIME, nullable=False),
-        sa.Column("session_id", sa.String(), nullable=False),
-        sa.Column("report_id", sa.String(), nullable=False),
+        sa.Column("session_id", WORD, nullable=False),
+        sa.Column("report_id", WORD, nullable=False),
         sa.ForeignKeyConstraint(
             ["credential_id"],
             ["provider_credentials.id"],
@@ -194,17 +352,17 @@ def _credential_versions() -> None:
 def _auth_sessions() -> None:
     op.create_table(
         "auth_sessions",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("application", sa.String(), nullable=False),
-        sa.Column("user_id", sa.String(), nullable=False),
-        sa.Column("provider", sa.String(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("id", WORD, nullable=False),
+        sa.Column("application", WORD, nullable=False),
+        sa.Column("user_id", WORD, nullable=False),
+        sa.Column("provider", WORD, nullable=False),
+        sa.Column("status", WORD, nullable=False),
+        sa.Column("reason", WORD, nullable=True),
         sa.Column("detail", sa.String(), server_default="", nullable=False),
-        sa.Column("display_name", sa.String(), nullable=True),
-        sa.Column("purpose", sa.String(), nullable=True),
-        sa.Column("return_url", sa.String(), nullable=True),
-        sa.Column("machine_id", sa.String(), nullable=False),
+        sa.Column("display_name", WORD, nullable=True),
+        sa.Column("purpose", WORD, nullable=True),
+        sa.Column("return_url", WORD, nullable=True),
+        sa.Column("machine_id", WORD, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("status_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=True),
@@ -214,7 +372,7 @@ def _auth_sessions() -> None:
         sa.Column("success_shown_at", TIME, nullable=True),
         sa.Column("rejected_at", TIME, nullable=True),
         sa.Column("ended_at", TIME, nullable=True),
-        sa.Column("captured_credential_id", sa.String(), nullable=True),
+        sa.Column("captured_credential_id", WORD, nullable=True),
         sa.Column("captured_version", sa.Integer(), nullable=True),
         sa.CheckConstraint(
             "(status = 'completed') = (captured_credential_id IS NOT NULL AND captured_version IS NOT NULL)",
@@ -265,9 +423,9 @@ def _auth_sessions() -> None:
 def _access() -> None:
     op.create_table(
         "access",
-        sa.Column("secret_hash", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("session_id", sa.String(), nullable=True),
+        sa.Column("secret_hash", HASH, nullable=False),
+        sa.Column("kind", WORD, nullable=False),
+        sa.Column("session_id", WORD, nullable=True),
         sa.Column("granted_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
         sa.Column("used_at", TIME, nullable=True),
@@ -291,13 +449,13 @@ def _access() -> None:
 def _destinations() -> None:
     op.create_table(
         "destinations",
-        sa.Column("session_id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("session_id", WORD, nullable=False),
+        sa.Column("name", WORD, nullable=False),
         sa.Column("port", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("verdict", WORD, nullable=False),
         sa.Column("bytes_out", sa.BigInteger(), nullable=False),
         sa.Column("bytes_in", sa.BigInteger(), nullable=False),
-        sa.Column("connections", sa.Integer(), nullable=False),
+        sa.Column("connections", NUMBER, nullable=False),
         sa.Column("first_at", TIME, nullable=False),
         sa.Column("last_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
@@ -311,17 +469,19 @@ def _destinations() -> None:
 def _events() -> None:
     op.create_table(
         "events",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("session_id", sa.String(), nullable=True),
-        sa.Column("machine_id", sa.String(), nullable=True),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("act", sa.String(), nullable=False),
-        sa.Column("before", sa.String(), nullable=True),
-        sa.Column("after", sa.String(), nullable=True),
-        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column(
+            "seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(always=True), nullable=False
+        ),
+        sa.Column("id", WORD, nullable=False),
+        sa.Column("session_id", WORD, nullable=True),
+        sa.Column("machine_id", WORD, nullable=True),
+        sa.Column("kind", WORD, nullable=False),
+        sa.Column("act", WORD, nullable=False),
+        sa.Column("before", WORD, nullable=True),
+        sa.Column("after", WORD, nullable=True),
+        sa.Column("reason", WORD, nullable=True),
         sa.Column("at", TIME, nullable=False),
-        sa.Column("fields", sa.JSON(), nullable=False),
+        sa.Column("fields", FIELDS, nullable=False),
         sa.CheckConstraint("act IN ('move', 'note', 'refuse')", name=op.f("ck_events_act")),
         sa.CheckConstraint(f"reason IN {REASONS}", name=op.f("ck_events_reason")),
         sa.ForeignKeyConstraint(
@@ -337,10 +497,10 @@ def _events() -> None:
 def _idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
-        sa.Column("caller", sa.String(), nullable=False),
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("body_hash", sa.String(), nullable=False),
-        sa.Column("session_id", sa.String(), nullable=False),
+        sa.Column("caller", WORD, nullable=False),
+        sa.Column("key", WORD, nullable=False),
+        sa.Column("body_hash", WORD, nullable=False),
+        sa.Column("session_id", WORD, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(
             ["session_id"], ["auth_sessions.id"], name=op.f("fk_idempotency_keys_session_id"), ondelete="CASCADE"
@@ -353,14 +513,14 @@ def _idempotency_keys() -> None:
 def _machines() -> None:
     op.create_table(
         "machines",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("session_id", sa.String(), nullable=True),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("driver", sa.String(), nullable=False),
-        sa.Column("incarnation", sa.String(), nullable=False),
-        sa.Column("handle", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("host_uid", sa.Integer(), nullable=True),
+        sa.Column("id", WORD, nullable=False),
+        sa.Column("kind", WORD, nullable=False),
+        sa.Column("session_id", WORD, nullable=True),
+        sa.Column("state", WORD, nullable=False),
+        sa.Column("driver", WORD, nullable=False),
+        sa.Column("incarnation", WORD, nullable=False),
+        sa.Column("handle", FIELDS, nullable=True),
+        sa.Column("host_uid", NUMBER, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("state_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=True),

@@ -1,0 +1,146 @@
+"""What the database refuses by itself, also at a SQL prompt, where a CHECK cannot say it: declared once.
+
+Each dialect makes its triggers from these. A condition names the rows `OLD` and `NEW`, and is SQL that every database
+understands: no comparison of values that may be NULL but `IS NULL`, `IN` and `=`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from antechamber.model import TERMINAL_STATUSES
+from antechamber.store.schema import ENDED_STATES, words
+
+
+class Occasion(StrEnum):
+    """What somebody is about to do to a row."""
+
+    INSERT = "INSERT"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One refusal: the trigger's name, when it refuses, and what it says."""
+
+    name: str
+    table: str
+    occasion: Occasion
+    message: str
+    when: str = ""
+    """The condition; empty: always."""
+    frozen: tuple[str, ...] = ()
+    """Of an UPDATE: refuse only when the value of one of these columns changes."""
+
+
+RULES: Final = (
+    Rule(
+        "terminal_session",
+        "auth_sessions",
+        Occasion.UPDATE,
+        "a terminal session does not change",
+        when=f"OLD.status IN {words(TERMINAL_STATUSES)}",
+        frozen=(
+            "status",
+            "reason",
+            "detail",
+            "status_at",
+            "expires_at",
+            "ended_at",
+            "captured_credential_id",
+            "captured_version",
+        ),
+    ),
+    Rule(
+        "session_identity",
+        "auth_sessions",
+        Occasion.UPDATE,
+        "a session stays whose it is",
+        frozen=("id", "application", "user_id", "provider", "machine_id", "created_at"),
+    ),
+    Rule(
+        "completed_by_its_own_capture",
+        "auth_sessions",
+        Occasion.UPDATE,
+        "a session is completed by the version that it stored",
+        when="NEW.status = 'completed' AND OLD.status <> 'completed' AND NOT EXISTS (SELECT 1 FROM credential_versions"
+        " WHERE credential_id = NEW.captured_credential_id AND version = NEW.captured_version"
+        " AND session_id = NEW.id)",
+    ),
+    Rule(
+        "session_begins_pending",
+        "auth_sessions",
+        Occasion.INSERT,
+        "a session begins as pending",
+        when="NEW.status <> 'pending'",
+    ),
+    # SQLite's REPLACE deletes and inserts, which no update trigger sees
+    Rule(
+        "session_not_replaced",
+        "auth_sessions",
+        Occasion.INSERT,
+        "a session is not replaced",
+        when="EXISTS (SELECT 1 FROM auth_sessions WHERE id = NEW.id OR machine_id = NEW.machine_id)",
+    ),
+    Rule(
+        "live_session_kept",
+        "auth_sessions",
+        Occasion.DELETE,
+        "a live session is not deleted",
+        when=f"OLD.status NOT IN {words(TERMINAL_STATUSES)}",
+    ),
+    Rule(
+        "ended_machine",
+        "machines",
+        Occasion.UPDATE,
+        "an ended machine does not change",
+        when=f"OLD.state IN {words(ENDED_STATES)}",
+        frozen=("state", "state_at", "ended_at", "exit_code", "handle", "host_uid"),
+    ),
+    Rule(
+        "machine_identity",
+        "machines",
+        Occasion.UPDATE,
+        "a machine stays which it is",
+        frozen=("id", "kind", "session_id", "driver", "incarnation"),
+    ),
+    Rule(
+        "running_machine_kept",
+        "machines",
+        Occasion.DELETE,
+        "a machine that has not ended is not deleted",
+        when=f"OLD.state NOT IN {words(ENDED_STATES)}",
+    ),
+    Rule(
+        "credential_identity",
+        "provider_credentials",
+        Occasion.UPDATE,
+        "a credential stays whose it is",
+        frozen=("id", "application", "user_id", "provider", "created_at"),
+    ),
+    Rule(
+        "tombstone",
+        "provider_credentials",
+        Occasion.UPDATE,
+        "a deleted credential does not change",
+        when="OLD.deleted_at IS NOT NULL",
+    ),
+    Rule(
+        "version_grows",
+        "provider_credentials",
+        Occasion.UPDATE,
+        "a credential version grows by one",
+        when="NEW.version NOT IN (OLD.version, OLD.version + 1)",
+    ),
+    Rule("event_kept", "events", Occasion.UPDATE, "an event does not change"),
+    Rule("version_kept", "credential_versions", Occasion.UPDATE, "a stored version does not change"),
+)
+
+
+def condition(rule: Rule, changed: str) -> str:
+    """Return when a rule refuses, or "" for always; `changed` compares NEW with OLD values in the database's words."""
+    changes = " OR ".join(f"NEW.{column} {changed} OLD.{column}" for column in rule.frozen)
+    return f"({rule.when}) AND ({changes})" if rule.when and changes else rule.when or changes

@@ -1,0 +1,42 @@
+"""What several tiers use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from antechamber.store import Store
+from tests.postgres import Server, programs
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """The run's PostgreSQL server, started when the first test asks for it."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL's programs are not installed; `make test` installs them")
+    server = Server(folder)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Server) -> str:
+    """The name of a database of the practice world to copy: making its tables takes longer than most tests."""
+    name = postgres.create()
+
+    async def make() -> None:
+        await (await Store.open(postgres.url(name), world="demo")).close()
+
+    asyncio.run(make())
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres: Server, postgres_template: str) -> Iterator[str]:
+    """The URL of a database with this release's tables and nothing in them."""
+    name = postgres.create(postgres_template)
+    yield postgres.url(name)
+    postgres.drop(name)
