@@ -88,7 +88,9 @@ def of_this_computer() -> ClientSettings:
     inside = [path for path in named - {_BUNDLE} if path.exists() and path != _BUNDLE.parent]
     files += [path for path in inside if path.is_file() and not any(path.is_relative_to(known) for known in files)]
     folders = [path for path in inside if path.is_dir() and not path.is_relative_to("/etc") and path != Path("/usr")]
-    return ClientSettings(sources, apt, environment, home, tuple(folders), tuple(files))
+    # what a local index lists lies beside it
+    folders = [path.parent if path.name == "simple" else path for path in folders]
+    return ClientSettings(sources, apt, environment, home, tuple(sorted(set(folders))), tuple(files))
 
 
 def copy(path: Path, root: Path) -> None:
