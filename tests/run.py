@@ -2,17 +2,23 @@
 
 `python -m tests.run` runs all; `python -m tests.run unit contract` runs these. The last lines say what ran, what was
 skipped and why, and how long each tier took. A tier that ran nothing, or skipped what must run, fails the run.
+
+`integration` mostly waits, so the tiers that only reckon run beside it; what starts machines and Chromium by the dozen
+runs alone. Of two that run at the same time each is printed whole, when it has ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import antechamber
 from tests import netns
@@ -30,6 +36,8 @@ LINT = {
     "floors": [str(BIN / "lint-imports"), "--no-cache"],
 }
 TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "wheel", "acceptance", "browser")
+BESIDE_THE_OTHERS = ("integration",)
+ALONE = ("contract", "acceptance", "browser")
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted", "sqlite", "postgres"),
@@ -56,11 +64,11 @@ class Outcome:
         return not self.failed and not self.complaints
 
 
-def run_lint() -> Outcome:
+def run_lint(said: IO[bytes] | None) -> Outcome:
     outcome = Outcome("lint")
     begun = time.monotonic()
     for name, command in LINT.items():
-        if subprocess.run(command, cwd=ROOT, check=False).returncode == 0:
+        if subprocess.run(command, cwd=ROOT, stdout=said, stderr=said, check=False).returncode == 0:
             outcome.passed += 1
         else:
             outcome.complaints.append(f"{name} failed")
@@ -68,14 +76,14 @@ def run_lint() -> Outcome:
     return outcome
 
 
-def run_tier(tier: str, extra: list[str]) -> Outcome:
+def run_tier(tier: str, extra: list[str], said: IO[bytes] | None) -> Outcome:
     outcome = Outcome(tier)
-    RESULTS.mkdir(exist_ok=True)
     report = RESULTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
     command = [PYTHON, "-m", "pytest", f"tests/{tier}", "-q", f"--junitxml={report}", *extra]
+    command += ["-o", f"cache_dir=.pytest_cache/{tier}"]
     begun = time.monotonic()
-    code = subprocess.run(netns.argv(command), cwd=ROOT, check=False).returncode
+    code = subprocess.run(netns.argv(command), cwd=ROOT, stdout=said, stderr=said, check=False).returncode
     outcome.seconds = time.monotonic() - begun
     if not report.exists():
         outcome.complaints.append(f"pytest ended with {code} and left no report")
@@ -102,6 +110,34 @@ def run_tier(tier: str, extra: list[str]) -> Outcome:
     return outcome
 
 
+def run(wanted: list[str], extra: list[str]) -> list[Outcome]:
+    """Run the tiers, some beside others, and return their outcomes in the order in which they were asked for."""
+    beside = [tier for tier in wanted if tier in BESIDE_THE_OTHERS]
+    reckoning = [tier for tier in wanted if tier not in {*BESIDE_THE_OTHERS, *ALONE}]
+    alone = [tier for tier in wanted if tier in ALONE]
+    lanes = [lane for lane in (beside, reckoning) if lane]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        ended = list(pool.map(lambda lane: run_lane(lane, extra, whole=len(lanes) > 1), lanes))
+    outcomes = [outcome for lane in ended for outcome in lane] + run_lane(alone, extra, whole=False)
+    return sorted(outcomes, key=lambda outcome: wanted.index(outcome.name))
+
+
+def run_lane(tiers: list[str], extra: list[str], *, whole: bool) -> list[Outcome]:
+    """Run these one after another; their output is passed through, or printed whole after each."""
+    outcomes = []
+    for tier in tiers:
+        if not whole:
+            print(f"\n=== {tier}", flush=True)
+        with contextlib.nullcontext() if not whole else (RESULTS / f"{tier}.log").open("w+b") as said:
+            outcome = run_lint(said) if tier == "lint" else run_tier(tier, extra, said)
+            if said is not None:
+                said.seek(0)
+                words = said.read().decode(errors="replace")
+                print(f"\n=== {tier}, {outcome.seconds:.0f} s\n{words}", end="", flush=True)
+        outcomes.append(outcome)
+    return outcomes
+
+
 def main(words: list[str]) -> int:
     extra = [word for word in words if word.startswith("-")]
     wanted = [word for word in words if not word.startswith("-")] or ["lint", *TIERS]
@@ -109,10 +145,9 @@ def main(words: list[str]) -> int:
     if unknown:
         print(f"no such tier: {', '.join(unknown)}; there are lint, {', '.join(TIERS)}")
         return 2
-    outcomes = []
-    for tier in wanted:
-        print(f"\n=== {tier}", flush=True)
-        outcomes.append(run_lint() if tier == "lint" else run_tier(tier, extra))
+    RESULTS.mkdir(exist_ok=True)
+    begun = time.monotonic()
+    outcomes = run(wanted, extra)
     who = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
     print(f"\nWhat ran, as {who}, with {Path(antechamber.__file__).parent}:")
     for outcome in outcomes:
@@ -125,6 +160,7 @@ def main(words: list[str]) -> int:
     passed = sum(outcome.passed for outcome in outcomes if outcome.name != "lint")
     failed = sum(outcome.failed + len(outcome.complaints) for outcome in outcomes)
     skipped = sum(len(outcome.skipped) for outcome in outcomes)
+    print(f"  {'all of it':<12} {time.monotonic() - begun:7.1f} s")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
