@@ -50,13 +50,13 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"clean room: {tarball} after {time.monotonic() - begun:.0f} s", flush=True)
-    shutil.rmtree(KEPT, ignore_errors=True)
     held = True
     lines: list[str] = []
     for account in asked.accounts or ACCOUNTS:
         with Room(account, tarball, settings, base.archives()) as room:
             ended = room.work(ROOT, steps, asked.tiers)
             results = room.results()
+            shutil.rmtree(KEPT / account, ignore_errors=True)
             room.keep(KEPT / account)
         held = held and ended == 0 and {result.step for result in results} >= set(steps)
         lines += [f"  {account:<5} {one.step:<9} {one.seconds:6d} s  {one.verdict}" for one in results]
