@@ -6,9 +6,15 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from antechamber.store import Store
 from tests.postgres import Server, programs
+
+# by default an example that takes 200 ms fails: how long this computer lets a program wait is no property of ours, and
+# what never ends is ended by pytest's own timeout
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 
 @pytest.fixture(scope="session")

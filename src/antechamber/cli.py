@@ -133,6 +133,9 @@ def demo(
     ] = None,
     *,
     port: Port = None,
+    install_missing: Annotated[
+        bool, typer.Option("--install", help="First install the vendors' tools that are missing.")
+    ] = False,
     headless: Annotated[bool, typer.Option("--headless", help="Let a robot do the person's part, and exit.")] = False,
     as_json: AsJson = False,
     screens: Annotated[
@@ -142,6 +145,13 @@ def demo(
     """Serve the practice world: real machines, real command-line tools, and a stand-in for the vendors."""
     from antechamber import demo as practice  # noqa: PLC0415 - see above
 
+    if install_missing:
+        places = place(_settings("demo"))
+        prepare(places)
+        for spec in Providers.load().all():
+            # whether each byte of one that is there is as it was, the service looks when it starts
+            if not install.cli_folder(spec, places.shared).exists():
+                _install(spec, places)
     if headless:
         chosen = [spec.id for spec in _chosen(providers)]
         settings = _settings("demo")
@@ -253,15 +263,19 @@ def providers_install(
             with contextlib.suppress(OperatorError):
                 install.verify(spec, places.shared)
                 continue
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-        with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
-            task = bar.add_task(f"{spec.name} {spec.version}", total=None)
+        _install(spec, places, again=again)
 
-            def moved(done: int, total: int, *, bar: Progress = bar, task: Any = task) -> None:
-                bar.update(task, completed=done, total=total)
 
-            done = install.install(spec, places.shared, moved, again=again)
-        out.print(f"{spec.name} {done.version} installed, sha256 {done.sha256[:16]}…")
+def _install(spec: ProviderSpec, places: Places, *, again: bool = False) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as bar:
+        task = bar.add_task(f"{spec.name} {spec.version}", total=None)
+
+        def moved(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        done = install.install(spec, places.shared, moved, again=again)
+    out.print(f"{spec.name} {done.version} installed, sha256 {done.sha256[:16]}…")
 
 
 @providers_cli.command("check")

