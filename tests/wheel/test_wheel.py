@@ -110,6 +110,15 @@ def test_each_requirement_has_bounds_within_which_the_pinned_version_lies(wheel)
         assert requirement.specifier.contains(pinned[requirement.name.lower()]), f"{requirement} excludes the pin"
 
 
+def test_whatever_is_pinned_by_name_for_running_it_is_required_by_the_wheel(wheel):
+    lines = (ROOT / "requirements" / "runtime.in").read_text().splitlines()
+    asked = {Requirement(line).name.lower() for line in lines if line[:1].isalnum()}
+    wanted = {Requirement(line).name.lower() for line in metadata(wheel).get_all("Requires-Dist")}
+
+    assert asked
+    assert asked - wanted == set(), "an empty environment would lack these"
+
+
 @pytest.mark.parametrize("name", ["runtime", "dev", "build"])
 def test_no_pinned_list_names_where_packages_come_from(name):
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
