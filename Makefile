@@ -7,8 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# what is built from one commit has the same bytes each time
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
 
 # `make test` tests the wheel, in an environment of its own; everything else uses the code where it lies
 TIERS ?=
@@ -48,7 +46,8 @@ setup: system $(VENV)/.runtime $(EDITABLE) web providers ## Set everything up
 
 wheel: $(VENV)/.runtime ## Build dist/antechamber-….whl and the pinned requirements that go with it
 	@rm -rf dist
-	@$(BIN)/python -m hatchling build -t sdist -t wheel
+	@# what is built from one commit has the same bytes each time
+	@export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" && $(BIN)/python -m hatchling build -t sdist -t wheel
 	@cp requirements/runtime.txt dist/requirements.txt
 
 system:

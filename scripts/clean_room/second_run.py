@@ -56,9 +56,7 @@ def main() -> int:
         return 1
     print(f"make run to its link: the first time {first:.2f} s, the second time {second:.2f} s (at most {MOST_S:.0f})")
     # on a computer that has other work too, the difference is that work
-    print(
-        f"processors, for the second and its end: {reckoned:.2f} s; load of the computer: {os.getloadavg()[0]:.1f}"
-    )
+    print(f"processors, for the second and its end: {reckoned:.2f} s; load of the computer: {os.getloadavg()[0]:.1f}")
     return 0 if second <= MOST_S else 1
 
 
