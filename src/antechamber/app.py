@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +23,8 @@ from antechamber.egress import Policy
 from antechamber.errors import Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.machine import Mount
-from antechamber.places import DataLock, Places, place, prepare, token_in
+from antechamber.nodes import Node
+from antechamber.places import DataLock, Places, node_id, place, prepare, token_in
 from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler
 from antechamber.settings import unknown_names
@@ -32,7 +34,6 @@ from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.vault import Vault
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from antechamber.egress import World
@@ -113,10 +114,12 @@ class Tools:
             raise fault
 
 
-def drivers_of(settings: Settings, places: Places, installation: str) -> list[Driver]:
+def drivers_of(settings: Settings, places: Places, installation: str, node: str) -> list[Driver]:
     """Return the drivers that the settings name, in their order; raises OperatorError for one that there is not."""
     known: dict[str, Callable[[], Driver]] = {
-        "namespace": lambda: NamespaceDriver(run_dir=places.run, settings=settings, installation=installation)
+        "namespace": lambda: NamespaceDriver(
+            run_dir=places.run, settings=settings, installation=installation, node=node
+        )
     }
     unknown = [name for name in settings.drivers if name not in known]
     if unknown:
@@ -125,10 +128,12 @@ def drivers_of(settings: Settings, places: Places, installation: str) -> list[Dr
     return [known[name]() for name in settings.drivers]
 
 
-async def choose_driver(settings: Settings, places: Places, installation: str) -> tuple[Driver, Sequence[Check]]:
+async def choose_driver(
+    settings: Settings, places: Places, installation: str, node: str
+) -> tuple[Driver, Sequence[Check]]:
     """Return the first driver of the settings whose checks pass; raises OperatorError with every remedy otherwise."""
     faults: list[str] = []
-    for driver in drivers_of(settings, places, installation):
+    for driver in drivers_of(settings, places, installation, node):
         checks = await driver.check()
         bad = [check for check in checks if check.fatal and not check.ok]
         if not bad:
@@ -178,13 +183,14 @@ async def run(
     counted = metrics.Metrics(spec.id for spec in providers.all())
     async with open_store(settings, places, counted) as (store, vault), contextlib.AsyncExitStack() as stack:
         token = token_in(places.token)
+        node = Node(store, node_id(places.node), name=settings.node or socket.gethostname(), url=settings.node_url)
         sockets = web.listen(settings.bind, settings.port)
         stack.callback(_close_all, sockets)
         port = sockets[0].getsockname()[1]
         addresses = web.Addresses.of(settings, port)
         tools, (driver, checks), guest = await asyncio.gather(
             Tools.look(providers, places),
-            choose_driver(settings, places, store.installation),
+            choose_driver(settings, places, store.installation, node.id),
             asyncio.to_thread(assets.stage_guest, places.shared),
         )
         for said in unknown_names(os.environ):
@@ -200,8 +206,10 @@ async def run(
             driver=driver.name,
             require=tools.require,
         )
+        await node.join()
         reconciler = Reconciler(
             store=store,
+            node=node,
             signin=signin,
             providers=providers,
             driver=driver,
@@ -258,6 +266,7 @@ async def run(
             return {"url": f"{addresses.dashboard.url}/#code={code.reveal()}"}
 
         offered = operations.of(signin, providers, lambda: {"world": world.name, **reconciler.described()})
+        offered |= operations.of_nodes(store)
         offered["dashboard.link"] = dashboard_link
         offered["credentials.check"] = operations.check_with(reconciler.check)
         control = await control_socket.serve(places.control, offered)

@@ -47,9 +47,11 @@ cli = typer.Typer(
 providers_cli = typer.Typer(no_args_is_help=True, help="The vendors' command-line tools.")
 sessions_cli = typer.Typer(no_args_is_help=True, help="Sign-ins, live and ended.")
 credentials_cli = typer.Typer(no_args_is_help=True, help="Stored credentials: metadata, never the secret.")
+nodes_cli = typer.Typer(no_args_is_help=True, help="The services that share one database.")
 cli.add_typer(providers_cli, name="providers")
 cli.add_typer(sessions_cli, name="sessions")
 cli.add_typer(credentials_cli, name="credentials")
+cli.add_typer(nodes_cli, name="nodes")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -329,7 +331,8 @@ async def _do(settings: Settings, places: Places, operation: str, arguments: Map
         signin = SignIn(
             store=store, vault=vault, providers=specs, settings=settings, driver="none", require=lambda _: None
         )
-        answer = await operations.of(signin, specs, lambda: {"running": False})[operation](arguments)
+        offered = operations.of(signin, specs, lambda: {"running": False}) | operations.of_nodes(store)
+        answer = await offered[operation](arguments)
     return control.plain(answer)
 
 
@@ -396,6 +399,26 @@ def credentials_delete(
     _run(_ask(world, "credentials.delete", id=credential_id))
     out.print("Deleted. The vendor may still hold the grant; revoke it on the vendor's own page too:")
     out.print("\n".join(spec.revoke_url for spec in Providers.load().all() if spec.id == found["provider"]))
+
+
+@nodes_cli.command("list")
+def nodes_list(*, world: World = "serve", as_json: AsJson = False) -> None:
+    """List the services that share this database, when each was last heard of, and how many machines it runs."""
+    _table(_run(_ask(world, "nodes.list")), as_json=as_json)
+
+
+@nodes_cli.command("forget")
+def nodes_forget(
+    node_id: str,
+    *,
+    world: World = "serve",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Give up a node that will not come back: what it ran is taken to have ended, and live sign-ins there fail."""
+    if not yes:
+        typer.confirm(f"Is the host of {node_id} gone for good?", abort=True)
+    ended = _run(_ask(world, "nodes.forget", id=node_id))["machines"]
+    out.print(f"Forgotten; {ended} of its machines had not ended.")
 
 
 def _table(rows: Sequence[Mapping[str, Any]], *, as_json: bool, only: Sequence[str] = ()) -> None:

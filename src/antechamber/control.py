@@ -57,6 +57,8 @@ OPERATIONS: Final = (
     "credentials.show",
     "credentials.delete",
     "credentials.check",
+    "nodes.list",
+    "nodes.forget",
 )
 """The operations that a service offers here; `credentials.check` answers `{accepted, by, detail}`, never a secret."""
 

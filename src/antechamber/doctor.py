@@ -114,7 +114,7 @@ def _tools(places: Places) -> list[Check]:
 
 async def _drivers(settings: Settings, places: Places) -> Sequence[Check]:
     try:
-        drivers = app.drivers_of(settings, places, "doctor")
+        drivers = app.drivers_of(settings, places, "doctor", "doctor")
     except OperatorError as error:
         return [_fault("drivers", error)]
     return [check for driver in drivers for check in await driver.check()]

@@ -38,6 +38,8 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SESSION_NOT_FOUND = "session_not_found"
     CREDENTIAL_NOT_FOUND = "credential_not_found"
+    NODE_NOT_FOUND = "node_not_found"
+    NODE_SERVES = "node_serves"
     SESSION_ENDED = "session_ended"
     ALREADY_OPEN = "already_open"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
@@ -46,12 +48,14 @@ class Code(StrEnum):
     CONSENT_NEEDED = "consent_needed"
     SCREEN_NOT_READY = "screen_not_ready"
     SCREEN_IN_USE = "screen_in_use"
+    WRONG_NODE = "wrong_node"
     NOT_REJECTABLE = "not_rejectable"
     # operator
     MISCONFIGURED = "misconfigured"
     DRIVER_UNAVAILABLE = "driver_unavailable"
     STORE_UNAVAILABLE = "store_unavailable"
     ALREADY_RUNNING = "already_running"
+    NODE_IN_USE = "node_in_use"
     SERVICE_NOT_RUNNING = "service_not_running"
     WRONG_WORLD = "wrong_world"
     WRONG_OWNER = "wrong_owner"
@@ -120,6 +124,8 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     ),
     Code.SESSION_NOT_FOUND: Meaning(404, "There is no such session.", "Check the id, or start a new sign-in."),
     Code.CREDENTIAL_NOT_FOUND: Meaning(404, "There is no such credential.", "Check the id, or sign in again."),
+    Code.NODE_NOT_FOUND: Meaning(404, "There is no such node.", "Choose one that `antechamber nodes list` shows."),
+    Code.NODE_SERVES: Meaning(409, "This node serves.", "Stop its service first, and wait half a minute."),
     Code.SESSION_ENDED: Meaning(409, "This session has ended already.", _NEW_SESSION),
     Code.ALREADY_OPEN: Meaning(
         409,
@@ -136,6 +142,12 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.CONSENT_NEEDED: Meaning(403, "The sign-in has not been agreed to yet.", "Read the page and agree first."),
     Code.SCREEN_NOT_READY: Meaning(409, "The screen is not ready yet.", "Wait for awaiting_sign_in.", retryable=True),
     Code.SCREEN_IN_USE: Meaning(409, "The screen is open in another browser.", "Use the browser that opened the link."),
+    Code.WRONG_NODE: Meaning(
+        421,
+        "This sign-in's screen is on another node of this service, which cannot be reached from here.",
+        "Try again; if it stays so, ask whoever runs this service to read how several services share one database.",
+        retryable=True,
+    ),
     Code.NOT_REJECTABLE: Meaning(
         409, "This sign-in can no longer be taken back here.", "Delete the credential instead."
     ),
@@ -144,6 +156,11 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.STORE_UNAVAILABLE: Meaning(503, "The database is not available.", "Try again shortly.", retryable=True),
     Code.ALREADY_RUNNING: Meaning(
         500, "Another service uses this data directory.", "Stop it, or use another data directory."
+    ),
+    Code.NODE_IN_USE: Meaning(
+        500,
+        "Another service serves as the same node: a data directory was copied, or its host was renamed just now.",
+        "Delete the file `node` in the copy; after a renaming, start again in half a minute.",
     ),
     Code.SERVICE_NOT_RUNNING: Meaning(
         503, "No service runs with this data directory.", "Start one with `antechamber serve` or `antechamber demo`."

@@ -170,4 +170,4 @@ class Driver(Protocol):
         """Remove what an ended machine left behind (folder, sockets, lock); idempotent, refuses a running one."""
 
     async def found(self) -> Sequence[Handle]:
-        """Return the handles of all machines of this installation on this host, running or not yet reaped."""
+        """Return the handles of all machines of this service on this host, running or not yet reaped."""

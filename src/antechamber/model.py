@@ -143,6 +143,7 @@ class IdPrefix(StrEnum):
     EVENT = "evt"
     INCARNATION = "inc"
     INSTALLATION = "ins"
+    NODE = "nod"
     REPORT = "rep"
     REQUEST = "req"
 
@@ -290,6 +291,24 @@ class MachineRow:
     exit_code: int | None = None
     end_detail: str = ""
     ended_at: datetime | None = None
+    node: str | None = None
+    """The node that may start it, and once it is `booting` the one that it runs on, for ever."""
+    claimed_until: datetime | None = None
+    """Until when a requested machine is its node's to start; None unless one has claimed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One service of this installation, on one host."""
+
+    id: str
+    name: str
+    """For people: the host's name unless the operator gave another."""
+    url: str | None
+    """Where the other nodes reach it, or None where they cannot."""
+    joined_at: datetime
+    seen_at: datetime
+    """When it last said that it lives, by its own clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from antechamber.errors import CallerError, Code
 from antechamber.model import IdPrefix, Owner, is_id
+from antechamber.nodes import give_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
     from antechamber.signin import SignIn
+    from antechamber.store import Store
 
 _ROWS: Final = 50
 _MOST_ROWS: Final = 500
@@ -69,6 +71,27 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         "credentials.show": show_credential,
         "credentials.delete": delete_credential,
     }
+
+
+def of_nodes(store: Store) -> dict[str, Operation]:
+    """Return the operations on the nodes of an installation."""
+
+    async def list_nodes(_: Mapping[str, Any]) -> Any:
+        return [
+            {
+                "id": node.id,
+                "name": node.name,
+                "url": node.url,
+                "seen_at": node.seen_at,
+                "machines": running,
+            }
+            for node, running in await store.nodes.list()
+        ]
+
+    async def forget_node(arguments: Mapping[str, Any]) -> Any:
+        return {"machines": await give_up(store, _id(arguments, IdPrefix.NODE))}
+
+    return {"nodes.list": list_nodes, "nodes.forget": forget_node}
 
 
 def check_with(check: Callable[[Owner, str], Awaitable[Verdict]]) -> Operation:
@@ -129,6 +152,7 @@ def machine_view(machine: MachineRow | None) -> dict[str, Any] | None:
         "id": machine.id,
         "state": str(machine.state),
         "driver": machine.driver,
+        "node": machine.node,
         "exit_code": machine.exit_code,
         "ended_at": machine.ended_at,
         "detail": machine.end_detail,

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import Code, OperatorError
-from antechamber.model import Secret, new_secret
+from antechamber.model import IdPrefix, Secret, is_id, new_id, new_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
     from antechamber.settings import Settings
@@ -54,6 +55,11 @@ class Places:
     def control(self) -> Path:
         """The service's control socket."""
         return self.data / "control.sock"
+
+    @property
+    def node(self) -> Path:
+        """The file with the id of this service's node."""
+        return self.data / "node"
 
     @property
     def token(self) -> Path:
@@ -193,14 +199,42 @@ def token_in(path: Path) -> Secret:
 
     Raises OperatorError when the file is another account's, others can read it, or it holds no token.
     """
+    found, text = _kept(path, new_secret)
+    again = "Delete it: a new token is made at the next start."
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise OperatorError(Code.KEY_EXPOSED, message=f"{path} can be read by others.", next_step=again)
+    if not _TOKEN.fullmatch(text):
+        # an empty token would be one that everybody has
+        raise OperatorError(Code.KEY_UNREADABLE, message=f"{path} does not hold a token.", next_step=again)
+    return Secret(text.decode())
+
+
+def node_id(path: Path) -> str:
+    """Return the id of this service's node, made at first use: by it a restarted service finds its machines.
+
+    Raises OperatorError when the file is another account's or holds no such id.
+    """
+    _, text = _kept(path, lambda: Secret(new_id(IdPrefix.NODE)))
+    node = text.decode(errors="replace")
+    if not is_id(node, IdPrefix.NODE):
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message=f"{path} does not hold the id of a node.",
+            next_step="Restore it; or delete it, and the service serves as a new node that knows none of its machines.",
+        )
+    return node
+
+
+def _kept(path: Path, first: Callable[[], Secret]) -> tuple[os.stat_result, bytes]:
+    """Return the state and the text of a small file of this account's, made with its first text when missing."""
     try:
-        return _read_token(path)
+        return _read(path)
     except FileNotFoundError:
         # written aside and linked: whole or not there, also when this is killed or somebody else is as quick
         aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-                file.write(new_secret().reveal() + "\n")
+                file.write(first().reveal() + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):
@@ -209,10 +243,10 @@ def token_in(path: Path) -> Secret:
             raise _unusable(path, error) from error
         finally:
             aside.unlink(missing_ok=True)
-        return _read_token(path)
+        return _read(path)
 
 
-def _read_token(path: Path) -> Secret:
+def _read(path: Path) -> tuple[os.stat_result, bytes]:
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             found = os.fstat(file.fileno())
@@ -223,14 +257,7 @@ def _read_token(path: Path) -> Secret:
         raise _unusable(path, error) from error
     if found.st_uid != os.geteuid():
         raise _others(path, found.st_uid)
-    again = "Delete it: a new token is made at the next start."
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise OperatorError(Code.KEY_EXPOSED, message=f"{path} can be read by others.", next_step=again)
-    token = text.strip()
-    if not _TOKEN.fullmatch(token):
-        # an empty token would be one that everybody has
-        raise OperatorError(Code.KEY_UNREADABLE, message=f"{path} does not hold a token.", next_step=again)
-    return Secret(token.decode())
+    return found, text.strip()
 
 
 def _others(path: Path, owner: int) -> OperatorError:

@@ -70,6 +70,20 @@ class Settings(BaseSettings):
         None, description="Form of the log: json, or text for a person; default text at a terminal, else json."
     )
 
+    node: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Name of this service among several on one database, for people; default the host's name.",
+    )
+    node_url: str | None = Field(
+        None,
+        description="Base URL where the other nodes reach this service, http://HOST[:PORT] or https; else they do not.",
+    )
+    claim_s: Seconds = Field(
+        10, gt=0, description="How long a node that has claimed a requested machine may take to begin it."
+    )
+
     drivers: Words = Field(
         ("namespace",), min_length=1, description="Drivers in order of preference; the first that works is used."
     )
@@ -113,7 +127,7 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return path
 
-    @field_validator("dashboard_url", "sign_in_url")
+    @field_validator("dashboard_url", "sign_in_url", "node_url")
     @classmethod
     def _base_url(cls, url: str | None) -> str | None:
         if url is None:

@@ -162,7 +162,8 @@ class Installation:
     @contextlib.asynccontextmanager
     async def answering(self, data):
         """Answer at the control socket, as a running service does."""
-        server = Server(data / "control.sock", operations.of(self.signin, self.providers, lambda: {"running": True}))
+        offered = operations.of(self.signin, self.providers, lambda: {"running": True})
+        server = Server(data / "control.sock", offered | operations.of_nodes(self.store))
         await server.start()
         try:
             yield

@@ -162,7 +162,12 @@ async def machine_with(job: dict[str, Any], pages: Pages, *, build: str | None =
     """Start a machine with that job; end it and remove all of it afterwards."""
     root = Path(tempfile.mkdtemp(prefix="ac-"))
     root.chmod(0o755)
-    driver = NamespaceDriver(run_dir=root / "run", settings=Settings(), installation=new_id(IdPrefix.INSTALLATION))
+    driver = NamespaceDriver(
+        run_dir=root / "run",
+        settings=Settings(),
+        installation=new_id(IdPrefix.INSTALLATION),
+        node=new_id(IdPrefix.NODE),
+    )
     guest = assets.stage_guest(root / "shared")
     clis = assets.stage(CLIS, root / "shared", "clis")
     incarnation = new_id(IdPrefix.INCARNATION)

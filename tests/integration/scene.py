@@ -14,7 +14,8 @@ from antechamber.egress import Policy, Resolution, World
 from antechamber.guest.protocol import EgressAnswer, ReportKind
 from antechamber.machine import Stream
 from antechamber.metrics import Metrics
-from antechamber.model import Owner
+from antechamber.model import IdPrefix, Owner, new_id
+from antechamber.nodes import Node
 from antechamber.providers import Providers
 from antechamber.reconciler import Reconciler
 from antechamber.settings import Settings
@@ -88,13 +89,15 @@ class Scene:
         self.host = ScriptedHost(self._script)
         self.connector = Echo()
         self.providers = Providers.load()
+        self.node_id = new_id(IdPrefix.NODE)
 
     async def _script(self, guest):
         program = self.make_guest()
         await self.guests.put(program)
         return await program(guest)
 
-    async def open(self):
+    async def open_store(self):
+        """Open all that serves no machine."""
         self.metrics = Metrics(spec.id for spec in self.providers.all())
         url = f"sqlite+aiosqlite:///{self.folder}/scene.db"
         self.store = await Store.open(url, world="demo", observer=self.metrics)
@@ -110,8 +113,14 @@ class Scene:
             driver="scripted",
             require=lambda spec: None,
         )
+
+    async def open(self):
+        await self.open_store()
+        self.node = Node(self.store, self.node_id, name=self.node_id, url=None)
+        await self.node.join()
         self.reconciler = Reconciler(
             store=self.store,
+            node=self.node,
             signin=self.signin,
             providers=self.providers,
             driver=ScriptedDriver(self.host),

@@ -65,6 +65,7 @@ def test_only_what_can_succeed_later_without_a_change_is_retryable():
     assert {code for code in Code if CATALOGUE[code].retryable} == {
         Code.TICKET_NOT_VALID,
         Code.SCREEN_NOT_READY,
+        Code.WRONG_NODE,
         Code.STORE_UNAVAILABLE,
         Code.SHUTTING_DOWN,
         Code.INTERNAL,

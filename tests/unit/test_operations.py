@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.integration.cli_scene import place
@@ -23,7 +24,8 @@ async def installation():
 
 @pytest.fixture
 def offered(installation):
-    return operations.of(installation.signin, installation.providers, lambda: {"machines": 0})
+    everything = operations.of(installation.signin, installation.providers, lambda: {"machines": 0})
+    return everything | operations.of_nodes(installation.store)
 
 
 async def test_every_operation_of_a_service_is_named_and_nothing_besides(offered):
@@ -70,7 +72,7 @@ async def test_a_deleted_credential_is_told_no_more_and_its_session_stays_comple
     assert (await offered["sessions.show"]({"id": session_id}))["status"] == "completed"
 
 
-@pytest.mark.parametrize("operation", ["sessions.show", "credentials.show", "credentials.delete"])
+@pytest.mark.parametrize("operation", ["sessions.show", "credentials.show", "credentials.delete", "nodes.forget"])
 @pytest.mark.parametrize("wrong", [{}, {"id": ""}, {"id": None}, {"id": ["x"]}, {"id": "ses_x"}, {"id": "machine"}])
 async def test_an_id_that_is_none_is_refused_before_anything_is_asked(offered, operation, wrong):
     if wrong.get("id") == "machine":
@@ -110,6 +112,41 @@ async def test_no_answer_has_a_secret_in_it(installation, offered):
 
     said = json.dumps(control.plain(asked))
     assert all(value not in said for value in CODEX["tokens"].values() if isinstance(value, str) and len(value) > 16)
+
+
+async def test_a_node_is_listed_and_given_up_only_when_it_is_away(installation, offered):
+    node = new_id(IdPrefix.NODE)
+    at = datetime.now(UTC)
+    await installation.store.nodes.join(node, name="one", url=None, at=at)
+    session_id = await installation.start()
+    claim = {"driver": "scripted", "at": at, "until": at + timedelta(seconds=10)}
+    (row,) = await installation.store.machines.claim(node, **claim)
+    times = {"expires_at": at + timedelta(minutes=1), "at": at}
+    await installation.store.machines.begin(
+        row.id, incarnation=row.incarnation, node=node, handle={}, host_uid=None, **times
+    )
+    waiting = await installation.start("bob")
+    await installation.store.machines.claim(node, **claim)
+
+    (told,) = control.plain(await offered["nodes.list"]({}))
+    assert (told["id"], told["name"], told["machines"]) == (node, "one", 2)
+    with pytest.raises(CallerError) as caught:
+        await offered["nodes.forget"]({"id": node})
+    assert caught.value.code is Code.NODE_SERVES
+
+    await installation.store.nodes.seen(node, at=at - timedelta(hours=1))
+    assert await offered["nodes.forget"]({"id": node}) == {"machines": 1}
+    session = await installation.signin.session(session_id)
+    assert (session.status, session.reason) == ("failed", "machine_did_not_start")
+    assert "gave its node up" in session.detail
+    machine = await installation.signin.machine(session_id)
+    assert (machine.state, machine.end_detail) == ("lost", "the operator gave its node up")
+    assert await offered["nodes.list"]({}) == []
+    # what it had claimed and not begun is another node's to begin
+    assert (await installation.signin.session(waiting)).status == "pending"
+    with pytest.raises(CallerError) as caught:
+        await offered["nodes.forget"]({"id": node})
+    assert caught.value.code is Code.NODE_NOT_FOUND
 
 
 async def test_a_check_tells_the_verdict_alone():

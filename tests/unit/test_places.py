@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from antechamber.errors import Code, OperatorError
-from antechamber.places import DataLock, Places, place, prepare, token_in
+from antechamber.model import IdPrefix, is_id
+from antechamber.places import DataLock, Places, node_id, place, prepare, token_in
 from antechamber.settings import Settings
 
 AT_ONCE = timedelta(0)
@@ -215,3 +216,21 @@ def test_a_token_of_another_account_is_refused_with_both_uids(tmp_path):
 
     with pytest.raises(OperatorError, match="belongs to uid 12345, and this runs as uid 0"):
         token_in(tmp_path / "token")
+
+
+def test_a_node_keeps_its_id_and_two_data_directories_are_two_nodes(tmp_path):
+    first = node_id(tmp_path / "node")
+    assert is_id(first, IdPrefix.NODE)
+    assert node_id(tmp_path / "node") == first
+    assert mode(tmp_path / "node") == 0o600
+    assert node_id(tmp_path / "other") != first
+
+
+@pytest.mark.parametrize("text", ["", "nod_", "ins_00000000000000000000\n", "nod_0000000000000000000/\n", "\xff"])
+def test_a_file_that_holds_no_nodes_id_is_refused_and_kept(tmp_path, text):
+    path = tmp_path / "node"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(OperatorError) as refused:
+        node_id(path)
+    assert refused.value.code is Code.MISCONFIGURED
+    assert path.read_text(encoding="latin-1") == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -78,13 +79,17 @@ class Attendant:
 
     async def _begin(self, deadline: datetime) -> MachineRow | None:
         uids = self._host.driver.host_uids()
-        taken = await self._store.machines.taken_uids(self._row.driver) if uids else set()
+        node = self._host.node.id
+        taken = await self._store.machines.taken_uids(node, self._row.driver) if uids else set()
         free: list[int | None] = [uid for uid in uids if uid not in taken] if uids else [None]
-        for uid in free:
+        # another service on this host may be choosing at the same moment, and sees the same ones free
+        first = secrets.randbelow(len(free)) if free else 0
+        for uid in free[first:] + free[:first]:
             handle = self._host.driver.plan(self._row.id, self._row.incarnation, host_uid=uid)
             begun = await self._store.machines.begin(
                 self._row.id,
                 incarnation=self._row.incarnation,
+                node=node,
                 handle=handle,
                 host_uid=uid,
                 expires_at=deadline,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from antechamber.egress import Policy, Use, World
     from antechamber.machine import Driver, Handle, Stream
     from antechamber.model import AuthSession, MachineRow
+    from antechamber.nodes import Node
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
@@ -82,6 +83,7 @@ class Reconciler:
         self,
         *,
         store: Store,
+        node: Node,
         signin: SignIn,
         providers: Providers,
         driver: Driver,
@@ -93,8 +95,13 @@ class Reconciler:
         installed: dict[str, Sequence[Mount]],
         metrics: Metrics | None = None,
     ) -> None:
-        """Bind the parts; `installed` gives each installed provider's mounts, `guest` is the staged guest's folder."""
+        """Bind the parts.
+
+        `node` is the service's own, which has joined; `installed` gives each installed provider's mounts, `guest` is
+        the staged guest's folder.
+        """
         self.store = store
+        self.node = node
         self.signin = signin
         self.providers = providers
         self.driver = driver
@@ -127,16 +134,17 @@ class Reconciler:
         await self._records.drained()
 
     async def reclaim(self) -> None:
-        """Stop and remove machines of this installation that no row asks for."""
+        """Stop and remove machines of this node that no row asks for."""
         for handle in await self.driver.found():
             row = await self.store.machines.get(str(handle["machine"]))
-            if row is not None and not row.state.ended and row.incarnation == handle["incarnation"]:
+            asked = row is not None and not row.state.ended and row.node == self.node.id
+            if row is not None and asked and row.incarnation == handle["incarnation"]:
                 continue
             if await self._end(handle):
                 _log.info("orphan reclaimed", machine=handle["machine"])
 
     async def end_machines(self) -> None:
-        """Stop and remove every machine of this installation, for one that will not be started again."""
+        """Stop and remove every machine of this node, for one that will not be started again."""
         for handle in await self.driver.found():
             await self._end(handle)
 
@@ -166,7 +174,12 @@ class Reconciler:
                 await machines.wait(self.settings.sweep_s)
 
     async def _pass(self) -> None:
-        for row in await self.store.machines.not_ended():
+        await self.node.beat()
+        at = now()
+        await self.store.machines.claim(
+            self.node.id, driver=self.driver.name, at=at, until=at + self.settings.duration("claim")
+        )
+        for row in await self.store.machines.not_ended(self.node.id):
             if row.id not in self._attending:
                 self._attending[row.id] = self._tasks.spawn(f"attend {row.id}", self._attend(row))
         for session in await self.store.sessions.due(now()):
@@ -198,6 +211,8 @@ class Reconciler:
 
     async def _time_out_now(self, session: AuthSession) -> None:
         try:
+            if await self._is_anothers_turn(session):
+                return
             attendant = self.live.attendants.get(session.machine_id)
             if (
                 session.status is SessionStatus.AWAITING_SIGN_IN
@@ -210,9 +225,23 @@ class Reconciler:
             if late is None or late.expires_at is None or late.expires_at > now():
                 return
             fact = SessionFact.TIME_RAN_OUT if late.screen_seen_at else SessionFact.NOBODY_CAME
-            await self.store.sessions.apply(session.id, fact, at=now())
+            await self.store.sessions.apply(session.id, fact, at=now(), detail=await self._why_here(session))
         finally:
             self._timing_out.pop(session.id, None)
+
+    async def _is_anothers_turn(self, session: AuthSession) -> bool:
+        """Tell whether another node is to end the session: the one with the machine, which can still ask its guest."""
+        row = await self.store.machines.of_session(session.id)
+        if row is None or row.node in {None, self.node.id} or session.expires_at is None:
+            return False
+        head_start = self.settings.duration("last_look") + 2 * self.settings.duration("sweep")
+        return now() < session.expires_at + head_start
+
+    async def _why_here(self, session: AuthSession) -> str:
+        node = await self.store.nodes.of_session(session.id)
+        if node is None or node.id == self.node.id:
+            return ""
+        return f"its machine's node {node.name} did not end it, and was last heard of at {node.seen_at.isoformat()}"
 
     # -- what attendants ask for -------------------------------------------------------------------------------------
 
@@ -273,6 +302,7 @@ class Reconciler:
         machine_id = new_id(IdPrefix.MACHINE)
         errand = self.checks[machine_id] = CheckErrand(spec, bundle)
         await self.store.machines.create_check(
+            node=self.node.id,
             driver=self.driver.name,
             at=now(),
             expires_at=now() + self.settings.duration("start"),
@@ -291,4 +321,4 @@ class Reconciler:
 
     def described(self) -> dict[str, Any]:
         """Return what runs, for the operator's status."""
-        return {"driver": self.driver.name, "machines": len(self._attending)}
+        return {"driver": self.driver.name, "node": self.node.name, "machines": len(self._attending)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, insert, or_, select, true, update
 
 from antechamber.errors import Code, MachineError
 from antechamber.lifecycle import Act, MachineDecision, MachineFact, decide_machine
@@ -44,11 +44,12 @@ class Machines:
 
     @to_its_end
     async def create_check(
-        self, *, driver: str, at: datetime, expires_at: datetime, machine_id: str | None = None
+        self, *, node: str, driver: str, at: datetime, expires_at: datetime, machine_id: str | None = None
     ) -> MachineRow:
         """Create a requested machine that belongs to no session and checks a stored credential.
 
-        Whoever must know the id before anybody can see the row makes it and gives it.
+        It is claimed by its node from the first: only there is known what it checks. Whoever must know the id before
+        anybody can see the row makes it and gives it.
         """
         async with self._database.write() as write:
             row = await write.connection.execute(
@@ -62,6 +63,8 @@ class Machines:
                     created_at=at,
                     state_at=at,
                     expires_at=expires_at,
+                    node=node,
+                    claimed_until=expires_at,
                 )
                 .returning(*machines.c)
             )
@@ -69,11 +72,41 @@ class Machines:
             return machine_of(row.one())
 
     @to_its_end
+    async def claim(self, node: str, *, driver: str, at: datetime, until: datetime, limit: int = 8) -> list[MachineRow]:
+        """Make requested machines of that driver the node's to start until that time, the oldest first; return them.
+
+        Taken are those that nobody has claimed, or whose claim is over. What another transaction is claiming now is
+        passed over and not waited for.
+        """
+        free = and_(
+            machines.c.state == MachineState.REQUESTED,
+            machines.c.driver == driver,
+            or_(machines.c.node.is_(None), machines.c.claimed_until <= at),
+        )
+        wanted = select(machines.c.id).where(free).order_by(machines.c.created_at, machines.c.id).limit(limit)
+        async with self._database.read() as connection:
+            # there is hardly ever anything, and looking takes no lock
+            if (await connection.execute(wanted.limit(1))).one_or_none() is None:
+                return []
+        async with self._database.write() as write:
+            taken = (await write.connection.execute(wanted.with_for_update(skip_locked=True))).scalars().all()
+            if not taken:
+                return []
+            claimed = await write.connection.execute(
+                update(machines)
+                .where(machines.c.id.in_(taken), free)
+                .values(node=node, claimed_until=until)
+                .returning(*machines.c)
+            )
+            return sorted((machine_of(row) for row in claimed), key=lambda row: (row.created_at, row.id))
+
+    @to_its_end
     async def begin(
         self,
         machine_id: str,
         *,
         incarnation: str,
+        node: str,
         handle: Mapping[str, Any],
         host_uid: int | None,
         expires_at: datetime,
@@ -81,16 +114,21 @@ class Machines:
     ) -> MachineRow | None:
         """Move a requested machine to `booting` and store its handle, before anything of it is started.
 
-        Return None when another machine that has not ended holds the host uid. MachineError MACHINE_ENDED when the
-        machine is no longer `requested` (asked to stop meanwhile, begun already) or is another incarnation: nothing may
-        be started then.
+        Return None when another machine of the node that has not ended holds the host uid. MachineError MACHINE_ENDED
+        when the machine is no longer `requested` (asked to stop meanwhile, begun already), is another incarnation, or
+        when another node has claimed it meanwhile: nothing may be started then. A claim that is over and that nobody
+        else has taken still holds.
         """
         async with self._database.write() as write:
             before = await _locked(write.connection, machine_id)
-            if before is None or before.incarnation != incarnation or before.state is not MachineState.REQUESTED:
-                found = "unknown" if before is None else f"{before.state}, {before.incarnation}"
+            if before is None or (before.incarnation, before.state, before.node) != (
+                incarnation,
+                MachineState.REQUESTED,
+                node,
+            ):
+                found = "unknown" if before is None else f"{before.state}, {before.incarnation}, of {before.node}"
                 raise MachineError(Code.MACHINE_ENDED, detail=f"{machine_id} cannot begin as {incarnation}: {found}")
-            if host_uid is not None and await _holder(write.connection, host_uid) is not None:
+            if host_uid is not None and await _holder(write.connection, node, host_uid) is not None:
                 return None
             values = {"handle": dict(handle), "host_uid": host_uid, "expires_at": expires_at}
             return await _move(write, before, MachineFact.BOOT_BEGAN, at, values)
@@ -131,15 +169,15 @@ class Machines:
             return before, decision
 
     @to_its_end
-    async def not_ended(self) -> list[MachineRow]:
-        """Return every machine that has not ended, oldest first."""
-        wanted = select(machines).where(has_not_ended())
+    async def not_ended(self, node: str | None = None) -> list[MachineRow]:
+        """Return the machines that have not ended, of one node or all, oldest first; what a node has claimed is its."""
+        wanted = select(machines).where(has_not_ended(), _of(node))
         return await self._many(wanted.order_by(machines.c.created_at, machines.c.id))
 
     @to_its_end
-    async def taken_uids(self, driver: str | None = None) -> set[int]:
-        """Return the host uids of machines that have not ended, of one driver or of all."""
-        wanted = select(machines.c.host_uid).where(has_not_ended(), machines.c.host_uid.is_not(None))
+    async def taken_uids(self, node: str, driver: str | None = None) -> set[int]:
+        """Return the host uids of a node's machines that have not ended, of one driver or of all."""
+        wanted = select(machines.c.host_uid).where(has_not_ended(), machines.c.host_uid.is_not(None), _of(node))
         if driver is not None:
             wanted = wanted.where(machines.c.driver == driver)
         async with self._database.read() as connection:
@@ -185,8 +223,12 @@ async def _locked(connection: AsyncConnection, machine_id: str) -> MachineRow | 
     return None if row is None else machine_of(row)
 
 
-async def _holder(connection: AsyncConnection, host_uid: int) -> str | None:
-    wanted = select(machines.c.id).where(machines.c.host_uid == host_uid, has_not_ended())
+def _of(node: str | None) -> ColumnElement[bool]:
+    return machines.c.node == node if node is not None else true()
+
+
+async def _holder(connection: AsyncConnection, node: str, host_uid: int) -> str | None:
+    wanted = select(machines.c.id).where(machines.c.node == node, machines.c.host_uid == host_uid, has_not_ended())
     return (await connection.execute(wanted)).scalar_one_or_none()
 
 
@@ -214,7 +256,9 @@ async def _move(
     after_state = decide_machine(before.state, fact).after
     if before.session_id is not None:
         await keep_order(write.connection, before.session_id)
-    after = await _change(write.connection, before, {"state": after_state, "state_at": at, **values})
+    after = await _change(
+        write.connection, before, {"state": after_state, "state_at": at, "claimed_until": None, **values}
+    )
     event = await record(
         write.connection,
         fact,

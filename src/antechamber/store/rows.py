@@ -14,6 +14,7 @@ from antechamber.model import (
     MachineKind,
     MachineRow,
     MachineState,
+    NodeRow,
     Owner,
     Reason,
     Sealed,
@@ -66,7 +67,14 @@ def machine_of(row: Row[Any]) -> MachineRow:
         exit_code=row.exit_code,
         end_detail=row.end_detail,
         ended_at=row.ended_at,
+        node=row.node,
+        claimed_until=row.claimed_until,
     )
+
+
+def node_of(row: Row[Any]) -> NodeRow:
+    """Return the node of a row of `nodes`."""
+    return NodeRow(id=row.id, name=row.name, url=row.url, joined_at=row.joined_at, seen_at=row.seen_at)
 
 
 def credential_of(row: Row[Any]) -> Credential:

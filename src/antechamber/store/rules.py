@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from antechamber.model import TERMINAL_STATUSES
-from antechamber.store.schema import ENDED_STATES, words
+from antechamber.store.schema import ENDED_STATES, RUNNING_STATES, words
 
 
 class Occasion(StrEnum):
@@ -106,6 +106,29 @@ RULES: Final = (
         Occasion.UPDATE,
         "a machine stays which it is",
         frozen=("id", "kind", "session_id", "driver", "incarnation"),
+    ),
+    # what is started is some node's, and stays that node's: only there can be told what becomes of it
+    Rule(
+        "begun_by_a_node",
+        "machines",
+        Occasion.UPDATE,
+        "a machine is begun by a node",
+        when=f"OLD.state = 'requested' AND NEW.state IN {words(RUNNING_STATES)} AND NEW.node IS NULL",
+    ),
+    Rule(
+        "machine_stays_on_its_node",
+        "machines",
+        Occasion.UPDATE,
+        "a machine stays on its node",
+        when="OLD.state <> 'requested' AND OLD.node IS NOT NULL",
+        frozen=("node",),
+    ),
+    Rule(
+        "claim_of_what_is_requested",
+        "machines",
+        Occasion.UPDATE,
+        "only a requested machine is claimed",
+        when="NEW.claimed_until IS NOT NULL AND (NEW.state <> 'requested' OR NEW.node IS NULL)",
     ),
     Rule(
         "running_machine_kept",

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from enum import StrEnum
 
 ENDED_STATES: Final = frozenset(state for state in MachineState if state.ended)
+RUNNING_STATES: Final = frozenset(MachineState) - ENDED_STATES - {MachineState.REQUESTED}
 DASHBOARD_KINDS: Final = frozenset({AccessKind.DASHBOARD_LINK, AccessKind.DASHBOARD_COOKIE})
 
 metadata: Final = MetaData(
@@ -265,16 +266,30 @@ machines: Final = Table(
     Column("ended_at", UtcTime),
     Column("exit_code", Integer),
     Column("end_detail", Said, nullable=False, server_default=""),
+    # no foreign key: a node may be forgotten, and the story of its machines stays
+    Column("node", WORD),
+    Column("claimed_until", UtcTime),
     UniqueConstraint("session_id"),
     _one_of("kind", MachineKind),
     _one_of("state", MachineState),
     CheckConstraint("(kind = 'sign_in') = (session_id IS NOT NULL)", name="sign_in_has_session"),
     CheckConstraint(f"(state IN {words(ENDED_STATES)}) = (ended_at IS NOT NULL)", name="ended_has_time"),
     CheckConstraint(f"(state IN {words(ENDED_STATES)}) = (expires_at IS NULL)", name="running_has_deadline"),
-    Index("one_machine_of_uid", "host_uid", unique=True, **_where(f"state NOT IN {words(ENDED_STATES)}")),
+    Index("one_machine_of_uid", "node", "host_uid", unique=True, **_where(f"state NOT IN {words(ENDED_STATES)}")),
+    Index("machines_requested", "created_at", **_where("state = 'requested'")),
     Index("machines_due", "expires_at", **_where("expires_at IS NOT NULL")),
     Index("machines_newest", "created_at", "id"),
     Index("machines_running", "created_at", "id", **_where(f"state NOT IN {words(ENDED_STATES)}")),
+)
+
+nodes: Final = Table(
+    "nodes",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("name", WORD, nullable=False),
+    Column("url", WORD),
+    Column("joined_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
 )
 
 events: Final = Table(

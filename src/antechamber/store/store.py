@@ -17,6 +17,7 @@ from antechamber.store.destinations import Destinations
 from antechamber.store.dialect import dialect_of
 from antechamber.store.machines import Machines
 from antechamber.store.migrate import migrate, refuse_later
+from antechamber.store.nodes import Nodes
 from antechamber.store.schema import credentials, installation
 from antechamber.store.sessions import Sessions
 from antechamber.store.standing import Standing, standing
@@ -41,6 +42,7 @@ class Store:
         """The id of this installation, `ins_…`."""
         self.sessions: Final = Sessions(database)
         self.machines: Final = Machines(database)
+        self.nodes: Final = Nodes(database)
         self.credentials: Final = Credentials(database)
         self.access: Final = Access(database)
         self.destinations: Final = Destinations(database)

@@ -26,13 +26,14 @@ class NamespaceHost:
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="ac-"))
         self.folder.chmod(0o755)
-        self.installation = new_id(IdPrefix.INSTALLATION)
+        self.installation, self.node = new_id(IdPrefix.INSTALLATION), new_id(IdPrefix.NODE)
 
     def driver(self, *, unclaimed_s=900.0):
         return NamespaceDriver(
             run_dir=self.folder / "run",
             settings=Settings(unclaimed_s=unclaimed_s),
             installation=self.installation,
+            node=self.node,
         )
 
     def left(self, handle):

@@ -20,7 +20,7 @@ import asyncio, dataclasses, json, sys
 from pathlib import Path
 from antechamber.drivers.namespace import NamespaceDriver
 from antechamber.settings import Settings
-driver = NamespaceDriver(run_dir=Path(sys.argv[1]), settings=Settings(), installation="ins_test")
+driver = NamespaceDriver(run_dir=Path(sys.argv[1]), settings=Settings(), installation="ins_test", node="nod_test")
 checks = asyncio.run(driver.check())
 left = [path.name for path in Path(sys.argv[1]).iterdir()]
 print(json.dumps({"checks": [dataclasses.asdict(check) for check in checks], "left": left,

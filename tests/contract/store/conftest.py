@@ -23,6 +23,8 @@ from antechamber.store import Captured, Created, NewSession, Store, file_url
 
 DATABASES = ("sqlite", "postgres")
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+NODE = "nod_00000000000000000000"
+OTHER_NODE = "nod_00000000000000000001"
 
 
 def later(seconds: float) -> datetime:
@@ -246,18 +248,26 @@ class Steps:
         assert row is not None
         return row
 
-    async def begin(self, row: MachineRow, host_uid: int | None = None, handle: Any = None) -> MachineRow | None:
+    async def claim(self, node: str = NODE, at: datetime = NOON, **wishes: Any) -> list[MachineRow]:
+        given = {"driver": "scripted", "until": at + timedelta(seconds=10)}
+        return await self.store.machines.claim(node, at=at, **(given | wishes))
+
+    async def begin(
+        self, row: MachineRow, host_uid: int | None = None, handle: Any = None, node: str = NODE
+    ) -> MachineRow | None:
+        await self.claim(node, limit=100)
         return await self.store.machines.begin(
             row.id,
             incarnation=row.incarnation,
+            node=node,
             handle=handle or {"machine_id": row.id},
             host_uid=host_uid,
             expires_at=later(60),
             at=NOON,
         )
 
-    async def check_machine(self) -> MachineRow:
-        return await self.store.machines.create_check(driver="scripted", at=NOON, expires_at=later(60))
+    async def check_machine(self, node: str = NODE) -> MachineRow:
+        return await self.store.machines.create_check(node=node, driver="scripted", at=NOON, expires_at=later(60))
 
     async def end_machine(self, row: MachineRow, at: datetime = NOON) -> MachineRow:
         ended, _ = await self.store.machines.apply(

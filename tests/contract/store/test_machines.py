@@ -8,6 +8,8 @@ from antechamber.errors import Code, MachineError
 from antechamber.lifecycle import MACHINE_TABLE, Act, MachineFact
 from antechamber.model import MachineKind, MachineState
 
+from .conftest import NODE
+
 OTHER = "inc_00000000000000000000"
 CELLS = [(state, fact) for state, facts in MACHINE_TABLE.items() for fact in facts]
 WAY = {
@@ -48,10 +50,10 @@ async def test_a_taken_uid_is_told_and_is_free_once_its_machine_has_ended(store,
     second = await steps.check_machine()
     assert await steps.begin(second, host_uid=200_001) is None
     assert (await store.machines.get(second.id)).state is MachineState.REQUESTED
-    assert await store.machines.taken_uids("scripted") == await store.machines.taken_uids() == {200_001}
-    assert await store.machines.taken_uids("another") == set()
+    assert await store.machines.taken_uids(NODE, "scripted") == await store.machines.taken_uids(NODE) == {200_001}
+    assert await store.machines.taken_uids(NODE, "another") == set()
     await steps.end_machine(first)
-    assert await store.machines.taken_uids() == set()
+    assert await store.machines.taken_uids(NODE) == set()
     assert (await steps.begin(second, host_uid=200_001)).host_uid == 200_001
 
 
@@ -75,7 +77,9 @@ async def test_what_was_asked_to_stop_or_began_already_does_not_begin(store, ste
 async def test_another_incarnation_neither_begins_nor_moves_a_machine(store, steps, noon):
     row = await steps.check_machine()
     with pytest.raises(MachineError):
-        await store.machines.begin(row.id, incarnation=OTHER, handle={}, host_uid=None, expires_at=noon, at=noon)
+        await store.machines.begin(
+            row.id, incarnation=OTHER, node=NODE, handle={}, host_uid=None, expires_at=noon, at=noon
+        )
     after, decision = await store.machines.apply(row.id, MachineFact.ENDED, incarnation=OTHER, at=noon)
     assert (after, decision.act) == (row, Act.REFUSE)
     assert await store.machines.get(row.id) == row

@@ -231,7 +231,7 @@ async def test_every_word_of_every_enum_is_accepted_by_its_column(store, steps, 
 
 
 async def test_a_word_that_no_enum_has_is_refused_everywhere(steps, prompt, completed):
-    row = await steps.check_machine()
+    row = await steps.begin(await steps.check_machine())
     refusals = [
         prompt.refused_change("machines", "state = 'asleep'", row.id),
         prompt.refusal(

@@ -186,7 +186,7 @@ async def test_whoever_is_cancelled_at_any_statement_leaves_it_whole_and_no_lock
     assert cut_short > 5
 
 
-@pytest.mark.parametrize("part", ["sessions", "machines", "credentials", "access", "destinations"])
+@pytest.mark.parametrize("part", ["sessions", "machines", "nodes", "credentials", "access", "destinations"])
 async def test_every_public_method_of_the_store_runs_to_its_end(store, part):
     methods = inspect.getmembers(type(getattr(store, part)), inspect.iscoroutinefunction)
     public = [method for name, method in methods if not name.startswith("_")]

@@ -13,6 +13,7 @@ from antechamber.drivers.keepers import KeptFolder
 from antechamber.drivers.namespace import NamespaceDriver, bwrap, rootfs, uids
 from antechamber.errors import Code, MachineError, OperatorError
 from antechamber.machine import Door, MachineSpec, Mount
+from antechamber.model import IdPrefix, new_id
 from antechamber.settings import Settings
 
 INCARNATION = "inc_00000000000000000000"
@@ -105,14 +106,50 @@ async def test_a_path_too_long_for_a_socket_is_the_operators_matter(tmp_path):
 
 
 def test_a_malformed_incarnation_never_becomes_a_path(tmp_path):
-    driver = NamespaceDriver(run_dir=tmp_path, settings=Settings(), installation="ins_test")
+    driver = NamespaceDriver(run_dir=tmp_path, settings=Settings(), installation="ins_test", node="nod_test")
     for incarnation in ("../../etc", "inc_../../../../../etc", "", "mac_00000000000000000000"):
         with pytest.raises(ValueError, match="not an incarnation"):
             driver.plan("mac", incarnation, host_uid=None)
 
 
 async def test_a_handle_that_is_not_this_drivers_is_not_followed(tmp_path):
-    driver = NamespaceDriver(run_dir=tmp_path, settings=Settings(), installation="ins_test")
+    driver = NamespaceDriver(run_dir=tmp_path, settings=Settings(), installation="ins_test", node="nod_test")
     handle = {**driver.plan("mac", INCARNATION, host_uid=None), "folder": "/etc"}
     with pytest.raises(MachineError):
         await driver.reap(handle)
+
+
+def marked(run, driver, incarnation, *, name=None, **changes):
+    """Leave a machine's folder, as that driver does."""
+    folder = run / (name or incarnation)
+    folder.mkdir()
+    (folder / "mark.json").write_text(json.dumps({**driver.plan("mac", incarnation, host_uid=None), **changes}))
+    return folder
+
+
+async def test_services_of_one_installation_that_share_a_run_folder_find_only_what_is_theirs(tmp_path):
+    one, other, stranger = (
+        NamespaceDriver(run_dir=tmp_path, settings=Settings(), installation=installation, node=node)
+        for installation, node in (("ins_a", "nod_a"), ("ins_a", "nod_b"), ("ins_b", "nod_a"))
+    )
+    incarnations = [new_id(IdPrefix.INCARNATION) for _ in range(3)]
+    drivers = (one, other, stranger)
+    for driver, incarnation in zip(drivers, incarnations, strict=True):
+        marked(tmp_path, driver, incarnation)
+    half_made = marked(tmp_path, other, new_id(IdPrefix.INCARNATION))
+    half_made = half_made.rename(half_made.with_name("." + half_made.name))
+    for driver, incarnation in zip((one, stranger), (incarnations[0], incarnations[2]), strict=True):
+        assert [handle["incarnation"] for handle in await driver.found()] == [incarnation]
+    assert half_made.exists()
+    assert [handle["incarnation"] for handle in await other.found()] == [incarnations[1]]
+    # what a crash of its own left half-made is cleared away
+    assert not half_made.exists()
+
+
+async def test_a_machine_of_before_there_were_nodes_is_found_by_its_installation(tmp_path):
+    driver = NamespaceDriver(run_dir=tmp_path, settings=Settings(), installation="ins_a", node="nod_a")
+    folder = marked(tmp_path, driver, INCARNATION)
+    mark = json.loads((folder / "mark.json").read_text())
+    del mark["node"]
+    (folder / "mark.json").write_text(json.dumps(mark))
+    assert list(await driver.found()) == [mark]

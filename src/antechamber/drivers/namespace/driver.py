@@ -23,7 +23,7 @@ from antechamber.machine import Capabilities, Check, Door, Handle, Machine, Mach
 from antechamber.model import IdPrefix, is_id, new_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from antechamber.settings import Settings
 
@@ -37,11 +37,15 @@ _LAST_BREATH_S: Final = 5.0
 class NamespaceDriver:
     """Starts machines as namespaces of this host; see `docs` and the modules beside this one for each part."""
 
-    def __init__(self, *, run_dir: Path, settings: Settings, installation: str) -> None:
-        """Look at what uids can be had; `run_dir` is made, traversable and not listable for others."""
+    def __init__(self, *, run_dir: Path, settings: Settings, installation: str, node: str) -> None:
+        """Look at what uids can be had; `run_dir` is made, traversable and not listable for others.
+
+        Several services of one installation may share it: what is found is the node's own.
+        """
         self._run_dir = run_dir
         self._settings = settings
         self._installation = installation
+        self._node = node
         run_dir.mkdir(parents=True, exist_ok=True)
         self._uids = uids.decide(settings.first_machine_uid, settings.machine_uids, run_dir)
         self._uid_locks = uids.UidLocks()
@@ -77,6 +81,7 @@ class NamespaceDriver:
             "machine": machine_id,
             "incarnation": incarnation,
             "installation": self._installation,
+            "node": self._node,
             "folder": os.fspath(self._run_dir / incarnation),
             "uid": host_uid,
         }
@@ -112,7 +117,7 @@ class NamespaceDriver:
         self._one_at_a_time.pop(handle["incarnation"], None)
 
     async def found(self) -> Sequence[Handle]:
-        """Return the handles of all of this installation's machines here; clears away what a crash left half-made."""
+        """Return the handles of all of this node's machines; clears away what a crash left half-made."""
         return await asyncio.to_thread(self._found)
 
     # --- start
@@ -241,12 +246,16 @@ class NamespaceDriver:
             except (OSError, ValueError):
                 mark = None
             if half_made or mark is None:
-                ours = mark is not None and mark.get("installation") == self._installation
+                ours = mark is not None and self._is_ours(mark)
                 if not locks.held(folder.alive) and (ours or _older(path, _HALF_MADE_KEPT_S)):
                     _remove_tree(path)
-            elif mark.get("installation") == self._installation:
+            elif self._is_ours(mark):
                 handles.append(mark)
         return handles
+
+    def _is_ours(self, mark: Mapping[str, Any]) -> bool:
+        # a mark without a node was made before there were nodes, by the one service that the installation had
+        return mark.get("installation") == self._installation and mark.get("node", self._node) == self._node
 
 
 def _folder(handle: Handle) -> KeptFolder:

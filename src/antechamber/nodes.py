@@ -1,0 +1,75 @@
+"""This service as one of several on one database: its node joins, says that it lives, and can be given up.
+
+Nothing is decided by whether a node was heard of lately: clocks differ, and a network can be cut. What a node runs is
+told by that node alone ("cannot tell" is never "dead"), and only an operator says that it will not come back.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.log import get_logger
+from antechamber.model import MachineState
+from antechamber.signin import now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from antechamber.store import Store
+
+_log = get_logger("nodes")
+_BEAT: Final = timedelta(seconds=10)
+_GIVEN_UP: Final = "the operator gave its node up"
+
+
+class Node:
+    """This service's own node."""
+
+    def __init__(self, store: Store, node_id: str, *, name: str, url: str | None) -> None:
+        """Name it; `join` makes it known to the others, `url` is where they reach it."""
+        self._store = store
+        self.id: Final = node_id
+        self.name: Final = name
+        self._url = url
+        self._said_at: datetime | None = None
+
+    async def join(self) -> None:
+        """Say that it serves; raises OperatorError node_in_use when another service is this node."""
+        at = now()
+        await self._store.nodes.join(self.id, name=self.name, url=self._url, at=at)
+        self._said_at = at
+
+    async def beat(self) -> None:
+        """Say that it lives, unless that was said a moment ago; joins again when it was given up meanwhile."""
+        at = now()
+        if self._said_at is not None and at - self._said_at < _BEAT:
+            return
+        if await self._store.nodes.seen(self.id, at=at):
+            self._said_at = at
+            return
+        _log.warning("this node was given up while it served; it joins again", node=self.id)
+        await self.join()
+
+
+async def give_up(store: Store, node_id: str) -> int:
+    """End, as far as can be told, everything that a node ran which will not come back; return how many machines.
+
+    A live session of such a machine fails for that reason. Raises CallerError node_not_found, or node_serves when it
+    was heard of just now. Should the node come back all the same, it ends its machines itself and joins anew.
+    """
+    await store.nodes.away(node_id, at=now())
+    ended = 0
+    for row in await store.machines.not_ended(node_id):
+        if row.state is MachineState.REQUESTED:
+            continue  # nothing of it runs: another node begins it once the claim is over
+        await store.machines.apply(
+            row.id, MachineFact.ENDED, incarnation=row.incarnation, at=now(), exit_code=None, detail=_GIVEN_UP
+        )
+        if row.session_id is not None:
+            await store.sessions.apply(row.session_id, SessionFact.MACHINE_ENDED, at=now(), detail=_GIVEN_UP)
+        ended += 1
+    await store.nodes.forget(node_id, at=now())
+    _log.info("node given up", node=node_id, machines=ended)
+    return ended
