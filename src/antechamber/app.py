@@ -207,6 +207,7 @@ async def run(
             require=tools.require,
         )
         await node.join()
+        own = (addresses.dashboard.url, addresses.sign_in.url, *([settings.node_url] if settings.node_url else []))
         reconciler = Reconciler(
             store=store,
             node=node,
@@ -214,7 +215,7 @@ async def run(
             providers=providers,
             driver=driver,
             world=world,
-            policy=Policy(deny=settings.egress_deny, public_urls=(addresses.dashboard.url, addresses.sign_in.url)),
+            policy=Policy(deny=settings.egress_deny, public_urls=own),
             settings=settings,
             guest=guest,
             build=assets.guest_build_id(),
@@ -253,6 +254,7 @@ async def run(
                 addresses=addresses,
                 operator_token=token,
                 driver=web.DriverAbout(driver.name, driver.capabilities),
+                node=node.id,
                 installed=tools.about,
                 faults_now=tools.sentences,
                 counted=measured,

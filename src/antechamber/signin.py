@@ -23,6 +23,7 @@ from antechamber.model import (
     Fields,
     IdPrefix,
     MachineRow,
+    NodeRow,
     Owner,
     Reason,
     SealIdentity,
@@ -191,6 +192,10 @@ class SignIn:
         )
         return ticket
 
+    async def holds_ticket(self, session_id: str, ticket: Secret) -> bool:
+        """Tell whether a ticket is good now, without using it up."""
+        return await self._store.access.holds(AccessKind.TICKET, ticket, session_id=session_id, at=self._clock())
+
     async def redeem_ticket(self, session_id: str, ticket: Secret) -> None:
         """Use a ticket up; raises CallerError ticket_not_valid."""
         if not await self._store.access.redeem(AccessKind.TICKET, ticket, session_id=session_id, at=self._clock()):
@@ -318,6 +323,10 @@ class SignIn:
     async def machine(self, session_id: str) -> MachineRow | None:
         """Return the machine of a session."""
         return await self._store.machines.of_session(session_id)
+
+    async def node(self, session_id: str) -> NodeRow | None:
+        """Return the node that a session's machine runs on, or None while it does not run."""
+        return await self._store.nodes.of_session(session_id)
 
     async def destinations(self, session_id: str) -> list[Destination]:
         """Return the names that a session's machine asked for."""

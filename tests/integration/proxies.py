@@ -37,14 +37,16 @@ class Proxy:
 
     def way(self):
         """Return a transport that takes every https name to this proxy, as DNS would."""
-        return _Way(self)
+        return Way(self)
 
     def screen(self, host=SIGN_IN):
         """Return how `websockets` reaches this proxy."""
         return {"host": LOOPBACK, "port": self.port, "ssl": self.trust, "server_hostname": host}
 
 
-class _Way(httpx.AsyncBaseTransport):
+class Way(httpx.AsyncBaseTransport):
+    """Takes each name to one place, as DNS would."""
+
     def __init__(self, proxy):
         self._proxy = proxy
         self._http = httpx.AsyncHTTPTransport(verify=proxy.trust)

@@ -73,6 +73,10 @@ class Service:
     way: Callable[[], httpx.AsyncBaseTransport | None] = lambda: None
     """Makes the transport of each client: None goes to the public address itself."""
 
+    @property
+    def port(self):
+        return self.server.port
+
     def client(self, base, **headers):
         return httpx.AsyncClient(base_url=base, headers=headers, timeout=20, trust_env=False, transport=self.way())
 
@@ -142,13 +146,14 @@ async def no_faults():
 
 
 @contextlib.asynccontextmanager
-async def running(folder, *, world="serve", faults=None, installed=None, **settings):
+async def running(folder, *, world="serve", faults=None, installed=None, node="nod_00000000000000000000", **settings):
     """Run a service on a free port of this computer's loopback."""
     chosen = Settings(**{"sweep_s": 0.5, "heartbeat_s": 5, "port": 0, "world": world, **settings})
     async with contextlib.AsyncExitStack() as cleanup:
         providers = Providers.load()
         metrics = Metrics(spec.id for spec in providers.all())
-        store = await Store.open(f"sqlite+aiosqlite:///{folder}/test.db", world=world, observer=metrics)
+        url = chosen.database_url or f"sqlite+aiosqlite:///{folder}/test.db"
+        store = await Store.open(url, world=world, observer=metrics)
         cleanup.push_async_callback(store.close)
         vault = Vault.open(folder / "vault.key", known_key_id=None, has_rows=False)
         await store.set_key_id(vault.key_id)
@@ -180,6 +185,7 @@ async def running(folder, *, world="serve", faults=None, installed=None, **setti
             addresses=addresses,
             operator_token=token,
             driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
+            node=node,
             installed=installed,
             faults_now=faults,
             counted=measured,

@@ -56,6 +56,7 @@ def create_app(
     addresses: Addresses,
     operator_token: Secret,
     driver: DriverAbout,
+    node: str,
     screen_seen: Callable[[str], Awaitable[None]] | None = None,
     installed: Callable[[ProviderSpec], InstalledTool] | None = None,
     faults_now: Callable[[], Awaitable[Sequence[str]]] | None = None,
@@ -63,8 +64,9 @@ def create_app(
 ) -> WebApp:
     """Return the app; without `counted` it has no page of metrics.
 
-    `installed` says how a provider's tool lies here, `faults_now` what keeps the service from being ready (besides its
-    database, which is looked at anyway), `screen_seen` is told when a screen has reached its person (else signin is).
+    `node` is the id of this service's node. `installed` says how a provider's tool lies here, `faults_now` what keeps
+    the service from being ready (besides its database, which is looked at anyway), `screen_seen` is told when a screen
+    has reached its person (else signin is).
     """
     closing = Closing()
     metrics = counted.metrics if counted else Metrics()
@@ -74,6 +76,7 @@ def create_app(
 
     services = Services(
         signin=signin,
+        node=node,
         live=live,
         providers=providers,
         settings=settings,

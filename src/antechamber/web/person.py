@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.routing import WebSocketRoute
 
 from antechamber.errors import CallerError
-from antechamber.web import sessions
+from antechamber.web import onward, sessions
 from antechamber.web.access import set_session_cookie
 from antechamber.web.bodies import Code, Nothing, SessionId, Wait
 from antechamber.web.events import STREAMED
@@ -82,10 +82,12 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
         return await sessions.page_view(services, await signin.consent(session_id))
 
     @app.post("/api/auth/session/{session_id}/ticket", tags=["person"])
-    async def ticket(session_id: SessionId, body: Nothing | None = None) -> TicketView:
-        """Give a single-use ticket for the screen."""
+    async def ticket(session_id: SessionId, request: Request, body: Nothing | None = None) -> TicketView:
+        """Give a single-use ticket for the screen; 421 where it is on a node that cannot be reached from here."""
         del body
         given = await signin.ticket(session_id)
+        # said here, where a page can read it: a WebSocket that is refused has no body for it
+        onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
 
     @app.post("/api/auth/session/{session_id}/shown", tags=["person"])

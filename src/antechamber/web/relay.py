@@ -11,6 +11,9 @@ reading stops the machine's sending. Close codes, besides WebSocket's own:
     4004  the screen is not ready (any more)
     4008  the page has not taken anything for a minute
     4010  the screen has ended
+    4011  the node that runs the machine cannot be reached; connect again
+
+A screen on another node is passed on to that node (`onward`), where all of this holds the same.
 """
 
 from __future__ import annotations
@@ -24,7 +27,18 @@ from antechamber.errors import AntechamberError, CallerError, Code
 from antechamber.log import get_logger
 from antechamber.model import Secret
 from antechamber.tasks import Tasks
-from antechamber.web import faults
+from antechamber.web import closes, faults, onward
+from antechamber.web.closes import (
+    BAD_TICKET,
+    ENDED,
+    NODE_AWAY,
+    NOT_BINARY,
+    NOT_READY,
+    STALLED,
+    STOPPING,
+    TAKEN_OVER,
+    Close,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +46,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from antechamber.machine import Stream
+    from antechamber.model import NodeRow
     from antechamber.web.services import Services
 
 _log = get_logger("relay")
@@ -42,27 +57,8 @@ CHUNK: Final = 64 * 1024
 STALL_S: Final = 60.0
 """Seconds after which a page that takes nothing loses the screen."""
 
-GOODBYE_S: Final = 2.0
-"""Seconds for a close frame to be sent to a page that may not be reading."""
-
 _TICKET: Final = "ticket."
 _BINARY: Final = "binary"
-
-
-class Close(NamedTuple):
-    """Why a relay ends: a WebSocket close code and its word."""
-
-    code: int
-    word: str
-
-
-NOT_BINARY: Final = Close(1003, "text")
-STOPPING: Final = Close(1012, "service stopping")
-TAKEN_OVER: Final = Close(4001, "taken over")
-BAD_TICKET: Final = Close(4003, "ticket not valid")
-NOT_READY: Final = Close(4004, "screen not ready")
-STALLED: Final = Close(4008, "stalled")
-ENDED: Final = Close(4010, "screen ended")
 
 
 @dataclass(eq=False)
@@ -79,6 +75,14 @@ class _Viewer:
             self.told.set()
 
 
+class _Page(NamedTuple):
+    """A page's WebSocket as it came."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+
+
 class Relays:
     """The relays of this service: one viewer for each session."""
 
@@ -91,19 +95,36 @@ class Relays:
         """Serve one WebSocket whose browser holds the session's cookie."""
         try:
             ticket = offered_ticket(scope["subprotocols"])
+            node = await onward.elsewhere(self._services, session_id)
+            onward.require_reachable(node, scope)
         except CallerError as error:
             await faults.refuse(scope, receive, send, error)
             return
         await receive()  # the connect message
         await send({"type": "websocket.accept", "subprotocol": _BINARY})
+        if node is None:
+            why = await self._serve_here(session_id, ticket, receive, send)
+        else:
+            why = await self._pass_on(session_id, ticket, _Page(scope, receive, send), node)
+        if why is not None:
+            await closes.say(send, why)
+
+    async def _serve_here(self, session_id: str, ticket: Secret, receive: Receive, send: Send) -> Close | None:
         try:
             await self._services.signin.redeem_ticket(session_id, ticket)
         except CallerError:
-            await _close(send, BAD_TICKET)
-            return
-        why = await self._watch(session_id, receive, send)
-        if why is not None:
-            await _close(send, why)
+            return BAD_TICKET
+        return await self._watch(session_id, receive, send)
+
+    async def _pass_on(self, session_id: str, ticket: Secret, page: _Page, node: NodeRow) -> Close | None:
+        if not await self._services.signin.holds_ticket(session_id, ticket):
+            return BAD_TICKET
+        there = await onward.dial(self._services, session_id, node, page.scope)
+        if there is None:
+            return NODE_AWAY
+        passage = onward.Passage(there, stall_s=STALL_S)
+        with self._services.closing.under_way(passage.stop):
+            return await passage.run(page.receive, page.send)
 
     async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
         """Relay until either side ends; return what to close with, or None when the page has gone."""
@@ -215,9 +236,3 @@ def offered_ticket(subprotocols: list[str]) -> Secret:
             Code.TICKET_NOT_VALID, message="The WebSocket must offer the subprotocols binary and ticket.TICKET."
         )
     return Secret(tickets[0])
-
-
-async def _close(send: Send, why: Close) -> None:
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(GOODBYE_S):
-            await send({"type": "websocket.close", "code": why.code, "reason": why.word})

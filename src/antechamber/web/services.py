@@ -59,6 +59,8 @@ class Services:
     """Everything that a route may use."""
 
     signin: SignIn
+    node: str
+    """The id of this service's node."""
     live: Live
     providers: Providers
     settings: Settings

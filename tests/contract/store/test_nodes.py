@@ -15,6 +15,7 @@ from antechamber.store.nodes import AWAY_AFTER
 
 from .conftest import NODE, OTHER_NODE, Steps, later
 
+TIME = "2030-01-01T00:00:00.000000Z"
 PAST = AWAY_AFTER + timedelta(seconds=1)
 
 
@@ -107,6 +108,17 @@ async def test_many_nodes_that_claim_at_once_never_claim_one_machine_twice(sever
     assert sorted(claimed) == sorted(row.id for row in rows)
 
 
+async def test_what_another_is_claiming_now_is_passed_over_and_not_waited_for(steps, prompt):
+    if prompt.kind == "sqlite":
+        pytest.skip("a SQLite file has one writer at a time, and one service")
+    rows = await requested(steps, 2)
+    with prompt.transaction() as other:
+        other.execute("SELECT id FROM machines WHERE id = %s FOR UPDATE", (rows[0].id,))
+        # a wait would end with the lock's timeout, and an error
+        assert [row.id for row in await steps.claim(at=later(10))] == [rows[1].id]
+    assert [row.id for row in await steps.claim(at=later(10))] == [rows[0].id]
+
+
 async def test_a_stop_of_a_claimed_machine_ends_its_claim(steps, store, noon):
     (row,) = await requested(steps, 1)
     await steps.claim()
@@ -137,14 +149,16 @@ async def test_a_machine_that_has_begun_stays_on_its_node_whoever_asks(steps, pr
     row = await steps.begin(await steps.check_machine())
     for assignment in (f"node = '{OTHER_NODE}'", "node = NULL"):
         assert "a machine stays on its node" in prompt.refused_change("machines", assignment, row.id)
-    assert "only a requested machine is claimed" in prompt.refused_change("machines", "claimed_until = 'x'", row.id)
+    refusal = prompt.refused_change("machines", f"claimed_until = '{TIME}'", row.id)
+    assert "only a requested machine is claimed" in refusal
 
 
 async def test_nothing_begins_without_a_node(steps, prompt):
     row = await steps.machine(await steps.pending())
     refusal = prompt.refused_change("machines", "state = 'booting'", row.id)
     assert "a machine is begun by a node" in refusal
-    assert "only a requested machine is claimed" in prompt.refused_change("machines", "claimed_until = 'x'", row.id)
+    refusal = prompt.refused_change("machines", f"claimed_until = '{TIME}'", row.id)
+    assert "only a requested machine is claimed" in refusal
 
 
 # -- nodes ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ export default {
   errors: {
     unreachable: "The service does not answer.",
     unreachableNext: "Check your connection; this page tries again by itself.",
+    nodeAway: "The computer that runs this sign-in does not answer. This page tries again by itself.",
     unknown: "The service gave an answer that this page does not understand.",
     unknownNext: "Reload the page.",
     detail: "{message} {next}",

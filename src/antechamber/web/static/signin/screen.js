@@ -1,9 +1,10 @@
 /* The machine's screen: one connection of noVNC at a time, connected again when it is lost. */
 
-import { backoff, call } from "../api.js";
+import { backoff, call, Refusal } from "../api.js";
 import { say } from "../dom.js";
 
 const TAKEN_OVER = 4001;
+const NODE_AWAY = 4011;
 const LEAST_WIDTH = 500; // below this the machine's browser cuts its own address bar off
 const FIRST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
@@ -121,7 +122,7 @@ export class Screen {
       if (code() === TAKEN_OVER) {
         this._become("taken");
       } else {
-        this._again();
+        this._again(code() === NODE_AWAY ? new Refusal(0, "node_away", say("errors.nodeAway"), "", true) : null);
       }
     });
   }

@@ -1,0 +1,174 @@
+"""A screen whose machine runs on another node: its WebSocket is passed on to that node's service, byte for byte.
+
+The other service makes every check itself, as if the browser had come to it: host, origin, cookie and ticket go on as
+they came. A browser can make this service connect only to an address that a service of this installation wrote into
+the database, only by the one path of its own session, and only with a ticket that is good now; no redirect is followed,
+no proxy is asked, and what was passed on once is not passed on again (`MARK`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.typing import Origin, Subprotocol
+
+from antechamber.errors import CallerError, Code
+from antechamber.log import get_logger
+from antechamber.tasks import Tasks
+from antechamber.web import closes
+from antechamber.web.access import session_cookie
+from antechamber.web.closes import Close
+from antechamber.web.front import header
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from antechamber.model import NodeRow
+    from antechamber.web.services import Services
+
+_log = get_logger("onward")
+
+MARK: Final = "antechamber-passed-on-by"
+"""The header that marks a request which another node passed on; its value is that node's id."""
+
+_DIAL_S: Final = 5.0
+_PING_S: Final = 20.0
+_PONG_S: Final = 60.0
+_MESSAGE_BYTES: Final = 2**20
+
+# the library logs whole handshakes, cookie and ticket with them
+_SILENT: Final = logging.getLogger("antechamber.onward.wire")
+_SILENT.disabled = True
+
+
+class _Connect(connect):
+    """A connection that follows nobody elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def elsewhere(services: Services, session_id: str) -> NodeRow | None:
+    """Return the other node that a session's machine runs on; None where it runs here, or nowhere."""
+    node = await services.signin.node(session_id)
+    return node if node is not None and node.id != services.node else None
+
+
+def require_reachable(node: NodeRow | None, scope: Scope) -> None:
+    """Raise CallerError wrong_node where a request is for a node that it cannot be passed on to."""
+    if node is None:
+        return
+    if node.url is None:
+        raise CallerError(Code.WRONG_NODE, detail=f"{node.name} has no ANTECHAMBER_NODE_URL")
+    if any(key == MARK.encode() for key, _ in scope["headers"]):
+        raise CallerError(Code.WRONG_NODE, detail="it was passed on already")
+
+
+async def dial(services: Services, session_id: str, node: NodeRow, scope: Scope) -> ClientConnection | None:
+    """Connect to the node as the browser did to us; None, and a line in the log, when it does not take us."""
+    site, there = services.addresses.sign_in, urlsplit(node.url or "")
+    secure = there.scheme == "https"
+    name = session_cookie(site, session_id)
+    try:
+        return await _Connect(
+            f"{'wss' if secure else 'ws'}://{site.host}/api/auth/session/{session_id}/screen",
+            host=there.hostname,
+            port=there.port or (443 if secure else 80),
+            ssl=ssl.create_default_context() if secure else None,
+            server_hostname=there.hostname if secure else None,
+            origin=Origin(header(scope, b"origin") or ""),
+            subprotocols=[Subprotocol(offer) for offer in scope["subprotocols"]],
+            additional_headers=[("Cookie", pair) for pair in _pairs(scope, name)] + [(MARK, services.node)],
+            user_agent_header=None,
+            compression=None,
+            proxy=None,
+            logger=_SILENT,
+            open_timeout=_DIAL_S,
+            ping_interval=_PING_S,
+            ping_timeout=_PONG_S,
+            close_timeout=closes.GOODBYE_S,
+            max_size=_MESSAGE_BYTES,
+            max_queue=1,
+        )
+    except (OSError, TimeoutError, WebSocketException) as error:
+        _log.warning("node not reached", session=session_id, node=node.name, detail=f"{type(error).__name__}: {error}")
+        return None
+
+
+def _pairs(scope: Scope, name: str) -> list[str]:
+    """Return the cookie of that name alone, as it came: the others are none of the other node's business here."""
+    found = []
+    for key, raw in scope["headers"]:
+        if key == b"cookie":
+            pairs = (pair.strip() for pair in raw.decode("latin-1").split(";"))
+            found += [pair for pair in pairs if pair.partition("=")[0] == name]
+    return found
+
+
+class Passage:
+    """One screen's WebSocket on its way through this service."""
+
+    def __init__(self, there: ClientConnection, *, stall_s: float) -> None:
+        """Pass on between a page and that connection; a page that takes nothing for `stall_s` loses it."""
+        self._there = there
+        self._stall_s = stall_s
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let it end because this service does."""
+        self._stopping.set()
+
+    async def run(self, receive: Receive, send: Send) -> Close | None:
+        """Pass on until either side ends; return what to close the page's side with, or None when the page has gone."""
+        try:
+            async with Tasks("onward") as work:
+                down = work.spawn("to page", self._to_page(send))
+                up = work.spawn("to node", self._to_node(receive))
+                stopping = work.spawn("stopping", self._stopping.wait())
+                await asyncio.wait({down, up, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if stopping.done():
+                    return closes.STOPPING
+                return up.result() if up.done() else down.result()
+        finally:
+            # nothing is worth flushing to a node whose viewer is gone
+            self._there.transport.abort()
+
+    async def _to_page(self, send: Send) -> Close | None:
+        while True:
+            try:
+                received = await self._there.recv()
+            except ConnectionClosed as end:
+                return _why(end)
+            if isinstance(received, str):
+                return closes.NODE_AWAY  # no service of ours sends text here
+            try:
+                async with asyncio.timeout(self._stall_s):
+                    await send({"type": "websocket.send", "bytes": received})
+            except TimeoutError:
+                return closes.STALLED
+            except OSError:
+                return None
+
+    async def _to_node(self, receive: Receive) -> Close | None:
+        while True:
+            message: Message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return None
+            received = message.get("bytes")
+            if received is None:
+                return closes.NOT_BINARY
+            try:
+                await self._there.send(received)
+            except ConnectionClosed as end:
+                return _why(end)
+
+
+def _why(end: ConnectionClosed) -> Close:
+    """Return what the node closed with, where it is one of our own words; a connection that was cut is none."""
+    return closes.BY_CODE.get(end.rcvd.code if end.rcvd else 0, closes.NODE_AWAY)
