@@ -41,8 +41,9 @@ ALONE = ("contract", "acceptance", "browser")
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted", "sqlite", "postgres"),
-    "integration": ("nginx", "caddy"),
+    "integration": ("nginx", "caddy", "http_2"),
     "migration": ("sqlite", "postgres"),
+    "docs": ("the_examples",),
     "acceptance": ("codex", "claude_code", "gemini"),
     "browser": ("whole_job",),
 }
