@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from antechamber.store import Store
+from antechamber.store import Store, file_url
 from tests.postgres import Server, programs
 
 # by default an example that takes 200 ms fails: how long this computer lets a program wait is no property of ours, and
@@ -46,3 +46,12 @@ def postgres_url(postgres: Server, postgres_template: str) -> Iterator[str]:
     name = postgres.create(postgres_template)
     yield postgres.url(name)
     postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request, tmp_path) -> str:
+    """The URL of a database of the practice world, of each kind."""
+    if request.param == "sqlite":
+        return file_url(tmp_path / "shared.db")
+    url: str = request.getfixturevalue("postgres_url")
+    return url

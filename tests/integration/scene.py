@@ -99,7 +99,7 @@ class Scene:
     async def open_store(self):
         """Open all that serves no machine."""
         self.metrics = Metrics(spec.id for spec in self.providers.all())
-        url = f"sqlite+aiosqlite:///{self.folder}/scene.db"
+        url = self.settings.database_url or f"sqlite+aiosqlite:///{self.folder}/scene.db"
         self.store = await Store.open(url, world="demo", observer=self.metrics)
         known = await self.store.key_id()
         self.vault = Vault.open(self.folder / "key", known_key_id=known, has_rows=await self.store.has_sealed_rows())

@@ -1,4 +1,7 @@
-"""Two services on one database, each with machines of its own; only the rows tell either of what the other did."""
+"""Two services on one database, each with machines of its own.
+
+On SQLite only the rows tell either of what the other did, as where every hint is lost; on PostgreSQL hints do too.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from tests.integration.scene import BUILD, PAGE_HOST, WHOLE, scene
 
 
 @contextlib.asynccontextmanager
-async def two(folder, **settings):
+async def two(folder, database, **settings):
+    settings["database_url"] = database
     async with scene(folder, **settings) as one, scene(folder, **settings) as other:
         yield one, other
 
@@ -31,8 +35,8 @@ async def begun(session_id, one, other):
     return here, there, await here.guests.get()
 
 
-async def test_a_machine_is_begun_by_one_of_them_alone(tmp_path):
-    async with two(tmp_path) as (one, other):
+async def test_a_machine_is_begun_by_one_of_them_alone(tmp_path, database):
+    async with two(tmp_path, database) as (one, other):
         sessions = [await stage.start(user_id=f"user{n}") for n, stage in enumerate((one, other) * 4)]
         for session in sessions:
             await one.until(session.id, SessionStatus.AWAITING_SIGN_IN)
@@ -44,8 +48,8 @@ async def test_a_machine_is_begun_by_one_of_them_alone(tmp_path):
             assert row.incarnation in here.host.running()
 
 
-async def test_a_session_started_on_one_completes_and_is_seen_on_the_other(tmp_path):
-    async with two(tmp_path) as (one, other):
+async def test_a_session_started_on_one_completes_and_is_seen_on_the_other(tmp_path, database):
+    async with two(tmp_path, database) as (one, other):
         session = await one.start()
         here, there, guest = await begun(session.id, one, other)
         assert await guest.sign_in(WHOLE) is None
@@ -55,8 +59,8 @@ async def test_a_session_started_on_one_completes_and_is_seen_on_the_other(tmp_p
         assert not there.host.started
 
 
-async def test_a_cancel_on_one_ends_the_machine_on_the_other(tmp_path):
-    async with two(tmp_path) as (one, other):
+async def test_a_cancel_on_one_ends_the_machine_on_the_other(tmp_path, database):
+    async with two(tmp_path, database) as (one, other):
         session = await one.start()
         here, there, _ = await begun(session.id, one, other)
         await there.signin.cancel(session.id, by_person=True)
@@ -64,8 +68,8 @@ async def test_a_cancel_on_one_ends_the_machine_on_the_other(tmp_path):
         assert not here.host.running()
 
 
-async def test_a_service_that_is_killed_before_it_began_is_stood_in_for(tmp_path):
-    async with scene(tmp_path, claim_s=0.5) as one:
+async def test_a_service_that_is_killed_before_it_began_is_stood_in_for(tmp_path, database):
+    async with scene(tmp_path, database_url=database, claim_s=0.5) as one:
         other = await one.store.nodes.join(new_id(IdPrefix.NODE), name="killed", url=None, at=now())
         await one.close()
         await one.open_store()
@@ -81,8 +85,8 @@ async def test_a_service_that_is_killed_before_it_began_is_stood_in_for(tmp_path
         assert (claimed.node, row.node) == (other.id, one.node_id)
 
 
-async def test_the_machine_of_a_stopped_service_is_let_be_and_found_again_by_it_alone(tmp_path):
-    async with two(tmp_path) as (one, other):
+async def test_the_machine_of_a_stopped_service_is_let_be_and_found_again_by_it_alone(tmp_path, database):
+    async with two(tmp_path, database) as (one, other):
         session = await one.start()
         here, there, guest = await begun(session.id, one, other)
         await here.close()
@@ -98,8 +102,10 @@ async def test_the_machine_of_a_stopped_service_is_let_be_and_found_again_by_it_
         await there.until(session.id, SessionStatus.COMPLETED)
 
 
-async def test_a_session_of_a_node_that_is_away_ends_at_its_deadline_and_its_machine_is_not_called_dead(tmp_path):
-    async with two(tmp_path, nobody_came_s=1) as (one, other):
+async def test_a_session_of_a_node_that_is_away_ends_at_its_deadline_and_its_machine_is_not_called_dead(
+    tmp_path, database
+):
+    async with two(tmp_path, database, nobody_came_s=1) as (one, other):
         session = await one.start()
         here, there, _ = await begun(session.id, one, other)
         await here.close()
@@ -111,8 +117,8 @@ async def test_a_session_of_a_node_that_is_away_ends_at_its_deadline_and_its_mac
         assert (await here.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_a_node_leaves_the_one_with_the_machine_the_first_turn_to_end_its_session(tmp_path):
-    async with two(tmp_path, nobody_came_s=1, last_look_s=0.4) as (one, other):
+async def test_a_node_leaves_the_one_with_the_machine_the_first_turn_to_end_its_session(tmp_path, database):
+    async with two(tmp_path, database, nobody_came_s=1, last_look_s=0.4) as (one, other):
         session = await one.start()
         here, _, guest = await begun(session.id, one, other)
         # only whoever asks the guest once more learns of this file
@@ -121,8 +127,8 @@ async def test_a_node_leaves_the_one_with_the_machine_the_first_turn_to_end_its_
         assert (await here.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_what_one_reclaims_is_never_the_others(tmp_path):
-    async with two(tmp_path) as (one, other):
+async def test_what_one_reclaims_is_never_the_others(tmp_path, database):
+    async with two(tmp_path, database) as (one, other):
         session = await one.start()
         here, there, _ = await begun(session.id, one, other)
         # the other one's host has a machine of the same name that its own rows do not ask for
@@ -136,8 +142,8 @@ async def test_what_one_reclaims_is_never_the_others(tmp_path):
         assert (await one.signin.session(session.id)).status is SessionStatus.AWAITING_SIGN_IN
 
 
-async def test_a_node_that_was_given_up_and_comes_back_ends_its_machines_and_joins_anew(tmp_path):
-    async with two(tmp_path) as (one, other):
+async def test_a_node_that_was_given_up_and_comes_back_ends_its_machines_and_joins_anew(tmp_path, database):
+    async with two(tmp_path, database) as (one, other):
         session = await one.start()
         here, there, _ = await begun(session.id, one, other)
         await here.close()
@@ -151,8 +157,8 @@ async def test_a_node_that_was_given_up_and_comes_back_ends_its_machines_and_joi
         assert await there.store.nodes.get(here.node_id) is not None
 
 
-async def test_a_node_that_was_given_up_while_it_serves_joins_again_with_its_next_word(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_node_that_was_given_up_while_it_serves_joins_again_with_its_next_word(tmp_path, database):
+    async with scene(tmp_path, database_url=database) as stage:
         node = Node(stage.store, new_id(IdPrefix.NODE), name="other", url=None)
         await node.beat()
         joined = await stage.store.nodes.get(node.id)
@@ -167,8 +173,8 @@ async def test_a_node_that_was_given_up_while_it_serves_joins_again_with_its_nex
 
 
 @pytest.mark.parametrize("fact", [SessionFact.NOBODY_CAME, SessionFact.CANCELLED])
-async def test_a_session_that_ends_before_anybody_began_its_machine_leaves_none(tmp_path, fact):
-    async with scene(tmp_path) as stage:
+async def test_a_session_that_ends_before_anybody_began_its_machine_leaves_none(tmp_path, database, fact):
+    async with scene(tmp_path, database_url=database) as stage:
         await stage.reconciler.close()
         stage.make_guest = lambda: SignInGuest(build=BUILD, page_host=PAGE_HOST)
         session = await stage.start()
