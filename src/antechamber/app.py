@@ -179,7 +179,7 @@ async def run(
     """
     begun = time.monotonic()
     places = place(settings)
-    providers = Providers.load()
+    providers = Providers.of(settings)
     counted = metrics.Metrics(spec.id for spec in providers.all())
     async with open_store(settings, places, counted) as (store, vault), contextlib.AsyncExitStack() as stack:
         token = token_in(places.token)

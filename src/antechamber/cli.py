@@ -155,7 +155,8 @@ def demo(
             if not install.cli_folder(spec, places.shared).exists():
                 _install(spec, places)
     if headless:
-        chosen = [spec.id for spec in _chosen(providers)]
+        # the stand-in plays the vendors that are shipped, and the robot knows their pages
+        chosen = [spec.id for spec in _chosen(providers, Providers.load())]
         settings = _settings("demo")
         # the timeline says what an INFO line would; a level that was asked for is another matter
         log.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
@@ -239,7 +240,7 @@ def providers_list(*, as_json: AsJson = False) -> None:
     settings = _settings("serve")
     shared = place(settings).shared
     rows: list[dict[str, Any]] = []
-    for spec in Providers.load().all():
+    for spec in Providers.of(settings).all():
         try:
             installed = install.verify(spec, shared)
             state: dict[str, Any] = {"installed": True, "sha256": installed.sha256}
@@ -257,7 +258,7 @@ def providers_install(
 ) -> None:
     """Install the vendors' tools at their pinned versions, by npm, checked against their integrity hashes."""
     settings = _settings("serve")
-    chosen = _chosen(names)
+    chosen = _chosen(names, Providers.of(settings))
     places = place(settings)
     prepare(places)
     for spec in chosen:
@@ -283,16 +284,15 @@ def _install(spec: ProviderSpec, places: Places, *, again: bool = False) -> None
 @providers_cli.command("check")
 def providers_check(*, as_json: AsJson = False) -> None:
     """Read every definition and say all that is wrong with them."""
-    names = [spec.id for spec in Providers.load().all()]
+    names = [spec.id for spec in Providers.of(_settings("serve")).all()]
     if as_json:
         out.print_json(json.dumps({"valid": names}))
     else:
         out.print(f"{len(names)} definitions are valid: " + ", ".join(names))
 
 
-def _chosen(names: Sequence[str] | None) -> Sequence[ProviderSpec]:
+def _chosen(names: Sequence[str] | None, specs: Providers) -> Sequence[ProviderSpec]:
     """Return the providers of these ids or aliases, each once, or all."""
-    specs = Providers.load()
     known = {name: spec for spec in specs.all() for name in (spec.id, *spec.aliases)}
     unknown = [name for name in names or () if name not in known]
     if unknown:
@@ -327,7 +327,7 @@ async def _do(settings: Settings, places: Places, operation: str, arguments: Map
     from antechamber.signin import SignIn  # noqa: PLC0415 - see above
 
     async with app.open_store(settings, places) as (store, vault):
-        specs = Providers.load()
+        specs = Providers.of(settings)
         signin = SignIn(
             store=store, vault=vault, providers=specs, settings=settings, driver="none", require=lambda _: None
         )
@@ -398,7 +398,8 @@ def credentials_delete(
         typer.confirm(f"Delete the credential of {found['user_id']} for {found['provider']}?", abort=True)
     _run(_ask(world, "credentials.delete", id=credential_id))
     out.print("Deleted. The vendor may still hold the grant; revoke it on the vendor's own page too:")
-    out.print("\n".join(spec.revoke_url for spec in Providers.load().all() if spec.id == found["provider"]))
+    specs = Providers.of(_settings(world)).all()
+    out.print("\n".join(spec.revoke_url for spec in specs if spec.id == found["provider"]))
 
 
 @nodes_cli.command("list")

@@ -113,6 +113,7 @@ async def _all_of_it(providers: Sequence[str], screens: Path | None, console: Co
             port=0,
             bind="127.0.0.1",
             database_url=None,
+            providers_dir=None,
             dashboard_url=None,
             sign_in_url=None,
         )

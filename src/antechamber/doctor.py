@@ -45,7 +45,7 @@ async def examine(settings: Settings) -> Sequence[Check]:
     checks.append(Check("folders", ok=True, message=f"data {places.data}, run {places.run}, shared {places.shared}"))
     checks.append(_room(places))
     checks += [_key(places), await _database(settings, places), await _service(places)]
-    checks += await asyncio.to_thread(_tools, places)
+    checks += await asyncio.to_thread(_tools, settings, places)
     checks += await _drivers(settings, places)
     return checks
 
@@ -92,9 +92,9 @@ async def _service(places: Places) -> Check:
     return Check("service", ok=True, message=f"it {said} with this data directory")
 
 
-def _tools(places: Places) -> list[Check]:
+def _tools(settings: Settings, places: Places) -> list[Check]:
     try:
-        specs = Providers.load().all()
+        specs = Providers.of(settings).all()
     except OperatorError as error:
         return [_fault("provider definitions", error)]
     found: list[Check] = []

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     shared_dir: Path | None = Field(
         None, description="Where what machines read lies (guest, Node, CLIs); default by user."
     )
+    providers_dir: Path | None = Field(
+        None, description="Folder of your own provider definitions, besides those that are shipped."
+    )
     database_url: str | None = Field(
         None,
         # it may hold a password
@@ -119,7 +122,7 @@ class Settings(BaseSettings):
     heartbeat_s: Seconds = Field(15, gt=0, description="Interval of heartbeats in event streams.")
     body_bytes: int = Field(65_536, ge=1024, description="Largest request body.")
 
-    @field_validator("data_dir", "run_dir", "shared_dir")
+    @field_validator("data_dir", "run_dir", "shared_dir", "providers_dir")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_absolute():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from antechamber.providers.spec import ProviderSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from antechamber.settings import Settings
+
 SHIPPED = Path(__file__).parent
 
 
@@ -26,6 +30,11 @@ class Providers:
         """Take valid providers, in the order in which they are shown."""
         self._specs = tuple(specs)
         self._by_name = {name: spec for spec in specs for name in (spec.id, *spec.aliases)}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Providers:
+        """Read what is shipped and what the operator's own folder holds; raises OperatorError as `load` does."""
+        return cls.load(() if settings.providers_dir is None else (settings.providers_dir,))
 
     @classmethod
     def load(cls, extra_dirs: Sequence[Path] = ()) -> Providers:
@@ -39,6 +48,8 @@ class Providers:
             files = sorted(folder.glob("*.toml"))
             if not files:
                 faults.append(f"{folder}: holds no definition")
+            if folder != SHIPPED:
+                faults += _others_may_write(folder, files)
             for file in files:
                 definition = _read(file, faults)
                 if definition is not None:
@@ -64,6 +75,21 @@ class Providers:
         return self._specs
 
 
+def _others_may_write(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Tell which files are not the operator's alone: a definition says what runs, and what is captured."""
+    faults = []
+    for path in (folder, *files):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # said where it is read
+        if found.st_uid not in {0, os.geteuid()}:
+            faults.append(f"{path}: belongs to uid {found.st_uid}, and this runs as uid {os.geteuid()}")
+        elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            faults.append(f"{path}: others may write to it")
+    return faults
+
+
 def _read(file: Path, faults: list[str]) -> Definition | None:
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -78,7 +104,9 @@ def _read(file: Path, faults: list[str]) -> Definition | None:
     before = len(faults)
     if definition.id != file.stem:
         faults.append(f"{file.name}: id: must be the file's name, {file.stem}")
-    faults += [f"{file.name}: install.npm: {fault}" for fault in _lock_faults(file.parent, definition)]
+    if definition.install.npm is not None:
+        lock = file.parent / definition.install.npm / "package-lock.json"
+        faults += [f"{file.name}: install.npm: {fault}" for fault in _lock_faults(lock, definition.install.version)]
     return definition if len(faults) == before else None
 
 
@@ -87,9 +115,8 @@ def _sentence(file: Path, fault: Any) -> str:
     return f"{file.name}: {where}: {fault['msg'].removeprefix('Value error, ')}"
 
 
-def _lock_faults(folder: Path, definition: Definition) -> list[str]:
+def _lock_faults(path: Path, version: str) -> list[str]:
     """Tell what is wrong with the lock: another version, a package without a hash, a registry's address."""
-    path = folder / definition.install.npm / "package-lock.json"
     try:
         packages = json.loads(path.read_bytes())["packages"]
         entries = {name: dict(entry) for name, entry in packages.items() if name}
@@ -97,7 +124,6 @@ def _lock_faults(folder: Path, definition: Definition) -> list[str]:
         return [f"the lock cannot be read: {error!r}"]
     faults = [f"{name} has no integrity hash" for name, entry in entries.items() if not entry.get("integrity")]
     faults += [f"{name} names an address" for name, entry in entries.items() if "resolved" in entry]
-    version = definition.install.version
     # a platform's package of codex is of version 1.2.3-linux-x64
     if version not in {str(entry.get("version", "")).split("-")[0] for entry in entries.values()}:
         faults.append(f"the lock holds no package of version {version}")
@@ -105,8 +131,12 @@ def _lock_faults(folder: Path, definition: Definition) -> list[str]:
 
 
 def _clashes(specs: Sequence[ProviderSpec]) -> list[str]:
-    owners: dict[str, list[str]] = {}
+    owners: dict[str, list[ProviderSpec]] = {}
     for spec in specs:
         for name in {spec.id, *spec.aliases}:
-            owners.setdefault(name, []).append(spec.id)
-    return [f"{name} is claimed by {', '.join(ids)}" for name, ids in sorted(owners.items()) if len(ids) > 1]
+            owners.setdefault(name, []).append(spec)
+    return [
+        f"{name} is claimed by {', '.join(str(spec.folder / f'{spec.id}.toml') for spec in found)}"
+        for name, found in sorted(owners.items())
+        if len(found) > 1
+    ]

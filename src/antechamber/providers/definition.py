@@ -78,19 +78,52 @@ class Terms(Table):
 
 
 class Install(Table):
-    """The vendor's tool as npm brings it."""
+    """The vendor's tool, as npm brings it or from a folder of your own."""
 
-    package: str = Field(min_length=1, description="Name of the npm package, for people.")
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="The pinned version; the lock must hold it too.")
-    npm: str = Field(
-        pattern=r"^[a-z0-9_/-]+$", description="Folder beside the definition with package.json and package-lock.json."
+    package: str | None = Field(None, min_length=1, description="Name of the npm package, for people.")
+    version: str = Field(
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="The pinned version; where npm brings the tool, the lock must hold it too.",
+    )
+    npm: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9_/-]+$",
+        description="Folder beside the definition with package.json and package-lock.json; this or folder.",
+    )
+    folder: str | None = Field(
+        None,
+        pattern=r"^/?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
+        description="Folder with the tool, beside the definition or by its whole path; it is copied. This or npm.",
+    )
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="For folder: one hash of all its files; installing says which it is.",
     )
     program: str = Field(
-        pattern=r"^node_modules/[^\s]+$",
-        description="The program's path in the installed folder; {arch} is x64 or arm64, {machine} x86_64 or aarch64.",
+        pattern=r"^[^\s/][^\s]*$",
+        description="The program's path in the installed folder, below node_modules/ where npm brings it;"
+        " {arch} is x64 or arm64, {machine} x86_64 or aarch64.",
     )
     needs_node: bool = Field(description="Whether the program is JavaScript and is started by Node.")
     unpacked_mib: int = Field(gt=0, description="Size of the installed folder in MiB, for the progress bar.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Install:
+        faults = []
+        if (self.npm is None) == (self.folder is None):
+            faults.append("needs either npm or folder")
+        if (self.npm is None) != (self.package is None):
+            faults.append("package goes with npm, and only with it")
+        if (self.folder is None) != (self.sha256 is None):
+            faults.append("sha256 goes with folder, and only with it")
+        if ".." in (*self.program.split("/"), *(self.folder or "").split("/")):
+            faults.append("no path may hold ..")
+        if self.npm is not None and not self.program.startswith("node_modules/"):
+            faults.append("npm brings programs below node_modules/ only")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 class Answer(Table):
@@ -279,7 +312,7 @@ class Definition(Table):
     captures: list[Sentence] = Field(min_length=1, description="What is captured, in sentences, for the consent text.")
     revoke_url: WebAddress = Field(description="Where the person ends the sign-in at the vendor.")
     terms: Terms = Field(description="The vendor's terms.")
-    install: Install = Field(description="The vendor's tool as npm brings it.")
+    install: Install = Field(description="The vendor's tool, as npm brings it or from a folder of your own.")
     sign_in: SignIn = Field(description="The vendor's own sign-in.")
     run: Run = Field(description="The tool at work with a stored credential.")
     credential: Credential = Field(description="The credential file.")

@@ -1,8 +1,9 @@
-"""Installing the vendors' tools from npm's lock files, and proving at each start that they are untouched.
+"""Installing the vendors' tools from npm's lock files or a folder, and proving at each start that they are untouched.
 
 A tool lies in `SHARED/cli/PROVIDER-VERSION-LOCK/`, complete or not at all: it is made in a folder beside that and
 renamed. npm checks each package against the integrity hash in our lock; no install script runs; no lock names an
-address. All of this blocks: call it from a thread.
+address. A folder of the operator's own is copied, and its files must have the definition's hash. All of this blocks:
+call it from a thread.
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ def _replace(spec: ProviderSpec, target: Path, progress: Progress | None) -> Non
         shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=f".{spec.id}-", dir=target.parent) as scratch:
         made = Path(scratch) / "made"
-        _npm_ci(spec, made, progress)
+        if spec.npm_folder is not None:
+            _npm_ci(spec, spec.npm_folder, made, progress)
+        else:
+            _copy(spec, made)
         _settle(spec, made)
         if target.exists():
             target.rename(Path(scratch) / "old")
@@ -133,21 +137,36 @@ def node(shared_dir: Path) -> Path:
 
 def cli_folder(spec: ProviderSpec, shared_dir: Path) -> Path:
     """Return where this version of a provider's tool lies or would lie."""
-    return shared_dir / "cli" / f"{spec.id}-{spec.version}-{_lock_hash(spec)[:16]}"
+    return shared_dir / "cli" / f"{spec.id}-{spec.version}-{_source_hash(spec)[:16]}"
 
 
 def _label(spec: ProviderSpec) -> dict[str, str]:
-    return {"provider": spec.id, "version": spec.version, "lock": _lock_hash(spec)}
+    return {"provider": spec.id, "version": spec.version, "lock": _source_hash(spec)}
 
 
-def _lock_hash(spec: ProviderSpec) -> str:
+def _source_hash(spec: ProviderSpec) -> str:
+    """Return the hash that the definition pins the tool by: of the lock, or of all files."""
+    if spec.npm_folder is None:
+        return spec.definition.install.sha256 or ""
     return hashlib.sha256((spec.npm_folder / "package-lock.json").read_bytes()).hexdigest()
 
 
-def _npm_ci(spec: ProviderSpec, folder: Path, progress: Progress | None) -> None:
+def _copy(spec: ProviderSpec, folder: Path) -> None:
+    source = spec.tool_folder
+    if source is None or not source.is_dir():
+        raise OperatorError(
+            Code.PROVIDER_NOT_INSTALLED,
+            message=f"{spec.name} could not be installed: there is no folder {source}.",
+            next_step="Put the tool there, or correct install.folder in its definition.",
+        )
+    # a link is copied as one, and refused when the folder is settled
+    shutil.copytree(source, folder, symlinks=True)
+
+
+def _npm_ci(spec: ProviderSpec, lock: Path, folder: Path, progress: Progress | None) -> None:
     folder.mkdir()
     for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(spec.npm_folder / name, folder / name)
+        shutil.copyfile(lock / name, folder / name)
     ours = installed_node()
     with tempfile.TemporaryFile() as said:
         npm = subprocess.Popen(
@@ -182,23 +201,40 @@ def _settle(spec: ProviderSpec, folder: Path) -> None:
     try:
         program = spec.program_in(folder)
         if not program.is_file():
-            raise OperatorError(
-                Code.PROVIDER_NOT_INSTALLED,
-                # npm ends with 0 also when it could not fetch a package that is for some computers only
-                message=f"npm did not bring the program of {spec.name} for this computer.",
-                next_step="See that npm reaches its registry, and use a glibc Linux on x86_64 or arm64.",
-                detail=f"npm did not bring {program.relative_to(folder)}",
-            )
+            raise _no_program(spec, folder, program)
         if not spec.needs_node:
             program.chmod(0o755)
         tree.settle(folder)
-        tree.write_down(folder, _label(spec))
+        written = tree.write_down(folder, _label(spec))
     except tree.TreeError as error:
         raise OperatorError(
             Code.PROVIDER_NOT_INSTALLED,
-            message=f"{spec.name} could not be installed: its packages hold what they must not.",
+            message=f"{spec.name} could not be installed: its files hold what they must not.",
             detail=str(error),
         ) from error
+    wanted = spec.definition.install.sha256
+    if wanted is not None and written.sha256 != wanted:
+        raise OperatorError(
+            Code.PROVIDER_ALTERED,
+            message=f"{spec.name} is not what its definition says: its files have the hash {written.sha256}.",
+            next_step="Look at what is in the folder; if it is right, write this hash into install.sha256.",
+        )
+
+
+def _no_program(spec: ProviderSpec, folder: Path, program: Path) -> OperatorError:
+    if spec.npm_folder is None:
+        return OperatorError(
+            Code.PROVIDER_NOT_INSTALLED,
+            message=f"{spec.name} could not be installed: {spec.tool_folder} has no {program.relative_to(folder)}.",
+            next_step="Correct install.program in its definition.",
+        )
+    return OperatorError(
+        Code.PROVIDER_NOT_INSTALLED,
+        # npm ends with 0 also when it could not fetch a package that is for some computers only
+        message=f"npm did not bring the program of {spec.name} for this computer.",
+        next_step="See that npm reaches its registry, and use a glibc Linux on x86_64 or arm64.",
+        detail=f"npm did not bring {program.relative_to(folder)}",
+    )
 
 
 def _holds(path: Path, digest: str) -> bool:

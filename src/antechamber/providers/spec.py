@@ -89,9 +89,16 @@ class ProviderSpec:
         return self.definition.install.needs_node
 
     @property
-    def npm_folder(self) -> Path:
-        """The folder with package.json and package-lock.json."""
-        return self.folder / self.definition.install.npm
+    def npm_folder(self) -> Path | None:
+        """The folder with package.json and package-lock.json; None where npm does not bring the tool."""
+        npm = self.definition.install.npm
+        return None if npm is None else self.folder / npm
+
+    @property
+    def tool_folder(self) -> Path | None:
+        """The operator's own folder with the tool; None where npm brings it."""
+        folder = self.definition.install.folder
+        return None if folder is None else self.folder / folder
 
     @property
     def unpacked_bytes(self) -> int:

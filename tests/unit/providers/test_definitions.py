@@ -13,6 +13,7 @@ from antechamber.model import LIVE_STATUSES
 from antechamber.providers import Providers
 from antechamber.providers.catalogue import SHIPPED
 from antechamber.providers.definition import Definition
+from antechamber.settings import Settings
 
 CODEX = (SHIPPED / "codex.toml").read_text()
 
@@ -116,7 +117,29 @@ def test_a_definition_is_called_like_its_file(folder):
 
 def test_two_providers_cannot_have_one_name(folder):
     write(folder, "another", another().replace("aliases = []", 'aliases = ["gemini_cli"]'))
-    assert "gemini_cli is claimed by gemini, another" in faults_of(folder)
+    assert f"gemini_cli is claimed by {SHIPPED}/gemini.toml, {folder}/another.toml" in faults_of(folder)
+
+
+def test_an_operators_definition_does_not_take_the_place_of_a_shipped_one(folder):
+    write(folder, "codex", CODEX)
+    assert f"codex is claimed by {SHIPPED}/codex.toml, {folder}/codex.toml" in faults_of(folder)
+
+
+def test_an_operators_folder_that_others_may_write_to_is_refused(folder):
+    write(folder, "another", another())
+    folder.chmod(0o775)
+    (folder / "another.toml").chmod(0o666)
+    faults = faults_of(folder)
+    assert f"{folder}: others may write to it" in faults
+    assert f"{folder}/another.toml: others may write to it" in faults
+
+
+def test_the_setting_names_the_operators_folder(folder):
+    write(folder, "another", another())
+    assert [spec.id for spec in Providers.of(Settings()).all()] == ["claude_code", "codex", "gemini"]
+    assert Providers.of(Settings(providers_dir=folder)).get("another").name == "Codex"
+    with pytest.raises(OperatorError):
+        Providers.of(Settings(providers_dir=folder / "missing"))
 
 
 def test_an_empty_folder_is_a_fault_and_not_silently_nothing(tmp_path):
@@ -147,6 +170,11 @@ def test_a_lock_without_hashes_with_addresses_or_of_another_version_is_refused(f
         (lambda t: t["credential"].update(path="~/../x"), "must begin with ~/"),
         (lambda t: t["credential"].update(max_bytes=10**9), "less than or equal to 262144"),
         (lambda t: t["terms"].update(reveal=True), "Input should be False"),
+        (lambda t: t["install"].update(folder="tool"), "needs either npm or folder"),
+        (lambda t: t["install"].pop("package"), "package goes with npm"),
+        (lambda t: t["install"].update(sha256="0" * 64), "sha256 goes with folder"),
+        (lambda t: t["install"].update(program="bin/codex"), "below node_modules/ only"),
+        (lambda t: t["install"].update(program="node_modules/../../x"), "no path may hold .."),
         (lambda t: t["sign_in"].update(hosts=["https://auth.example.com"]), "must be a host name"),
         (lambda t: t["sign_in"].update(hosts=[]), "at least 1 item"),
         (lambda t: t["sign_in"]["drive"].update(how="acp"), "acp_method goes with"),
