@@ -19,6 +19,7 @@ from antechamber.metrics import TABLE, Of
 from antechamber.metrics.collect import endings
 from antechamber.model import Reason
 from antechamber.settings import Settings
+from antechamber.story import MACHINE_EVENTS, REFUSED, SESSION_EVENTS, Detail
 from antechamber.web import events, relay
 from tests.integration import web_service
 
@@ -200,6 +201,40 @@ def metrics_page() -> str:
     )
 
 
+TYPES = {str: "text", int: "number", bool: "true or false"}
+
+
+def events_page() -> str:
+    """Return docs/events.md with the made part in it; the rest of that page is written by hand."""
+    made = ["## The events of a session", "", "| kind | made by | meaning | `fields` |", "|---|---|---|---|"]
+    made += told(SESSION_EVENTS)
+    made += ["", f"Besides, any of them may have {listed_detail(REFUSED)}"]
+    made += ["", "## The events of a machine", "", "| kind | made by | meaning | `fields` |", "|---|---|---|---|"]
+    made += told(MACHINE_EVENTS)
+    made += ["", "## Named messages of the stream", "", "| event | meaning |", "|---|---|"]
+    made += [f"| `{name}` | {meaning} |" for name, meaning in listed(events.__doc__, r"\w+")]
+    return with_made("events.md", made)
+
+
+def told(kinds: dict[str, Any]) -> list[str]:
+    return [
+        f"| `{kind}` | {', '.join(telling.makers)} | {telling.meaning} | "
+        + " ".join(listed_detail(one) for one in telling.details)
+        + " |"
+        for kind, telling in kinds.items()
+    ]
+
+
+def listed_detail(one: Detail) -> str:
+    return f"`{one.name}` ({TYPES[one.kind]}{'' if one.always else ', sometimes'}): {one.meaning}"
+
+
+def with_made(name: str, made: list[str]) -> str:
+    before, _, rest = (DOCS / name).read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return "\n".join([before + BEGIN, "", *made, "", END + after])
+
+
 def cli_page() -> str:
     lines = [
         "# The command line",
@@ -261,14 +296,10 @@ def names_of(parameter: Any) -> str:
 
 def api_page() -> str:
     """Return docs/api.md with the made part in it; the rest of that page is written by hand."""
-    before, _, rest = (DOCS / "api.md").read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
     made = asyncio.run(routes())
     made += ["", "### Close codes of the screen", "", "| code | meaning |", "|---|---|"]
     made += [f"| `{code}` | {meaning} |" for code, meaning in listed(relay.__doc__, r"\d{4}")]
-    made += ["", "### Named messages of the event stream", "", "| event | meaning |", "|---|---|"]
-    made += [f"| `{name}` | {meaning} |" for name, meaning in listed(events.__doc__, r"\w+")]
-    return "\n".join([before + BEGIN, "", *made, "", END + after])
+    return with_made("api.md", made)
 
 
 def listed(doc: str | None, word: str) -> list[tuple[str, str]]:
@@ -310,6 +341,7 @@ PAGES = {
     "metrics.md": metrics_page,
     "logs.md": logs_page,
     "cli.md": cli_page,
+    "events.md": events_page,
     "api.md": api_page,
 }
 

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from antechamber.web import events, relay
+from antechamber.web import relay
 from tests.docs.generate import DOCS, listed
 from tests.integration.web_service import running
 
@@ -22,25 +22,6 @@ def test_every_close_code_of_the_relay_is_on_the_page():
 
     assert codes == {code for code, _ in listed(relay.__doc__, r"\d{4}")}
     assert [code for code in codes if f"| `{code}` |" not in PAGE] == []
-
-
-async def test_every_named_message_of_a_stream_is_on_the_page(tmp_path):
-    async with running(tmp_path) as service:
-        session_id, browser = await service.opened()
-        service.app.closing.closed = False
-        names = set()
-        async with browser.stream("GET", f"/api/auth/session/{session_id}/events") as answer:
-            stranger = await service.browser()
-            await stranger.post(f"/api/auth/session/{session_id}/open", json={"code": "x" * 43})
-            await service.signin.cancel(session_id, by_person=True)
-            async for line in answer.aiter_lines():
-                if line.startswith("event: "):
-                    names.add(line.removeprefix("event: "))
-
-    documented = {name for name, _ in listed(events.__doc__, r"\w+")}
-    assert names == {"notice", "end"}
-    assert names < documented
-    assert [name for name in documented if f"| `{name}` |" not in PAGE] == []
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here to run the examples with")

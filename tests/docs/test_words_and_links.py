@@ -53,10 +53,30 @@ def test_each_link_within_the_repository_leads_somewhere(page):
     assert broken == []
 
 
+def links_of(page):
+    """Return the files of this repository that a page links to."""
+    targets = [match[1] or match[2] for match in _LINK.finditer(_FENCE.sub("", page.read_text()))]
+    return {
+        (page.parent / target.partition("#")[0]).resolve() for target in targets if not re.match(r"[a-z]+:|#", target)
+    }
+
+
+def test_every_page_is_reached_from_the_readme_and_each_of_docs_from_its_index():
+    reached, fresh = set(), {ROOT / "README.md"}
+    while fresh:
+        reached |= fresh
+        fresh = {file for page in fresh if page.suffix == ".md" for file in links_of(page)} - reached
+    assert [name_of(page) for page in PAGES if page not in reached] == []
+
+    index = links_of(ROOT / "docs/README.md")
+    pages = [page for page in PAGES if page.is_relative_to(ROOT / "docs") and page != ROOT / "docs/README.md"]
+    assert [name_of(page) for page in pages if page not in index] == [], "put them into docs/README.md"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_file_that_is_named_exists(page):
     named = re.findall(
-        r"`((?:src|docs|tests|scripts|requirements|web|\.ci)/[\w./-]+|[A-Z]+\.md|Makefile)`", page.read_text()
+        r"`((?:src|docs|tests|scripts|requirements|web|deploy|\.ci)/[\w./-]+|[A-Z]+\.md|Makefile)`", page.read_text()
     )
 
     assert [name for name in named if not (ROOT / name).exists()] == []
