@@ -166,3 +166,17 @@ def test_no_page_calls_a_use_of_the_vendors_services_in_order(page):
         words = [word for word in words if word.lower() in {"compliant", "compliance"}]
 
     assert words == []
+
+
+def test_the_page_on_trouble_has_every_reason_that_is_no_wish():
+    page = (ROOT / "docs/how-to/troubleshoot.md").read_text()
+    wished = {Reason.CANCELLED_BY_PERSON, Reason.CANCELLED_BY_CALLER, Reason.SUPERSEDED}
+
+    assert [reason for reason in Reason if reason not in wished and f"| `{reason}` |" not in page] == []
+
+
+@pytest.mark.parametrize("name", ["troubleshoot.md", "behind-a-proxy.md"])
+def test_each_error_code_and_reason_that_a_how_to_names_exists(name):
+    words = set(re.findall(r"`([a-z]+_[a-z_]+)`", (ROOT / "docs/how-to" / name).read_text()))
+
+    assert words - {str(code) for code in Code} - {str(reason) for reason in Reason} == set()
