@@ -29,8 +29,9 @@ from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler
 from antechamber.settings import unknown_names
 from antechamber.signin import SignIn
-from antechamber.store import Store, file_url
+from antechamber.store import Several, Store, file_url
 from antechamber.tasks import cancel_and_wait, spawn
+from antechamber.tracing import Tracing
 from antechamber.vault import Vault
 
 if TYPE_CHECKING:
@@ -181,7 +182,12 @@ async def run(
     places = place(settings)
     providers = Providers.of(settings)
     counted = metrics.Metrics(spec.id for spec in providers.all())
-    async with open_store(settings, places, counted) as (store, vault), contextlib.AsyncExitStack() as stack:
+    tracing = Tracing.of(settings, os.environ)
+    observer = Several(counted, *([tracing] if tracing else []))
+    async with open_store(settings, places, observer) as (store, vault), contextlib.AsyncExitStack() as stack:
+        if tracing is not None:
+            tracing.start(store)
+            stack.push_async_callback(tracing.close)
         token = token_in(places.token)
         node = Node(store, node_id(places.node), name=settings.node or socket.gethostname(), url=settings.node_url)
         sockets = web.listen(settings.bind, settings.port)

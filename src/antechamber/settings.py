@@ -7,6 +7,7 @@ are separated by commas.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -67,6 +68,11 @@ class Settings(BaseSettings):
         None,
         description="Address and port, HOST:PORT, of a listener that serves GET /metrics and nothing else; "
         "without it the dashboard's address alone does.",
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        description="URL of an OpenTelemetry collector (OTLP over HTTP) that gets a trace of each sign-in; needs "
+        "`antechamber[otel]`. The standard OTEL_EXPORTER_OTLP_… variables ask for it too.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["text", "json"] | None = Field(
@@ -140,6 +146,14 @@ class Settings(BaseSettings):
             message = "must be http://HOST[:PORT] or https://HOST[:PORT] without a path"
             raise ValueError(message)
         return url.rstrip("/")
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _collector(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^/@\s]+(/[^@\s]*)?", url):
+            message = "must be http://HOST[:PORT] or https://HOST[:PORT], without a user"
+            raise ValueError(message)
+        return None if url is None else url.rstrip("/")
 
     @field_validator("metrics_bind")
     @classmethod

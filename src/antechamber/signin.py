@@ -33,6 +33,7 @@ from antechamber.model import (
     new_secret,
 )
 from antechamber.store import Idempotency, NewSession
+from antechamber.tracing import parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,9 +114,12 @@ class SignIn:
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
-    async def start(self, request: StartRequest, *, idempotency_key: str | None, caller: str) -> Started:
+    async def start(
+        self, request: StartRequest, *, idempotency_key: str | None, caller: str, traceparent: str | None = None
+    ) -> Started:
         """Make a session, or return the live one of this owner and provider with a fresh link while none was opened.
 
+        `traceparent` is the caller's own span, as W3C Trace Context writes it; one that is not well-formed is ignored.
         Raises CallerError: unknown_provider, already_open, idempotency_mismatch; OperatorError when it cannot work.
         """
         spec = self._providers.get(request.provider)
@@ -127,6 +131,7 @@ class SignIn:
             fields=Fields(request.display_name, request.purpose, request.return_url),
             driver=self._driver,
             expires_at=at + self._settings.duration("start"),
+            traceparent=traceparent if parent_of(traceparent) else None,
         )
         idempotency = None
         if idempotency_key is not None:
@@ -253,6 +258,7 @@ class SignIn:
                 detail=f"{error.code}: {error}",
             )
             raise
+        checked_at = self._clock()
         for warning in parsed.warnings:
             _log.warning("the vendor changed its credential file", session=session_id, provider=spec.id, what=warning)
         whole_at = datetime.fromtimestamp(files["credential"].mtime_ns / 1e9, UTC)
@@ -279,7 +285,7 @@ class SignIn:
                 claims=parsed.claims,
                 report_id=report_id,
                 at=self._clock(),
-                fields={"file_whole_at": whole_at.isoformat()},
+                fields={"file_whole_at": whole_at.isoformat(), "checked_at": checked_at.isoformat()},
             )
             if captured.outcome == "captured":
                 # the predecessor's operators watch for this line

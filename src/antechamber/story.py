@@ -53,7 +53,15 @@ _EXIT_CODE: Final = Detail(
 )
 
 SESSION_EVENTS: Final[dict[str, Telling]] = {
-    CREATED: Telling((Maker.APPLICATION,), "The session was made; nothing has been started."),
+    CREATED: Telling(
+        (Maker.APPLICATION,),
+        "The session was made; nothing has been started.",
+        (
+            Detail(
+                "traceparent", str, "The caller's span, where the request had one (W3C Trace Context).", always=False
+            ),
+        ),
+    ),
     SessionFact.MACHINE_BOOTING: Telling((Maker.SERVICE,), "The machine is being started."),
     SessionFact.SCREEN_UP: Telling((Maker.GUEST,), "The machine's screen can be connected to."),
     SessionFact.PAGE_ASKED: Telling((Maker.GUEST,), "The tool asked for its sign-in page."),
@@ -70,6 +78,7 @@ SESSION_EVENTS: Final[dict[str, Telling]] = {
             Detail("version", int, "The version that this sign-in made."),
             Detail("report_id", str, "The machine's report that brought it."),
             Detail("file_whole_at", str, "When the tool had last written its file (ISO 8601, the machine's clock)."),
+            Detail("checked_at", str, "When the service had checked it (ISO 8601); sealing and storing follow."),
         ),
     ),
     SessionFact.SIGN_IN_FAILED: Telling(

@@ -20,8 +20,9 @@ from antechamber.providers import Providers
 from antechamber.reconciler import Reconciler
 from antechamber.settings import Settings
 from antechamber.signin import SignIn, StartRequest
-from antechamber.store import Store
+from antechamber.store import Several, Store
 from antechamber.testing.scripted_guest import LinkEnd, SignInGuest
+from antechamber.tracing import Tracing
 from antechamber.vault import Vault
 from tests.providers.samples import CODEX
 
@@ -100,7 +101,11 @@ class Scene:
         """Open all that serves no machine."""
         self.metrics = Metrics(spec.id for spec in self.providers.all())
         url = self.settings.database_url or f"sqlite+aiosqlite:///{self.folder}/scene.db"
-        self.store = await Store.open(url, world="demo", observer=self.metrics)
+        self.tracing = Tracing.of(self.settings, {})
+        observer = Several(self.metrics, *([self.tracing] if self.tracing else []))
+        self.store = await Store.open(url, world="demo", observer=observer)
+        if self.tracing is not None:
+            self.tracing.start(self.store)
         known = await self.store.key_id()
         self.vault = Vault.open(self.folder / "key", known_key_id=known, has_rows=await self.store.has_sealed_rows())
         if known is None:
@@ -136,6 +141,8 @@ class Scene:
 
     async def close(self):
         await self.reconciler.close()
+        if self.tracing is not None:
+            await self.tracing.close()
         await self.store.close()
 
     async def restart(self):
@@ -147,9 +154,12 @@ class Scene:
         await self.host.close()
         await self.connector.close()
 
-    async def start(self, **changes):
+    async def start(self, *, traceparent=None, **changes):
         started = await self.signin.start(
-            StartRequest(**{"user_id": "ada", "provider": "codex", **changes}), idempotency_key=None, caller="test"
+            StartRequest(**{"user_id": "ada", "provider": "codex", **changes}),
+            idempotency_key=None,
+            caller="test",
+            traceparent=traceparent,
         )
         return started.session
 

@@ -9,7 +9,7 @@ from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credentials import Captured, Rejected
 from antechamber.store.dialect import file_url
 from antechamber.store.moves import Moved
-from antechamber.store.observer import Observer, Recorded
+from antechamber.store.observer import Observer, Recorded, Several
 from antechamber.store.retention import Pruned
 from antechamber.store.sessions import CREATED, Created, Idempotency, NewSession
 from antechamber.store.standing import Standing
@@ -29,6 +29,7 @@ __all__ = [
     "Pruned",
     "Recorded",
     "Rejected",
+    "Several",
     "Standing",
     "Store",
     "file_url",

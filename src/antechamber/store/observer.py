@@ -36,6 +36,24 @@ class Observer(Protocol):
         """Take the time of a transaction, and whether it failed because the database was not to be had."""
 
 
+class Several:
+    """Observers, each of which is told."""
+
+    def __init__(self, *observers: Observer) -> None:
+        """Tell these, in their order."""
+        self._observers = observers
+
+    def committed(self, recorded: Recorded) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.committed(recorded)
+
+    def transacted(self, kind: Literal["read", "write"], seconds: float, *, unavailable: bool) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.transacted(kind, seconds, unavailable=unavailable)
+
+
 class Nobody:
     """Observes nothing."""
 

@@ -46,13 +46,17 @@ CREATED: Final = "created"
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """What a session begins with; `provider` is the canonical id, `expires_at` the deadline of `pending`."""
+    """What a session begins with; `provider` is the canonical id, `expires_at` the deadline of `pending`.
+
+    `traceparent` is the caller's span that the session's trace hangs on, well-formed.
+    """
 
     owner: Owner
     provider: str
     fields: Fields
     driver: str
     expires_at: datetime
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +286,14 @@ async def _insert(write: Write, new: NewSession, at: datetime) -> AuthSession:
             expires_at=new.expires_at,
         )
     )
-    event = await record(write.connection, CREATED, at=at, session_id=session_id, after=SessionStatus.PENDING)
+    event = await record(
+        write.connection,
+        CREATED,
+        at=at,
+        session_id=session_id,
+        after=SessionStatus.PENDING,
+        fields={"traceparent": new.traceparent} if new.traceparent else {},
+    )
     write.recorded.append(Recorded(event, Act.MOVE, session=session))
     write.tell(session_topic(session_id), SESSIONS, MACHINES)
     return session

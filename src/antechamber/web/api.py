@@ -11,7 +11,17 @@ from antechamber.model import Owner
 from antechamber.signin import StartRequest
 from antechamber.web import sessions
 from antechamber.web.access import set_dashboard_cookie
-from antechamber.web.bodies import Code, CredentialId, IdempotencyKey, Nothing, SessionId, Start, UserId, Wait
+from antechamber.web.bodies import (
+    Code,
+    CredentialId,
+    IdempotencyKey,
+    Nothing,
+    SessionId,
+    Start,
+    Traceparent,
+    UserId,
+    Wait,
+)
 from antechamber.web.events import STREAMED
 from antechamber.web.texts import ISOLATION
 from antechamber.web.views import (
@@ -92,7 +102,9 @@ def _add_start(app: FastAPI, services: Services) -> None:
         tags=["sessions"],
         responses={200: {"model": StartedView, "description": "The live session of this user and provider."}},
     )
-    async def start(body: Start, response: Response, idempotency_key: IdempotencyKey = None) -> StartedView:
+    async def start(
+        body: Start, response: Response, idempotency_key: IdempotencyKey = None, traceparent: Traceparent = None
+    ) -> StartedView:
         """Start a sign-in; the answer's link is for the person, opens once, and is a secret until then."""
         started = await signin.start(
             StartRequest(
@@ -105,6 +117,7 @@ def _add_start(app: FastAPI, services: Services) -> None:
             ),
             idempotency_key=idempotency_key,
             caller=CALLER,
+            traceparent=traceparent,
         )
         if not started.created:
             response.status_code = 200

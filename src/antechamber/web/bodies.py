@@ -46,6 +46,8 @@ Wait = Annotated[float | None, Query(ge=1, le=60, description="Seconds to wait f
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Makes a repeat safe.")
 ]
+# whatever it is, it is no reason to refuse a request: what is not well-formed is ignored, as its standard asks
+Traceparent = Annotated[str | None, Header(description="The caller's span (W3C Trace Context); the trace hangs on it.")]
 
 
 class Body(BaseModel):
