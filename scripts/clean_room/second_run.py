@@ -1,6 +1,7 @@
-"""Run `make run` twice as a person would, and say how long each took to the link that it prints.
+"""Run `make run` as a person would, once and then again, and say how long each took to the link that it prints.
 
-The second must take 3 s at most. Standard library only: in a clean room nothing else is there to run it with.
+Whenever it runs again it must take 3 s at most; the median of three is looked at, as a computer may have had something
+else to do for once. Standard library only: in a clean room nothing else is there to run it with.
 """
 
 from __future__ import annotations
@@ -8,18 +9,20 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from typing import Final
 
 MOST_S: Final = 3.0
+AGAIN: Final = 3
 LINK: Final = "this link opens once"
 GIVEN_UP_AFTER_S: Final = 120
 
 
-def to_the_link() -> float | None:
-    """Return the seconds from calling make to the printed link; None when it ended without one."""
+def to_the_link() -> float:
+    """Return the seconds from calling make to the printed link; ends this program when there is none."""
     begun = time.monotonic()
     made = subprocess.Popen(
         ["make", "run", "PORT=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -36,6 +39,8 @@ def to_the_link() -> float | None:
         os.killpg(made.pid, signal.SIGINT)
         made.communicate()
         signal.alarm(0)
+    if took is None:
+        sys.exit("make run ended without printing its link")
     return took
 
 
@@ -46,18 +51,17 @@ def processor_s() -> float:
 
 
 def main() -> int:
-    """Return 0 when the second run was quick enough."""
+    """Return 0 when it was quick enough."""
     first = to_the_link()
     reckoned = processor_s()
-    second = to_the_link()
-    reckoned = processor_s() - reckoned
-    if first is None or second is None:
-        print("make run ended without printing its link")
-        return 1
-    print(f"make run to its link: the first time {first:.2f} s, the second time {second:.2f} s (at most {MOST_S:.0f})")
+    again = [to_the_link() for _ in range(AGAIN)]
+    reckoned = (processor_s() - reckoned) / AGAIN
+    median = statistics.median(again)
+    said = ", ".join(f"{took:.2f}" for took in again)
+    print(f"make run to its link: first {first:.2f} s, then {said} s: median {median:.2f} s, at most {MOST_S:.0f} s")
     # on a computer that has other work too, the difference is that work
-    print(f"processors, for the second and its end: {reckoned:.2f} s; load of the computer: {os.getloadavg()[0]:.1f}")
-    return 0 if second <= MOST_S else 1
+    print(f"processors, for one and its end: {reckoned:.2f} s; load of the computer: {os.getloadavg()[0]:.1f}")
+    return 0 if median <= MOST_S else 1
 
 
 if __name__ == "__main__":
