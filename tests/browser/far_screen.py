@@ -24,6 +24,15 @@ class FarScreen:
     """(X keysym, pressed) in order."""
     pasted: list[str] = field(default_factory=list)
     """Texts that the page put on the clipboard."""
+    clipboard: bytes | None = None
+    """What the machine's clipboard holds, as it goes over the wire; without one a request is not answered."""
+    claimed: int | None = None
+    """The size that is said to follow, where it is not the true one."""
+    slow: bool = False
+    """Whether the machine fetches what the page offers only when Ctrl+V was pressed, as X programs do."""
+    _offered: bool = False
+    requests: int = 0
+    """How often the page asked for the clipboard."""
     size: tuple[int, int] = (WIDTH, HEIGHT)
     colour: bytes = b"\x40\x80\xc0\x00"
     seen: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,6 +84,21 @@ class FarScreen:
         except (asyncio.IncompleteReadError, OSError):
             self.seen.set()
 
+    def copies(self, text):
+        """Have something copied in the machine: it is announced, as a real machine does."""
+        self.clipboard = text.replace("\n", "\r\n").encode() + b"\0"
+        self.stream.writer.write(self._clipboard(struct.pack(">I", _NOTIFY | _TEXT)))
+
+    def provide(self):
+        """Send the clipboard's text, asked for or not."""
+        size = len(self.clipboard) if self.claimed is None else self.claimed
+        zipped = zlib.compress(struct.pack(">I", size) + self.clipboard)
+        self.stream.writer.write(self._clipboard(struct.pack(">I", _PROVIDE | _TEXT) + zipped))
+
+    def send(self, raw):
+        """Send bytes as they are."""
+        self.stream.writer.write(raw)
+
     @staticmethod
     def _clipboard(body):
         return struct.pack(">B3xi", 3, -len(body)) + body
@@ -94,6 +118,9 @@ class FarScreen:
             case 4:
                 down, keysym = struct.unpack(">B2xI", await reader.readexactly(7))
                 self.keys.append((keysym, bool(down)))
+                if self._offered and keysym == 0x76 and not down:
+                    self._offered = False
+                    writer.write(self._clipboard(struct.pack(">I", _REQUEST | _TEXT)))
             case 5:
                 await reader.readexactly(5)
             case 6:
@@ -110,9 +137,15 @@ class FarScreen:
 
     def _clipboard_message(self, body):
         (flags,) = struct.unpack(">I", body[:4])
-        if flags & _NOTIFY:
+        if flags & _NOTIFY and not flags & _CAPS and self.slow:
+            self._offered = True
+        elif flags & _NOTIFY and not flags & _CAPS:
             self.stream.writer.write(self._clipboard(struct.pack(">I", _REQUEST | _TEXT)))
-        elif flags & _PROVIDE:
+        elif flags & _REQUEST and not flags & _CAPS:
+            self.requests += 1
+            if self.clipboard is not None:
+                self.provide()
+        elif flags & _PROVIDE and not flags & _CAPS:
             text = zlib.decompressobj().decompress(body[4:])
             self.pasted.append(text[4:].rstrip(b"\0").decode())
 

@@ -96,7 +96,8 @@ def _x_server(layout: Layout, tell: int) -> tuple[str, ...]:
     return (
         "Xtigervnc", f":{layout.display}", "-geometry", "1280x800", "-depth", "24",
         "-rfbport", "-1", "-rfbunixpath", str(layout.vnc), "-rfbunixmode", "0600", "-SecurityTypes", "None",
-        "-AcceptSetDesktopSize=1", "-AlwaysShared=1", "-IdleTimeout=0", "-desktop", "Antechamber",
+        # what is merely selected is nobody's clipboard
+        "-SendPrimary=0", "-AcceptSetDesktopSize=1", "-AlwaysShared=1", "-IdleTimeout=0", "-desktop", "Antechamber",
         "-nolisten", "tcp", "-noreset", "-displayfd", str(tell),
     )  # fmt: skip
 

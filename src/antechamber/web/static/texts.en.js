@@ -98,6 +98,8 @@ export default {
     tools: {
       paste: "Paste or type text",
       pasteShort: "Text",
+      live: "Type with this device’s keyboard",
+      liveShort: "Keyboard",
       details: "Details",
       cancel: "Cancel",
       countdown: "Time left",
@@ -122,6 +124,28 @@ export default {
       backspace: "⌫",
       backspaceLabel: "Backspace",
       escape: "Esc",
+    },
+
+    take: {
+      button: "Copy from the browser",
+      lead: "Copy something on the screen first. Only this click brings it here.",
+      asking: "Asking the machine.",
+      none: "The machine’s clipboard holds no text.",
+      long: "That text is too long: 64 KiB at most can be copied.",
+      taken: "On your clipboard: {n} characters.",
+      byHand: "Taken: {n} characters.",
+      lines: "It has several lines: pasted into a terminal, each is run at once.",
+      unseen: "It has characters that cannot be seen: look at it before you use it.",
+      byHandHeading: "Copy it by hand",
+      byHandLead: "This browser lets no page write to your clipboard here.",
+      byHandLabel: "Text from the machine",
+    },
+
+    live: {
+      label: "What you write here is typed on the machine",
+      hide: "Hide",
+      hideLabel: "Hide what I type, and keep it from suggestions",
+      keys: "Keys of the machine",
     },
 
     details: {

@@ -1,10 +1,11 @@
-/* The two drawers beside the screen, one open at a time, and the chord that leaves the screen for them. */
+/* The drawers beside the screen, one open at a time, and the chord that leaves the screen for them. */
 
 import { part } from "../dom.js";
 
-export function setUpDrawers(frame, details) {
+export function setUpDrawers(frame, { details, take, live }) {
   const drawers = [
-    { opener: part("paste-open"), panel: part("paste-panel"), first: "#paste-text", opened() {}, closed() {} },
+    { opener: part("paste-open"), panel: part("paste-panel"), first: "#paste-text", opened() {}, closed: take.closed },
+    { opener: part("live-open"), panel: part("live"), first: "#live-text", opened: live.opened, closed: live.closed },
     { opener: part("details-open"), panel: part("details-panel"), first: "[data-close]", opened: details.open, closed: details.close },
   ];
 

@@ -6,10 +6,12 @@ import { showsConnection } from "./connection.js";
 import { countdown } from "./countdown.js";
 import { setUpDetails } from "./details.js";
 import { setUpDrawers } from "./drawers.js";
+import { setUpLive } from "./live.js";
 import * as panels from "./panels.js";
 import { setUpOwnPaste, setUpPaste } from "./paste.js";
 import { fetchLibrary, Screen } from "./screen.js";
 import { isTerminal, settle, viewOf } from "./status.js";
+import { setUpTake } from "./take.js";
 import { watch } from "./watch.js";
 
 const SLOW_START_MS = 15_000;
@@ -18,7 +20,7 @@ const id = location.pathname.split("/")[2] ?? "";
 const frame = part("frame");
 const screen = new Screen(id, frame, onScreen);
 const time = countdown(part("countdown"), part("spoken"));
-const drawers = setUpDrawers(frame, setUpDetails(id, screen));
+const drawers = setUpDrawers(frame, { details: setUpDetails(id, screen), take: setUpTake(screen), live: setUpLive(screen) });
 const connection = showsConnection(screen, frame);
 
 let session = null;

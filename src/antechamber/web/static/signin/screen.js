@@ -2,10 +2,10 @@
 
 import { backoff, call, Refusal } from "../api.js";
 import { say } from "../dom.js";
+import { clientOf, NoText } from "./rfb.js";
 
 const TAKEN_OVER = 4001;
 const NODE_AWAY = 4011;
-const LEAST_WIDTH = 500; // below this the machine's browser cuts its own address bar off
 const FIRST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
 
@@ -13,30 +13,11 @@ let library = null;
 
 /** Fetch noVNC early, while the person still reads. */
 export function fetchLibrary() {
-  library ??= import("../vendor/novnc/core/rfb.js").then((module) => screenClass(module.default));
+  library ??= import("../vendor/novnc/core/rfb.js").then((module) => clientOf(module.default));
   library.catch(() => {
     library = null;
   });
   return library;
-}
-
-function screenClass(RFB) {
-  return class extends RFB {
-    /* A narrow window is shown a wider screen, scaled down: noVNC asks for the window's own size otherwise. */
-    _requestRemoteResize() {
-      this._asking = true;
-      super._requestRemoteResize();
-      this._asking = false;
-    }
-
-    _screenSize() {
-      const size = super._screenSize();
-      if (!this._asking || size.w >= LEAST_WIDTH || size.w <= 0) {
-        return size;
-      }
-      return { w: LEAST_WIDTH, h: Math.round((size.h * LEAST_WIDTH) / size.w) };
-    }
-  };
 }
 
 /** Where the connection is: `idle`, `connecting`, `connected`, `waiting`, `taken` or `frozen`. */
@@ -49,6 +30,8 @@ export class Screen {
     this._timer = 0;
     this._life = 0;
     this._quality = 8;
+    this._focusesOnClick = true;
+    this._line = Promise.resolve();
     this._canvas = null;
     this._picture = null;
     this._rfb = null;
@@ -69,6 +52,14 @@ export class Screen {
 
   get quality() {
     return this._quality;
+  }
+
+  /** Whether a click on the screen takes the focus, and with it the keys. */
+  set focusesOnClick(does) {
+    this._focusesOnClick = does;
+    if (this._rfb) {
+      this._rfb.focusOnClick = does;
+    }
   }
 
   /** Connect, now; an earlier connection of this page is given up. */
@@ -103,6 +94,7 @@ export class Screen {
     rfb.resizeSession = true;
     rfb.qualityLevel = this._quality;
     rfb.compressionLevel = 2;
+    rfb.focusOnClick = this._focusesOnClick;
     rfb.background = "transparent";
     rfb.addEventListener("connect", () => {
       this._picture?.remove();
@@ -178,40 +170,54 @@ export class Screen {
     this._rfb?.focus({ preventScroll: true });
   }
 
+  /* One thing after another: a text that is offered must have been fetched before the next is. */
+  _then(step) {
+    const life = this._life;
+    this._line = this._line.then(() => (this.connected && life === this._life ? step(this._rfb) : null));
+  }
+
   /** Type the text: as keys where each key has one, by clipboard and Ctrl+V where not (such keys get lost on the way). */
   type(text) {
     if (!this.connected) {
       return false;
     }
-    if (/^[\x20-\x7e\n\t]*$/.test(text)) {
-      for (const character of text) {
-        this._rfb.sendKey(character === "\n" ? KEY.enter[0] : character === "\t" ? KEY.tab[0] : character.codePointAt(0), null);
-      }
-    } else {
+    if (!/^[\x20-\x7e\n\t]*$/.test(text)) {
       this.paste(text);
+      return true;
     }
+    this._then((rfb) => {
+      for (const character of text) {
+        rfb.sendKey(character === "\n" ? KEY.enter[0] : character === "\t" ? KEY.tab[0] : character.codePointAt(0), null);
+      }
+    });
     return true;
   }
 
   /** Put the text on the machine's clipboard and press Ctrl+V there. */
   paste(text) {
-    if (!this.connected) {
-      return;
-    }
-    for (const [keysym, code] of HELD) {
-      this._rfb.sendKey(keysym, code, false);
-    }
-    this._rfb.clipboardPasteFrom(text);
-    this._rfb.sendKey(KEY.control[0], KEY.control[1], true);
-    this._rfb.sendKey(0x76, "KeyV");
-    this._rfb.sendKey(KEY.control[0], KEY.control[1], false);
+    this._then((rfb) => {
+      for (const [keysym, code] of HELD) {
+        rfb.sendKey(keysym, code, false);
+      }
+      const fetched = rfb.offerText(text);
+      rfb.sendKey(KEY.control[0], KEY.control[1], true);
+      rfb.sendKey(0x76, "KeyV");
+      rfb.sendKey(KEY.control[0], KEY.control[1], false);
+      return fetched;
+    });
   }
 
   /** Press one of the keys of KEY. */
   press(name) {
-    if (this.connected) {
-      this._rfb.sendKey(KEY[name][0], KEY[name][1]);
+    this._then((rfb) => rfb.sendKey(KEY[name][0], KEY[name][1]));
+  }
+
+  /** Take the text on the machine's clipboard, once; rejects with NoText. */
+  async takeText() {
+    if (!this.connected) {
+      throw new NoText("none");
     }
+    return this._rfb.takeText();
   }
 }
 
