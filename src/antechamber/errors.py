@@ -50,6 +50,7 @@ class Code(StrEnum):
     SCREEN_IN_USE = "screen_in_use"
     WRONG_NODE = "wrong_node"
     NOT_REJECTABLE = "not_rejectable"
+    CLI_RUNS = "cli_runs"
     # operator
     MISCONFIGURED = "misconfigured"
     DRIVER_UNAVAILABLE = "driver_unavailable"
@@ -150,6 +151,9 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     ),
     Code.NOT_REJECTABLE: Meaning(
         409, "This sign-in can no longer be taken back here.", "Delete the credential instead."
+    ),
+    Code.CLI_RUNS: Meaning(
+        409, "The command-line tool has not given up, so it is not started again.", "Go on with the sign-in."
     ),
     Code.MISCONFIGURED: Meaning(500, "The service is misconfigured.", _ASK_OPERATOR),
     Code.DRIVER_UNAVAILABLE: Meaning(503, "No machine can be started here.", "Run `antechamber doctor` on the server."),

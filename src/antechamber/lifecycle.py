@@ -32,6 +32,10 @@ class SessionFact(StrEnum):
     CAPTURED = "captured"
     SIGN_IN_FAILED = "sign_in_failed"
     """The guest or the provider's checks say that this attempt cannot succeed; carries its reason."""
+    CLI_GAVE_UP = "cli_gave_up"
+    """The CLI ended without a credential while its person was there: they may have it started again."""
+    STARTED_AGAIN = "started_again"
+    """The person had the CLI started again, in the same machine."""
     MACHINE_ENDED = "machine_ended"
     START_FAILED = "start_failed"
     NOBODY_CAME = "nobody_came"
@@ -107,6 +111,7 @@ _ENDED: Final = SessionRule(Act.REFUSE, error=Code.SESSION_ENDED)
 _LATE: Final = SessionRule(Act.REFUSE, error=Code.CAPTURE_REFUSED)
 _TOO_SOON: Final = SessionRule(Act.REFUSE, error=Code.SCREEN_NOT_READY)
 _NOT_CAPTURED: Final = SessionRule(Act.REFUSE, error=Code.NOT_REJECTABLE)
+_RUNS: Final = SessionRule(Act.REFUSE, error=Code.CLI_RUNS)
 
 _STEPS: Final = dict.fromkeys((SF.SCREEN_UP, SF.PAGE_ASKED, SF.BROWSER_CONFINED), _NOTE)
 _NO_MACHINE_YET: Final[dict[SessionFact, SessionRule]] = {
@@ -123,6 +128,9 @@ _NO_MACHINE_YET: Final[dict[SessionFact, SessionRule]] = {
     SF.NOBODY_CAME: _move(S.FAILED, C.STOP_MACHINE_NOW, reason=Reason.MACHINE_DID_NOT_START),
     SF.TIME_RAN_OUT: _move(S.FAILED, C.STOP_MACHINE_NOW, reason=Reason.MACHINE_DID_NOT_START),
     SF.SIGN_IN_FAILED: _move(S.FAILED, C.STOP_MACHINE_AFTER_GRACE, reason=Reason.CLI_ENDED),
+    # nobody can have it started again before they see it
+    SF.CLI_GAVE_UP: _move(S.FAILED, C.STOP_MACHINE_AFTER_GRACE, reason=Reason.CLI_ENDED),
+    SF.STARTED_AGAIN: _RUNS,
 }
 _TERMINAL: Final[dict[SessionFact, SessionRule]] = {
     **dict.fromkeys(SF, _NOTE),
@@ -132,6 +140,7 @@ _TERMINAL: Final[dict[SessionFact, SessionRule]] = {
     SF.SCREEN_SEEN: _ENDED,
     SF.CANCELLED: _ENDED,
     SF.SUPERSEDED: _ENDED,
+    SF.STARTED_AGAIN: _ENDED,
     SF.SUCCESS_SHOWN: _NOT_CAPTURED,
     SF.REJECTED: _NOT_CAPTURED,
 }
@@ -159,6 +168,8 @@ SESSION_TABLE: Final[dict[SessionStatus, dict[SessionFact, SessionRule]]] = {
         SF.SCREEN_SEEN: _NOTE,
         SF.CAPTURED: _move(S.COMPLETED, C.END_INPUT, C.STOP_MACHINE_AFTER_GRACE),
         SF.SIGN_IN_FAILED: _move(S.FAILED, C.END_INPUT, C.STOP_MACHINE_AFTER_GRACE, reason=Reason.CLI_ENDED),
+        SF.CLI_GAVE_UP: _NOTE,
+        SF.STARTED_AGAIN: _NOTE,
         SF.MACHINE_ENDED: _move(S.FAILED, reason=Reason.MACHINE_ENDED),
         SF.START_FAILED: _NOTE,
         SF.NOBODY_CAME: _move(S.EXPIRED, C.STOP_MACHINE_NOW, reason=Reason.NOBODY_CAME),

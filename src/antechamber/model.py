@@ -270,6 +270,12 @@ class AuthSession:
     ended_at: datetime | None = None
     captured_credential_id: str | None = None
     captured_version: int | None = None
+    attempt: int = 1
+    """Which run of the CLI in the session's machine this is."""
+    gave_up_at: datetime | None = None
+    """When this run ended without a credential, while its person may still have another started."""
+    cli_said: str = ""
+    """The last lines of a run that gave up, cleaned; for the session's own page."""
 
 
 @dataclass(frozen=True, slots=True)

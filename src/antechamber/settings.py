@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     start_s: Seconds = Field(60, description="Time for a machine to be ready.")
     nobody_came_s: Seconds = Field(600, description="Time for the person to come once the machine is ready.")
     sign_in_s: Seconds = Field(600, description="Time to sign in from the moment that the screen was first seen.")
+    again_s: Seconds = Field(
+        120, description="Time to have the tool started again after it gave up; then the sign-in has failed."
+    )
     link_s: Seconds = Field(900, description="How long a sign-in link can be opened.")
     ticket_s: Seconds = Field(30, description="How long a screen ticket can be used.")
     grace_completed_s: Seconds = Field(10, description="How long the machine stays after a completed sign-in.")

@@ -32,12 +32,13 @@ from antechamber.model import (
     new_id,
     new_secret,
 )
-from antechamber.store import Idempotency, NewSession
+from antechamber.store import CliEnded, Idempotency, NewSession
 from antechamber.tracing import parent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from antechamber.model import GuestText
     from antechamber.providers import CapturedFile, Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.store import Moved, Store
@@ -214,6 +215,31 @@ class SignIn:
             await self._store.sessions.apply(
                 session_id, SessionFact.SCREEN_SEEN, at=at, expires_at=at + self._settings.duration("sign_in")
             )
+
+    async def cli_ended(
+        self, session_id: str, attempt: int, lines: Sequence[GuestText], *, reason: Reason, detail: str, code: int
+    ) -> AuthSession:
+        """Take it that a run of the CLI ended without a credential.
+
+        Where the person has seen the screen they may have it started again within `again_s`; else the session fails.
+        What is said of an earlier run than the present one changes nothing.
+        """
+        at = self._clock()
+        ended = CliEnded(attempt, "\n".join(lines), reason, detail, code)
+        return await self._store.attempts.ended(
+            session_id, ended, at=at, expires_at=at + self._settings.duration("again")
+        )
+
+    async def again(self, session_id: str, attempt: int) -> AuthSession:
+        """Have the CLI started again after that run of it gave up; once for each run, however often it is asked.
+
+        Raises CallerError cli_runs, session_ended.
+        """
+        at = self._clock()
+        moved = await self._store.attempts.again(
+            session_id, attempt, at=at, expires_at=at + self._settings.duration("sign_in")
+        )
+        return _accepted(moved).session
 
     async def success_shown(self, session_id: str) -> AuthSession:
         """Record that the page has shown success: the machine need not wait any longer."""

@@ -84,7 +84,23 @@ SESSION_EVENTS: Final[dict[str, Telling]] = {
     SessionFact.SIGN_IN_FAILED: Telling(
         (Maker.GUEST, Maker.SERVICE),
         "This attempt cannot succeed; `reason` says why.",
-        (Detail("cli_exit_code", int, "Where the tool ended: with which code.", always=False),),
+        (
+            Detail("cli_exit_code", int, "Where the tool ended: with which code.", always=False),
+            Detail("attempt", int, "Where the tool ended: which run of it that was.", always=False),
+        ),
+    ),
+    SessionFact.CLI_GAVE_UP: Telling(
+        (Maker.GUEST,),
+        "The tool ended without a credential while its person was there; they may have it started again.",
+        (
+            Detail("cli_exit_code", int, "With which code the tool ended."),
+            Detail("attempt", int, "Which run of the tool that was, from 1."),
+        ),
+    ),
+    SessionFact.STARTED_AGAIN: Telling(
+        (Maker.PERSON,),
+        "The person had the tool started again, in the same machine.",
+        (Detail("attempt", int, "Which run of the tool this is."),),
     ),
     SessionFact.MACHINE_ENDED: Telling(
         (Maker.SERVICE,),

@@ -122,6 +122,20 @@ class Person:
         await self.from_the_code()
         return await self.ended()
 
+    async def gave_up(self):
+        """Wait until the tool has given up; return what it said last, as the page shows it."""
+        async with asyncio.timeout(END_S):
+            while (page := await self.browser.session(self.session_id))["gave_up_at"] is None:
+                assert not page["terminal"], f"the session is {page['status']}: {page['reason']}"
+                await asyncio.sleep(LOOK_S)
+        return page["cli_said"]
+
+    async def again(self):
+        """Have the tool started again."""
+        # the vendor begins a sign-in of its own with the tool's next run
+        self._sign_in = ""
+        await self.browser.again(self.session_id, 1)
+
     # -- how it went
 
     async def ended(self):

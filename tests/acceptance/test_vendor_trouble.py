@@ -26,7 +26,7 @@ GIVES_UP = ("failed", "cli_ended")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(request):
     # long enough for two people at once to type on a busy computer
-    scene = Scene(sign_in_s=10, grace_failed_s=0, grace_completed_s=0)
+    scene = Scene(sign_in_s=10, again_s=2, grace_failed_s=0, grace_completed_s=0)
     await scene.service.start()
     yield scene
     await scene.close(failed=request.node.stash.get(FAILED, False), name="vendor-trouble")

@@ -1,5 +1,6 @@
 import pytest
 
+from antechamber.model import GuestText, Reason
 from tests.integration.web_service import error_of, running
 
 
@@ -191,3 +192,26 @@ async def test_a_service_with_a_fault_is_not_ready_and_says_why_to_the_operator_
         operator = await service.operator()
         about = (await operator.get("/api/dashboard")).json()
         assert (about["ready"], about["faults"]) == (False, ["No machine can be started here."])
+
+
+async def test_a_tool_that_gave_up_is_started_again_by_the_sessions_own_browser_alone(service):
+    session_id, browser, _ = await service.ticketed()
+    address = f"/api/auth/session/{session_id}/again"
+    assert error_of(await browser.post(address, json={"attempt": 1})) == (409, "cli_runs")
+    await service.signin.screen_seen(session_id)
+    said = [GuestText("no such account")]
+    await service.signin.cli_ended(session_id, 1, said, reason=Reason.CLI_ENDED, detail="", code=1)
+    seen = (await browser.get(f"/api/auth/session/{session_id}")).json()
+    assert (seen["status"], seen["attempt"], seen["cli_said"]) == ("awaiting_sign_in", 1, ["no such account"])
+    assert seen["gave_up_at"] is not None
+    operator = await service.operator()
+    assert error_of(await operator.post(address, json={"attempt": 1})) == (421, "wrong_host")
+    assert "cli_said" not in (await operator.get(f"/api/auth/session/{session_id}")).json()
+    stranger = await service.browser()
+    assert error_of(await stranger.post(address, json={"attempt": 1})) == (401, "not_signed_in")
+    for _ in range(2):
+        after = (await browser.post(address, json={"attempt": 1})).json()
+        assert (after["attempt"], after["gave_up_at"], after["cli_said"]) == (2, None, [])
+    assert error_of(await browser.post(address, json={"attempt": 2})) == (409, "cli_runs")
+    assert error_of(await browser.post(address, json={"attempt": "2"}))[0] == 422
+    assert error_of(await browser.post(address, json={}))[0] == 422

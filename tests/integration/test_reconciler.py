@@ -96,6 +96,45 @@ async def test_a_tool_that_gives_up_fails_the_session_and_says_its_last_lines_to
         assert "\x1b" not in failed.detail
 
 
+async def test_a_tool_that_gives_up_before_its_person_is_started_again_and_completes(tmp_path):
+    async with scene(tmp_path, again_s=60) as stage:
+        session, guest = await stage.awaiting()
+        await stage.signin.screen_seen(session.id)
+        await guest.end_cli(1, "something \x1b[31mwent wrong")
+        waiting = await stage.signin.session(session.id)
+        assert (waiting.status, waiting.cli_said) == (SessionStatus.AWAITING_SIGN_IN, "something went wrong")
+        await stage.signin.again(session.id, 1)
+        await guest.again.wait()
+        assert await guest.sign_in(WHOLE) is None
+        done = await stage.until(session.id, SessionStatus.COMPLETED)
+        assert (done.attempt, done.reason) == (2, None)
+
+
+async def test_a_tool_that_nobody_starts_again_has_failed_in_bounded_time(tmp_path):
+    async with scene(tmp_path, again_s=1) as stage:
+        session, guest = await stage.awaiting()
+        await stage.signin.screen_seen(session.id)
+        await guest.end_cli(1, "something went wrong")
+        failed = await stage.until(session.id, SessionStatus.FAILED)
+        assert failed.reason is Reason.CLI_ENDED
+        assert "something went wrong" in failed.detail
+
+
+async def test_a_service_that_is_started_again_has_the_tool_started_again_that_was_asked_for(tmp_path):
+    async with scene(tmp_path, again_s=60) as stage:
+        session, guest = await stage.awaiting()
+        await stage.signin.screen_seen(session.id)
+        await guest.end_cli(1, "something went wrong")
+        await stage.reconciler.close()
+        # the click is in the database, and nobody is there to tell the machine
+        await stage.signin.again(session.id, 1)
+        await stage.store.close()
+        await stage.open()
+        await guest.again.wait()
+        assert await guest.sign_in(WHOLE) is None
+        await stage.until(session.id, SessionStatus.COMPLETED)
+
+
 async def test_a_tool_that_ends_after_the_capture_changes_nothing(tmp_path):
     async with scene(tmp_path) as stage:
         session, guest = await stage.awaiting()

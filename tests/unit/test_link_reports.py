@@ -22,7 +22,7 @@ GOOD = {
     ReportKind.PAGE_ASKED: {"host": "login.vendor-one.com"},
     ReportKind.CREDENTIAL: {"files": {"credential": FILE, "account": FILE}, "cli_version": "1.2"},
     ReportKind.NOTHING_YET: {},
-    ReportKind.CLI_ENDED: {"code": 3, "lines": ["no"], "file": "none"},
+    ReportKind.CLI_ENDED: {"attempt": 1, "code": 3, "lines": ["no"], "file": "none"},
     ReportKind.CHECKED: {"accepted": False, "code": 1, "lines": []},
     ReportKind.TROUBLE: {"what": "screen", "detail": ""},
 }
@@ -71,6 +71,8 @@ def test_a_report_with_a_field_of_another_type_is_refused(kind):
         (ReportKind.CREDENTIAL, {"files": {"credential": FILE, "../x": FILE}}),
         (ReportKind.CREDENTIAL, {"files": {"credential": FILE} | {f"f{number}": FILE for number in range(16)}}),
         (ReportKind.CLI_ENDED, {"file": "whole"}),
+        (ReportKind.CLI_ENDED, {"attempt": 0}),
+        (ReportKind.CLI_ENDED, {"attempt": True}),
         (ReportKind.CLI_ENDED, {"code": 10**9}),
         (ReportKind.CLI_ENDED, {"lines": ["x"] * 21}),
         (ReportKind.CLI_ENDED, {"lines": ["x" * 5000]}),
@@ -95,7 +97,12 @@ def test_ids_and_kinds_that_do_not_exist_are_refused():
 
 
 def test_texts_of_a_guest_are_cleaned_on_the_host():
-    body = {"code": 1, "lines": ["\x1b[31mred\x1b[0m https://login.vendor-one.com/?code=1"], "file": "none"}
+    body = {
+        "attempt": 1,
+        "code": 1,
+        "lines": ["\x1b[31mred\x1b[0m https://login.vendor-one.com/?code=1"],
+        "file": "none",
+    }
     (line,) = checked(report(ReportKind.CLI_ENDED, body)).body["lines"]
     assert isinstance(line, GuestText)
     assert line == "red [removed]"

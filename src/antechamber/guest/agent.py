@@ -38,6 +38,9 @@ class Agent:
         self._stopped = asyncio.Event()
         self._job: job.Job | None = None
         self._finished = False
+        self._attempt = 1
+        self._run: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._page_asked = asyncio.Event()
         self._capture: Capture | None = None
         self._cli: Cli | None = None
@@ -71,6 +74,8 @@ class Agent:
         match message["type"]:
             case "welcome" if self._job is None and message.get("job") is not None:
                 self._begin(message["job"])
+            case "again" if isinstance(message.get("attempt"), int):
+                self._again(message["attempt"])
             case "capture_done":
                 self._finish()
             case "look_again":
@@ -114,6 +119,20 @@ class Agent:
         layout = self._layout
         for folder in (layout.home, layout.work):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._opener = Opener(layout, self._open)
+        await self._opener.start()
+        self._egress = Egress(layout)
+        await self._egress.start()
+        if todo.screen:
+            self._screen = Screen(layout)
+            if todo.browser:
+                self._browser = Browser(layout, self._screen.variables)
+            self._tasks.spawn("screen", self._show(self._screen, self._browser))
+        self._run = self._tasks.spawn("cli", self._attempt_once(todo, self._opener))
+
+    async def _attempt_once(self, todo: job.Job, opener: Opener) -> None:
+        """Run the CLI once, from its seeds; whatever it began is watched for the files to capture."""
+        layout = self._layout
         files.plant(layout, todo.seeds)
         self._capture = Capture(
             todo,
@@ -121,19 +140,32 @@ class Agent:
             report=lambda body: self._uplink.report(ReportKind.CREDENTIAL, body),
             send_again=self._uplink.send_again,
         )
-        self._opener = Opener(layout, self._open)
-        await self._opener.start()
-        self._egress = Egress(layout)
-        await self._egress.start()
-        self._tasks.spawn("capture", self._capture.run())
-        if todo.screen:
-            self._screen = Screen(layout)
-            if todo.browser:
-                self._browser = Browser(layout, self._screen.variables)
-            self._tasks.spawn("screen", self._show(self._screen, self._browser))
-        self._cli = Cli(todo.argv, todo.drive, environment(todo, layout, opener=self._opener.program), layout)
-        self._tasks.spawn("cli", self._run_cli(self._cli, self._capture))
-        self._tasks.spawn("patience", self._expect_page(todo.page_wait_s))
+        self._cli = Cli(todo.argv, todo.drive, environment(todo, layout, opener=opener.program), layout)
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watching = self._tasks.spawn("capture", self._capture.run())
+        patience = self._tasks.spawn("patience", self._expect_page(todo.page_wait_s))
+        try:
+            await self._run_cli(self._cli, self._capture)
+        finally:
+            patience.cancel()
+
+    def _again(self, attempt: int) -> None:
+        if attempt > self._attempt and not self._finished and self._run is not None and self._job is not None:
+            self._attempt = attempt
+            self._run = self._tasks.spawn("again", self._start_over(self._job, self._run))
+
+    async def _start_over(self, todo: job.Job, before: asyncio.Task[None]) -> None:
+        # a fixed callback port is free again only when all that the last run started has gone
+        if self._cli is not None:
+            await self._cli.stop(patience=0)
+        await asyncio.wait({before})
+        if self._capture is not None:
+            self._capture.close()
+        self._empty_home()
+        self._page_asked.clear()
+        assert self._opener is not None  # noqa: S101 - the first run had it
+        await self._attempt_once(todo, self._opener)
 
     async def _show(self, screen: Screen, browser: Browser | None) -> None:
         try:
@@ -188,7 +220,8 @@ class Agent:
         capture.cli_ended()
         state = capture.look_again()
         if state is not None:
-            self._uplink.report(ReportKind.CLI_ENDED, {"code": code, "lines": cli.output.lines(), "file": state.value})
+            body = {"attempt": self._attempt, "code": code, "lines": cli.output.lines(), "file": state.value}
+            self._uplink.report(ReportKind.CLI_ENDED, body)
 
     async def _tell_started(self, cli: Cli) -> None:
         await cli.started.wait()
@@ -216,6 +249,9 @@ class Agent:
             self._capture.close()
         if self._cli is not None:
             await self._cli.stop(patience=_CLI_FINISHES_S)
+        self._empty_home()
+
+    def _empty_home(self) -> None:
         for entry in self._layout.home.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)

@@ -13,6 +13,7 @@ Host to guest::
     welcome          {job?}                   the job is an object, see `guest/job.py`
     ack              {id}
     refuse           {id, code}               the report was not accepted and must not be sent again
+    again            {attempt}                run the CLI for that time, from an empty home, unless it was run as often
     capture_done     {}                       stop the CLI, wipe its home; the screen stays as it is
     look_again       {}                       send a whole credential file at once if there is one; answered by a
                                               report `credential` or `nothing_yet`
@@ -33,7 +34,7 @@ import struct
 from enum import Enum
 from typing import Any, Final
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Raised when either end could misread the other."""
 
 MAX_FRAME: Final = 1024 * 1024
@@ -64,7 +65,7 @@ class ReportKind(str, Enum):
     NOTHING_YET = "nothing_yet"
     """{}: answer to look_again."""
     CLI_ENDED = "cli_ended"
-    """{code: int, lines: [str], file: "none" | "unreadable" | "incomplete" | "too_large" | "not_a_file" | "stale"}."""
+    """{attempt: int, code: int, lines: [str], file: str}: `file` is a word of FileState; `attempt` counts the runs."""
     CHECKED = "checked"
     """{accepted: bool, code: int, lines: [str]}: the result of an offline check."""
     TROUBLE = "trouble"

@@ -87,7 +87,7 @@ class GuestLink:
         self._serving = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._wanted: dict[str, None] = {}
+        self._wanted: dict[str, dict[str, Any]] = {}
         """What the guest is told after each reconnect."""
         self._looks: list[asyncio.Future[Report]] = []
 
@@ -134,6 +134,10 @@ class GuestLink:
         """Tell the guest to end everything; a guest that is away is told when it comes back."""
         await self._want("stop")
 
+    async def again(self, attempt: int) -> None:
+        """Tell the guest to run the CLI for that time, unless it does; a guest that is away is told when it is back."""
+        await self._want("again", attempt=attempt)
+
     async def look_again(self, within: timedelta) -> Report | None:
         """Ask for a whole credential file; return the report once it has been answered, None when none came in time.
 
@@ -170,8 +174,8 @@ class GuestLink:
             welcome["job"] = dict(self._job)
         await self._send(welcome)
         self._welcomed.set()
-        for word in self._wanted:
-            await self._send({"type": word})
+        for message in list(self._wanted.values()):
+            await self._send(message)
         todo = messages[1:]
         while True:
             for message in todo:
@@ -232,11 +236,14 @@ class GuestLink:
                 if not answer.done():
                     answer.set_result(report)
 
-    async def _want(self, word: str) -> None:
-        self._wanted[word] = None
+    async def _want(self, word: str, **more: Any) -> None:
+        message = {"type": word, **more}
+        if self._wanted.get(word) == message:
+            return
+        self._wanted[word] = message
         if self.connected:
             with contextlib.suppress(ConnectionError):
-                await self._send({"type": word})
+                await self._send(message)
 
     async def _send(self, message: dict[str, Any]) -> None:
         if self._stream is None:

@@ -73,10 +73,15 @@ def _credential(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cli_ended(body: dict[str, Any]) -> dict[str, Any]:
-    exactly(body, code=int, lines=list, file=str)
+    exactly(body, code=int, lines=list, file=str, attempt=int)
     if body["file"] not in set(FileState):
         raise _wrong("a file's state")
-    return {"code": _code(body["code"]), "lines": _lines(body["lines"]), "file": FileState(body["file"]).value}
+    return {
+        "code": _code(body["code"]),
+        "lines": _lines(body["lines"]),
+        "file": FileState(body["file"]).value,
+        "attempt": _number(body["attempt"], 1, 1000),
+    }
 
 
 def _checked(body: dict[str, Any]) -> dict[str, Any]:

@@ -180,6 +180,8 @@ class Attendant:
                     if left <= 0:
                         return
                     wait = min(wait, left)
+                elif session.attempt > 1:
+                    await live.again(session.attempt)
                 row = await self._store.machines.get(self._row.id)
                 if row is None or row.state not in {MachineState.BOOTING, MachineState.READY}:
                     return

@@ -166,7 +166,10 @@ class SignInErrand:
         unusable = FileState(body["file"]) is not FileState.NONE
         reason = Reason.CREDENTIAL_UNUSABLE if unusable else Reason.CLI_ENDED
         detail = f"exit code {body['code']}, file {body['file']}: " + " | ".join(lines)
-        await self._failed(reason, detail, cli_exit_code=body["code"])
+        session = await self._signin.cli_ended(
+            self._session_id, body["attempt"], lines, reason=reason, detail=detail, code=body["code"]
+        )
+        _log.warning("the tool ended without a sign-in", session=session.id, status=session.status, detail=detail)
 
     async def _note(self, fact: SessionFact) -> None:
         await self._store.sessions.apply(self._session_id, fact, at=now())

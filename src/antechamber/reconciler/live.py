@@ -89,6 +89,11 @@ class LiveMachine:
             with contextlib.suppress(MachineError, OSError):
                 await self.link.capture_done()
 
+    async def again(self, attempt: int) -> None:
+        """Have the guest run the CLI for that time, however often this is called."""
+        with contextlib.suppress(MachineError, OSError):
+            await self.link.again(attempt)
+
     async def drain(self, within: timedelta) -> None:
         """After the machine's end: let what it has sent already be read."""
         with contextlib.suppress(TimeoutError):

@@ -1,10 +1,12 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
-`Store` is opened once; its parts (`sessions`, `machines`, `credentials`, `access`, `destinations`) have one file each.
+`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `credentials`, `access`, `destinations`) have one
+file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, triggers). What differs between databases is behind `dialect`.
 """
 
+from antechamber.store.attempts import CliEnded
 from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credentials import Captured, Rejected
 from antechamber.store.dialect import file_url
@@ -21,6 +23,7 @@ __all__ = [
     "SESSIONS",
     "Captured",
     "Changes",
+    "CliEnded",
     "Created",
     "Idempotency",
     "Moved",

@@ -47,6 +47,9 @@ def session_of(row: Row[Any]) -> AuthSession:
         ended_at=row.ended_at,
         captured_credential_id=row.captured_credential_id,
         captured_version=row.captured_version,
+        attempt=row.attempt,
+        gave_up_at=row.gave_up_at,
+        cli_said=row.cli_said,
     )
 
 

@@ -214,6 +214,9 @@ sessions: Final = Table(
     Column("ended_at", UtcTime),
     Column("captured_credential_id", WORD),
     Column("captured_version", Integer),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("gave_up_at", UtcTime),
+    Column("cli_said", String, nullable=False, server_default=""),
     ForeignKeyConstraint(
         ["captured_credential_id", "captured_version"],
         ["credential_versions.credential_id", "credential_versions.version"],

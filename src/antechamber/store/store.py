@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, update
 from antechamber.errors import Code, OperatorError
 from antechamber.model import IdPrefix, new_id
 from antechamber.store.access import Access
+from antechamber.store.attempts import Attempts
 from antechamber.store.changes import Changes
 from antechamber.store.credentials import Credentials
 from antechamber.store.database import Database, to_its_end, translated
@@ -41,6 +42,7 @@ class Store:
         self.installation: Final = installation_id
         """The id of this installation, `ins_…`."""
         self.sessions: Final = Sessions(database)
+        self.attempts: Final = Attempts(database)
         self.machines: Final = Machines(database)
         self.nodes: Final = Nodes(database)
         self.credentials: Final = Credentials(database)

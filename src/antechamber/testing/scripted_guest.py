@@ -42,7 +42,9 @@ class LinkEnd:
         self._writer: asyncio.StreamWriter | None = None
         self.job: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self.orders: asyncio.Queue[str] = asyncio.Queue()
-        """`capture_done`, `look_again` and `stop`, as they come."""
+        """`again`, `capture_done`, `look_again` and `stop`, as they come."""
+        self.attempt = 1
+        """Which run of the tool the host asked for last."""
 
     async def report(self, kind: ReportKind, body: Mapping[str, Any]) -> str | None:
         """Send a report until the host settles it; return None when accepted, the code when refused."""
@@ -94,6 +96,9 @@ class LinkEnd:
             case "ack" | "refuse":
                 if self._kept.pop(message["id"], None) is not None:
                     self._settled.pop(message["id"]).set_result(message.get("code"))
+            case "again":
+                self.attempt = int(message["attempt"])
+                self.orders.put_nowait("again")
             case order:
                 self.orders.put_nowait(str(order))
 
@@ -118,6 +123,8 @@ class SignInGuest:
         """Set when everything that readiness needs has been reported."""
         self.captured = asyncio.Event()
         """Set when the host said `capture_done`."""
+        self.again = asyncio.Event()
+        """Set when the host had the tool started again."""
         self.input = bytearray()
         """What reached the screen besides requests for frames: keys and pointer."""
 
@@ -143,7 +150,9 @@ class SignInGuest:
 
     async def end_cli(self, code: int, *lines: str, file: str = "none") -> str | None:
         """Report that the tool ended."""
-        return await self._linked().report(ReportKind.CLI_ENDED, {"code": code, "lines": list(lines), "file": file})
+        link = self._linked()
+        body = {"attempt": link.attempt, "code": code, "lines": list(lines), "file": file}
+        return await link.report(ReportKind.CLI_ENDED, body)
 
     def crash(self, code: int = 1) -> None:
         """End the machine with that code."""
@@ -174,6 +183,8 @@ class SignInGuest:
             match order:
                 case "capture_done":
                     self.captured.set()
+                case "again":
+                    self.again.set()
                 case "look_again" if self._files is not None:
                     await link.report(ReportKind.CREDENTIAL, _credential(self._files))
                 case "look_again":

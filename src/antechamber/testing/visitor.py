@@ -126,6 +126,14 @@ class Browser(_End):
         """Agree, as by the click."""
         await self._call("POST", f"/api/auth/session/{session_id}/consent", {})
 
+    async def session(self, session_id: str) -> Mapping[str, Any]:
+        """Return the session as its page sees it."""
+        return dict(await self._call("GET", f"/api/auth/session/{session_id}"))
+
+    async def again(self, session_id: str, attempt: int) -> None:
+        """Have the tool started again after that run of it gave up; raises Refused."""
+        await self._call("POST", f"/api/auth/session/{session_id}/again", {"attempt": attempt})
+
     async def shown(self, session_id: str) -> None:
         """Say that the page has shown success."""
         await self._call("POST", f"/api/auth/session/{session_id}/shown", {})

@@ -73,6 +73,12 @@ class Start(Body):
     )
 
 
+class Again(Body):
+    """Which run of the tool gave up, so that one click starts one more."""
+
+    attempt: Annotated[int, Field(ge=1, le=1000)]
+
+
 class Code(Body):
     """A link's one-time code, from the fragment of its URL."""
 

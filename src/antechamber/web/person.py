@@ -10,7 +10,7 @@ from starlette.routing import WebSocketRoute
 from antechamber.errors import CallerError
 from antechamber.web import onward, sessions
 from antechamber.web.access import set_session_cookie
-from antechamber.web.bodies import Code, Nothing, SessionId, Wait
+from antechamber.web.bodies import Again, Code, Nothing, SessionId, Wait
 from antechamber.web.events import STREAMED
 from antechamber.web.relay import Relays
 from antechamber.web.views import DestinationList, DestinationView, PageView, TicketView
@@ -89,6 +89,11 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
         # said here, where a page can read it: a WebSocket that is refused has no body for it
         onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
+
+    @app.post("/api/auth/session/{session_id}/again", tags=["person"])
+    async def again(session_id: SessionId, body: Again) -> PageView:
+        """Have the tool started again, in the same machine, after that run of it gave up; a repeat changes nothing."""
+        return await sessions.page_view(services, await signin.again(session_id, body.attempt))
 
     @app.post("/api/auth/session/{session_id}/shown", tags=["person"])
     async def shown(session_id: SessionId, body: Nothing | None = None) -> PageView:

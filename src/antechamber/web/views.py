@@ -159,6 +159,10 @@ class SessionFields(View):
     success_shown_at: datetime | None
     rejected_at: datetime | None
     ended_at: datetime | None
+    attempt: int
+    """Which run of the tool in this session's machine it is."""
+    gave_up_at: datetime | None
+    """When this run ended without a sign-in, while its person may still have another started."""
     credential_id: str | None
     credential_version: int | None
     account: str | None
@@ -191,6 +195,8 @@ class SessionFields(View):
             "success_shown_at": row.success_shown_at,
             "rejected_at": row.rejected_at,
             "ended_at": row.ended_at,
+            "attempt": row.attempt,
+            "gave_up_at": row.gave_up_at,
             "credential_id": row.captured_credential_id,
             "credential_version": row.captured_version,
             "account": claims.account if claims else None,
@@ -281,6 +287,8 @@ class PageView(SessionFields):
     rejectable: bool
     """Whether the person can still say that the account is not theirs."""
     steps: list[Step]
+    cli_said: list[str]
+    """The last lines of a run of the tool that gave up."""
 
 
 class ProviderView(AboutProvider):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -146,7 +147,57 @@ async def test_a_refused_file_does_not_end_the_job(tmp_path):
 async def test_a_cli_that_ends_without_a_file_is_told_with_its_last_words(tmp_path):
     async with agent_with(tmp_path, job("print('no such account'); raise SystemExit(3)")) as (host, _):
         ended = await host.next_of(ReportKind.CLI_ENDED)
-        assert dict(ended.body) == {"code": 3, "lines": ["no such account"], "file": "none"}
+        assert dict(ended.body) == {"attempt": 1, "code": 3, "lines": ["no such account"], "file": "none"}
+
+
+PORT = (
+    "import os, pathlib, socket, subprocess, sys\n"
+    "home = pathlib.Path.home()\n"
+    "listening = socket.socket()\n"
+    "listening.bind(('127.0.0.1', {port}))\n"
+    "listening.listen()\n"
+    "print(sorted(path.name for path in home.iterdir()), (home / '.tool.json').read_text())\n"
+)
+
+
+def free_port():
+    with socket.socket() as trying:
+        trying.bind(("127.0.0.1", 0))
+        return trying.getsockname()[1]
+
+
+async def test_started_again_the_cli_finds_an_empty_home_its_seeds_and_its_port(tmp_path):
+    # what the first run leaves behind holds the port, has left its process group and would write a file
+    left = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], pass_fds=[listening.fileno()],"
+    left += " start_new_session=True)\n"
+    leave = left + "(home / 'left.txt').touch()\nraise SystemExit(3)\n"
+    async with agent_with(tmp_path, job(PORT.format(port=free_port()) + leave)) as (host, _):
+        await host.next_of(ReportKind.CLI_ENDED)
+        await host.link.again(2)
+        ended = await host.next_of(ReportKind.CLI_ENDED, count=2)
+        assert ended.body["attempt"] == 2
+        assert ended.body["lines"] == ["""['.tool', '.tool.json'] {"seeded": true}"""]
+
+
+async def test_asked_for_one_run_however_often_it_runs_once(tmp_path):
+    count = "import pathlib\ncounted = pathlib.Path(r'%s')\ncounted.open('a').write('x')\nraise SystemExit(3)\n"
+    async with agent_with(tmp_path, job(count % (tmp_path / "runs"))) as (host, _):
+        await host.next_of(ReportKind.CLI_ENDED)
+        await host.link.again(2)
+        await host.next_of(ReportKind.CLI_ENDED, count=2)
+        await host.link.again(2)
+        await host.link.again(3)
+        await host.next_of(ReportKind.CLI_ENDED, count=3)
+        assert (tmp_path / "runs").read_text() == "xxx"
+
+
+async def test_a_file_of_a_later_run_is_captured(tmp_path):
+    marked = "import os, pathlib, sys\nif not pathlib.Path(r'%s').exists(): sys.exit(3)\n" % (tmp_path / "now")
+    async with agent_with(tmp_path, job(marked + WRITE + STAY)) as (host, _):
+        await host.next_of(ReportKind.CLI_ENDED)
+        (tmp_path / "now").touch()
+        await host.link.again(2)
+        assert content(await host.next_of(ReportKind.CREDENTIAL)) == TOKENS
 
 
 async def test_a_cli_that_asks_for_no_page_in_time_is_told_and_may_still_succeed(tmp_path):

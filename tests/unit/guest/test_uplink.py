@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from antechamber.guest.protocol import Framer, ReportKind, encode
+from antechamber.guest.protocol import PROTOCOL, Framer, ReportKind, encode
 from antechamber.guest.tasks import Tasks
 from antechamber.guest.uplink import Uplink
 
@@ -71,7 +71,7 @@ async def test_it_dials_until_there_is_a_host_and_says_who_it_is(both):
     await host.listen()
     here = await host.next()
     assert await here.hear() == {
-        "type": "hello", "protocol": 1, "build": "b1", "incarnation": "inc_1", "has_job": False,
+        "type": "hello", "protocol": PROTOCOL, "build": "b1", "incarnation": "inc_1", "has_job": False,
     }  # fmt: skip
     here.say(type="welcome", job={"kind": "check"})
     here.writer.close()

@@ -39,6 +39,7 @@ export default {
       consent: "Before you sign in",
       starting: "Starting",
       screen: "Sign in",
+      gaveUp: "Start again",
       completed: "Connected",
       failed: "Not signed in",
       cancelled: "Cancelled",
@@ -124,6 +125,15 @@ export default {
       backspace: "⌫",
       backspaceLabel: "Backspace",
       escape: "Esc",
+    },
+
+    gaveUp: {
+      heading: "{provider} stopped without a sign-in",
+      lead: "Nothing was stored. You can have it started again on the same machine; it then opens its sign-in page once more.",
+      said: "What it said last",
+      again: "Start again",
+      starting: "Starting again",
+      started: "It was started again.",
     },
 
     take: {

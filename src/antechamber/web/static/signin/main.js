@@ -29,6 +29,8 @@ let shownKey = "";
 let watcher = null;
 let answer = "";
 let answerTrouble = "";
+let againAsked = 0; // the run after which another was asked for
+let againTrouble = "";
 let shown = false;
 let away = false;
 let waitingSince = 0;
@@ -89,7 +91,7 @@ function take(answered) {
   const agreed = answered.consented_at ?? session?.consented_at;
   session = settle(session, { ...answered, consented_at: agreed });
   render();
-  if (back && shownView === "screen" && screen.state !== "taken") {
+  if (back && isOnScreen(shownView) && screen.state !== "taken") {
     // a connection that was cut without a word looks open for minutes
     screen.connect();
   }
@@ -143,8 +145,9 @@ function render() {
   const view = viewOf(session);
   part("practice").hidden = !session.practice;
   part("reference").textContent = session.session_id;
-  part("tools").hidden = view !== "screen";
-  time.until(view === "screen" ? session.expires_at : null);
+  const onScreen = isOnScreen(view);
+  part("tools").hidden = !onScreen;
+  time.until(onScreen ? session.expires_at : null);
   if (isTerminal(session.status)) {
     screen.freeze();
     drawers.close();
@@ -153,7 +156,7 @@ function render() {
   }
   const slow = view === "starting" && startedLongAgo();
   // drawn again only when something in it changed: whoever is in it keeps the place
-  const state = JSON.stringify([view, session.status, session.reason, session.steps, session.account, session.plan, answer, answerTrouble, slow, away]);
+  const state = JSON.stringify([view, session.status, session.reason, session.steps, session.account, session.plan, answer, answerTrouble, slow, away, session.attempt, session.cli_said, againAsked, againTrouble]);
   if (state === drawn) {
     return;
   }
@@ -167,9 +170,22 @@ const DRAW = {
   starting: (slow) => show("starting", panels.starting(session, { slow }, { cancel: askCancel })),
   screen() {
     if (shownView !== "screen") {
+      const wasShown = shownView === "gaveUp";
       show("screen", null);
-      screen.connect();
+      showScreen();
+      if (wasShown) {
+        part("spoken").textContent = say("signIn.gaveUp.started");
+        screen.focus();
+      }
     }
+  },
+  gaveUp() {
+    if (shownView !== "gaveUp") {
+      drawers.close();
+    }
+    const asked = againAsked === session.attempt;
+    show("gaveUp", panels.gaveUp(session, { trouble: againTrouble, asked }, { again, cancel: askCancel }), `gaveUp ${session.attempt}`);
+    showScreen();
   },
   completed() {
     const key = `completed ${answer === "yes" || answer === "deleted" ? answer : ""}`;
@@ -180,6 +196,17 @@ const DRAW = {
   cancelled: () => show("cancelled", panels.ended(session)),
   expired: () => show("expired", panels.ended(session)),
 };
+
+function isOnScreen(view) {
+  return view === "screen" || view === "gaveUp";
+}
+
+/* The screen stays connected while the tool is started again. */
+function showScreen() {
+  if (["idle", "frozen"].includes(screen.state)) {
+    screen.connect();
+  }
+}
 
 function startedLongAgo() {
   if (!waitingSince) {
@@ -222,6 +249,20 @@ async function cancel() {
       part("cancel-trouble").textContent = say("signIn.cancel.failed", { message: refusal.message });
       part("cancel-trouble").hidden = false;
     }
+  }
+  watcher?.look();
+}
+
+async function again() {
+  againAsked = session.attempt;
+  againTrouble = "";
+  render();
+  try {
+    take(await call("POST", `/api/auth/session/${id}/again`, { attempt: session.attempt }));
+  } catch (refusal) {
+    againAsked = 0;
+    againTrouble = say("errors.detail", { message: refusal.message, next: refusal.next });
+    render();
   }
   watcher?.look();
 }
@@ -297,11 +338,11 @@ function onScreen(state, refusal) {
   if (state === "waiting") {
     watcher?.look();
   }
-  connection.show({ onScreen: shownView === "screen", away, refusal });
+  connection.show({ onScreen: isOnScreen(shownView), away, refusal });
 }
 
 function showConnection() {
-  connection.show({ onScreen: shownView === "screen", away });
+  connection.show({ onScreen: isOnScreen(shownView), away });
 }
 
 part("notice-close").addEventListener("click", () => {

@@ -85,6 +85,25 @@ export function starting(session, { slow }, actions) {
   ];
 }
 
+/** The tool stopped without a sign-in: what it said, and the click that starts it again. */
+export function gaveUp(session, { trouble, asked }, actions) {
+  const provider = session.provider.name;
+  const said = session.cli_said ?? [];
+  return [
+    heading(say("signIn.gaveUp.heading", { provider })),
+    lead(say("signIn.gaveUp.lead")),
+    said.length ? make("h2", { id: "said" }, say("signIn.gaveUp.said")) : null,
+    said.length ? make("pre", { class: "said code small", tabindex: "0", role: "region", "aria-labelledby": "said" }, said.join("\n")) : null,
+    trouble ? make("p", { class: "note bad", role: "alert" }, trouble) : null,
+    make(
+      "div",
+      { class: "row actions" },
+      button(asked ? say("signIn.gaveUp.starting") : say("signIn.gaveUp.again"), "main", actions.again, { disabled: asked }),
+      button(say("signIn.tools.cancel"), "bare", actions.cancel),
+    ),
+  ];
+}
+
 /** After the capture: the question, then what followed from its answer (`answer` is "", "yes", "deleting" or "deleted"). */
 export function completed(session, { answer, trouble }, actions) {
   const provider = session.provider.name;

@@ -24,13 +24,17 @@ export function viewOf(session) {
   if (!view) {
     throw new Error(`unknown status ${session.status}`);
   }
-  return LIVE.has(session.status) && !session.consented_at ? "consent" : view;
+  if (LIVE.has(session.status) && !session.consented_at) {
+    return "consent";
+  }
+  return view === "screen" && session.gave_up_at ? "gaveUp" : view;
 }
 
 /** Return which of two answers to believe: what has ended stays ended, whatever a late or confused answer says. */
 export function settle(before, after) {
   if (!before || before.status === after.status) {
-    return after;
+    // an answer that was on its way while the tool was started again
+    return before && before.attempt > after.attempt ? before : after;
   }
   return isTerminal(before.status) ? before : after;
 }
