@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from psycopg import sql
 
 from antechamber.store import Store, file_url
 from tests.postgres import Server, programs
@@ -30,13 +31,15 @@ def postgres() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres: Server) -> str:
-    """The name of a database of the practice world to copy: making its tables takes longer than most tests."""
+    """The name of a database to copy: making its tables takes longer than most tests."""
     name = postgres.create()
 
     async def make() -> None:
         await (await Store.open(postgres.url(name), world="demo")).close()
 
     asyncio.run(make())
+    # which world it belongs to is for its first service to say
+    postgres.run(sql.SQL("DELETE FROM installation"), name)
     return name
 
 

@@ -5,8 +5,8 @@ from tests.integration.web_service import error_of, running
 
 
 @pytest.fixture
-async def service(tmp_path):
-    async with running(tmp_path) as service:
+async def service(site):
+    async with running(site.folder, database_url=site.url) as service:
         yield service
 
 
@@ -181,11 +181,11 @@ async def test_health_answers_on_both_hosts_without_credentials(service):
         assert (await stranger.get("/readyz")).json() == {"status": "ready"}
 
 
-async def test_a_service_with_a_fault_is_not_ready_and_says_why_to_the_operator_alone(tmp_path):
+async def test_a_service_with_a_fault_is_not_ready_and_says_why_to_the_operator_alone(site):
     async def faults():
         return ["No machine can be started here."]
 
-    async with running(tmp_path, faults=faults) as service:
+    async with running(site.folder, database_url=site.url, faults=faults) as service:
         stranger = await service.stranger()
         answer = await stranger.get("/readyz")
         assert error_of(answer) == (503, "driver_unavailable")

@@ -9,8 +9,8 @@ GOOD = {"user_id": "ada", "provider": "codex"}
 
 
 @pytest.fixture
-async def service(tmp_path):
-    async with running(tmp_path) as service:
+async def service(site):
+    async with running(site.folder, database_url=site.url) as service:
         yield service
 
 

@@ -9,8 +9,8 @@ from tests.integration.web_service import error_of, running
 
 
 @pytest.fixture
-async def service(tmp_path):
-    async with running(tmp_path) as service:
+async def service(site):
+    async with running(site.folder, database_url=site.url) as service:
         yield service
 
 
@@ -91,8 +91,8 @@ async def test_a_last_event_id_that_is_no_number_begins_at_the_beginning(service
         assert kinds(await Stream(answer).rest()) == ["created", "cancelled", "<end>"]
 
 
-async def test_a_stream_without_news_has_heartbeats(tmp_path):
-    async with running(tmp_path, heartbeat_s=0.05, sweep_s=10) as service:
+async def test_a_stream_without_news_has_heartbeats(site):
+    async with running(site.folder, database_url=site.url, heartbeat_s=0.05, sweep_s=10) as service:
         session_id, browser = await service.opened()
         async with browser.stream("GET", f"/api/auth/session/{session_id}/events") as answer:
             stream = Stream(answer)

@@ -16,8 +16,8 @@ async def start(stage):
     return await stage.signin.start(ASKED, idempotency_key=None, caller="test")
 
 
-async def test_a_second_link_is_never_given_or_opened_beside_the_persons(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_second_link_is_never_given_or_opened_beside_the_persons(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         for _ in range(15):
             begun = await start(stage)
 
@@ -44,8 +44,8 @@ async def test_a_second_link_is_never_given_or_opened_beside_the_persons(tmp_pat
             await stage.until(begun.session.id, SessionStatus.CANCELLED)
 
 
-async def test_once_a_link_was_opened_the_next_request_is_told_so(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_once_a_link_was_opened_the_next_request_is_told_so(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         begun = await start(stage)
         fresh = await start(stage)
         with pytest.raises(CallerError) as void:
@@ -57,8 +57,8 @@ async def test_once_a_link_was_opened_the_next_request_is_told_so(tmp_path):
         assert told.value.code is Code.ALREADY_OPEN
 
 
-async def test_a_link_that_is_opened_after_the_end_shows_the_end(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_link_that_is_opened_after_the_end_shows_the_end(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         begun = await start(stage)
         await stage.signin.cancel(begun.session.id, by_person=False)
         cookie = await stage.signin.open(begun.session.id, begun.link)

@@ -11,8 +11,8 @@ from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, CheckGuest, scene
 
 
-async def test_a_session_completes_and_stays_completed_after_its_machine_is_gone(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_session_completes_and_stays_completed_after_its_machine_is_gone(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         assert await guest.sign_in(WHOLE) is None
         done = await stage.until(session.id, SessionStatus.COMPLETED)
@@ -25,8 +25,8 @@ async def test_a_session_completes_and_stays_completed_after_its_machine_is_gone
         assert not stage.host.running()
 
 
-async def test_f001_a_machine_that_ends_with_code_1_right_after_the_capture_changes_nothing(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_f001_a_machine_that_ends_with_code_1_right_after_the_capture_changes_nothing(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         assert await guest.sign_in(WHOLE) is None
         guest.crash(1)
@@ -37,8 +37,8 @@ async def test_f001_a_machine_that_ends_with_code_1_right_after_the_capture_chan
         assert "machine_ended" in await stage.kinds(session.id)
 
 
-async def test_a_machine_that_ends_in_mid_sign_in_fails_its_session_with_that_reason(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_machine_that_ends_in_mid_sign_in_fails_its_session_with_that_reason(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         guest.crash(3)
         failed = await stage.until(session.id, SessionStatus.FAILED)
@@ -46,16 +46,16 @@ async def test_a_machine_that_ends_in_mid_sign_in_fails_its_session_with_that_re
         assert (await stage.machine_ended(session.id)).state is MachineState.LOST
 
 
-async def test_a_machine_that_ends_while_it_boots_did_not_start(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_machine_that_ends_while_it_boots_did_not_start(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         stage.make_guest = lambda: SignInGuest(build=BUILD)
         session = await stage.start()
         (await stage.guests.get()).crash(1)
         assert (await stage.until(session.id, SessionStatus.FAILED)).reason is Reason.MACHINE_DID_NOT_START
 
 
-async def test_the_second_report_of_one_credential_changes_nothing(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_the_second_report_of_one_credential_changes_nothing(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         assert await guest.sign_in(WHOLE) is None
         assert await guest.sign_in(WHOLE) is None
@@ -63,8 +63,8 @@ async def test_the_second_report_of_one_credential_changes_nothing(tmp_path):
         assert (await stage.kinds(session.id)).count("captured") == 1
 
 
-async def test_a_capture_for_a_cancelled_session_is_refused_and_nothing_is_stored(tmp_path):
-    async with scene(tmp_path, stop_s=5) as stage:
+async def test_a_capture_for_a_cancelled_session_is_refused_and_nothing_is_stored(site):
+    async with scene(site.folder, database_url=site.url, stop_s=5) as stage:
         session, guest = await stage.awaiting()
         cancelling = asyncio.gather(stage.signin.cancel(session.id, by_person=True), guest.sign_in(WHOLE))
         cancelled, refused = await cancelling
@@ -75,8 +75,8 @@ async def test_a_capture_for_a_cancelled_session_is_refused_and_nothing_is_store
         assert cancelled.status is after.status
 
 
-async def test_cancelling_ends_the_machine_at_once(tmp_path):
-    async with scene(tmp_path, grace_failed_s=60, grace_completed_s=60) as stage:
+async def test_cancelling_ends_the_machine_at_once(site):
+    async with scene(site.folder, database_url=site.url, grace_failed_s=60, grace_completed_s=60) as stage:
         session, _ = await stage.awaiting()
         await stage.signin.cancel(session.id, by_person=True)
         row = await stage.machine_ended(session.id)
@@ -86,8 +86,8 @@ async def test_cancelling_ends_the_machine_at_once(tmp_path):
         assert refused.value.code is Code.SESSION_ENDED
 
 
-async def test_a_tool_that_gives_up_fails_the_session_and_says_its_last_lines_to_the_log_only(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_tool_that_gives_up_fails_the_session_and_says_its_last_lines_to_the_log_only(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         await guest.end_cli(7, "something \x1b[31mwent wrong")
         failed = await stage.until(session.id, SessionStatus.FAILED)
@@ -96,8 +96,8 @@ async def test_a_tool_that_gives_up_fails_the_session_and_says_its_last_lines_to
         assert "\x1b" not in failed.detail
 
 
-async def test_a_tool_that_gives_up_before_its_person_is_started_again_and_completes(tmp_path):
-    async with scene(tmp_path, again_s=60) as stage:
+async def test_a_tool_that_gives_up_before_its_person_is_started_again_and_completes(site):
+    async with scene(site.folder, database_url=site.url, again_s=60) as stage:
         session, guest = await stage.awaiting()
         await stage.signin.screen_seen(session.id)
         await guest.end_cli(1, "something \x1b[31mwent wrong")
@@ -110,8 +110,8 @@ async def test_a_tool_that_gives_up_before_its_person_is_started_again_and_compl
         assert (done.attempt, done.reason) == (2, None)
 
 
-async def test_a_tool_that_nobody_starts_again_has_failed_in_bounded_time(tmp_path):
-    async with scene(tmp_path, again_s=1) as stage:
+async def test_a_tool_that_nobody_starts_again_has_failed_in_bounded_time(site):
+    async with scene(site.folder, database_url=site.url, again_s=1) as stage:
         session, guest = await stage.awaiting()
         await stage.signin.screen_seen(session.id)
         await guest.end_cli(1, "something went wrong")
@@ -120,8 +120,8 @@ async def test_a_tool_that_nobody_starts_again_has_failed_in_bounded_time(tmp_pa
         assert "something went wrong" in failed.detail
 
 
-async def test_a_service_that_is_started_again_has_the_tool_started_again_that_was_asked_for(tmp_path):
-    async with scene(tmp_path, again_s=60) as stage:
+async def test_a_service_that_is_started_again_has_the_tool_started_again_that_was_asked_for(site):
+    async with scene(site.folder, database_url=site.url, again_s=60) as stage:
         session, guest = await stage.awaiting()
         await stage.signin.screen_seen(session.id)
         await guest.end_cli(1, "something went wrong")
@@ -135,8 +135,8 @@ async def test_a_service_that_is_started_again_has_the_tool_started_again_that_w
         await stage.until(session.id, SessionStatus.COMPLETED)
 
 
-async def test_a_tool_that_ends_after_the_capture_changes_nothing(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_tool_that_ends_after_the_capture_changes_nothing(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         await guest.sign_in(WHOLE)
         await guest.end_cli(1, "killed")
@@ -147,8 +147,8 @@ async def test_a_tool_that_ends_after_the_capture_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"{}", b"[1, 2]", b"not json", b'{"tokens": {"id_token": 7}}', b"\xff\xfe", b"{" * 5000]
 )
-async def test_a_credential_of_another_shape_fails_the_session_and_stores_nothing(tmp_path, content):
-    async with scene(tmp_path) as stage:
+async def test_a_credential_of_another_shape_fails_the_session_and_stores_nothing(site, content):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         assert await guest.sign_in({"credential": content}) in {
             Code.CREDENTIAL_INCOMPLETE,
@@ -159,22 +159,22 @@ async def test_a_credential_of_another_shape_fails_the_session_and_stores_nothin
         assert await stage.signin.credentials() == []
 
 
-async def test_a_browser_without_its_sandbox_is_refused(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_browser_without_its_sandbox_is_refused(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         stage.make_guest = lambda: SignInGuest(build=BUILD, page_host=PAGE_HOST, sandbox=False)
         session = await stage.start()
         assert (await stage.until(session.id, SessionStatus.FAILED)).reason is Reason.SANDBOX_OFF
 
 
-async def test_a_guest_of_another_build_is_refused(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_guest_of_another_build_is_refused(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         stage.make_guest = lambda: SignInGuest(build="of yesterday", page_host=PAGE_HOST)
         session = await stage.start()
         assert (await stage.until(session.id, SessionStatus.FAILED)).reason is Reason.GUEST_VERSION
 
 
-async def test_a_machine_whose_page_never_opens_fails_when_its_time_is_over(tmp_path):
-    async with scene(tmp_path, start_s=1) as stage:
+async def test_a_machine_whose_page_never_opens_fails_when_its_time_is_over(site):
+    async with scene(site.folder, database_url=site.url, start_s=1) as stage:
         stage.make_guest = lambda: SignInGuest(build=BUILD)
         session = await stage.start()
         failed = await stage.until(session.id, SessionStatus.FAILED)
@@ -182,29 +182,29 @@ async def test_a_machine_whose_page_never_opens_fails_when_its_time_is_over(tmp_
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_nobody_came(tmp_path):
-    async with scene(tmp_path, nobody_came_s=0.5) as stage:
+async def test_nobody_came(site):
+    async with scene(site.folder, database_url=site.url, nobody_came_s=0.5) as stage:
         session, _ = await stage.awaiting()
         assert (await stage.until(session.id, SessionStatus.EXPIRED)).reason is Reason.NOBODY_CAME
 
 
-async def test_the_sign_in_clock_starts_when_the_screen_is_first_seen(tmp_path):
-    async with scene(tmp_path, nobody_came_s=60, sign_in_s=0.5) as stage:
+async def test_the_sign_in_clock_starts_when_the_screen_is_first_seen(site):
+    async with scene(site.folder, database_url=site.url, nobody_came_s=60, sign_in_s=0.5) as stage:
         session, _ = await stage.awaiting()
         await stage.signin.screen_seen(session.id)
         assert (await stage.until(session.id, SessionStatus.EXPIRED)).reason is Reason.SIGN_IN_TIMED_OUT
 
 
-async def test_a_whole_file_that_nobody_told_of_is_found_before_the_session_expires(tmp_path):
-    async with scene(tmp_path, nobody_came_s=0.5) as stage:
+async def test_a_whole_file_that_nobody_told_of_is_found_before_the_session_expires(site):
+    async with scene(site.folder, database_url=site.url, nobody_came_s=0.5) as stage:
         session, guest = await stage.awaiting()
         guest.write_file(WHOLE)
         done = await stage.until(session.id, SessionStatus.COMPLETED, SessionStatus.EXPIRED)
         assert done.status is SessionStatus.COMPLETED
 
 
-async def test_a_restarted_service_finds_the_machine_and_the_sign_in_completes(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_restarted_service_finds_the_machine_and_the_sign_in_completes(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         await stage.restart()
         assert (await stage.signin.session(session.id)).status is SessionStatus.AWAITING_SIGN_IN
@@ -213,8 +213,8 @@ async def test_a_restarted_service_finds_the_machine_and_the_sign_in_completes(t
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_a_restarted_service_lets_a_booting_machine_become_ready(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_restarted_service_lets_a_booting_machine_become_ready(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         gate = asyncio.Event()
 
         class Slow(SignInGuest):
@@ -230,8 +230,8 @@ async def test_a_restarted_service_lets_a_booting_machine_become_ready(tmp_path)
         await stage.until(session.id, SessionStatus.AWAITING_SIGN_IN)
 
 
-async def test_a_machine_that_ended_while_the_service_was_away_is_told_truly(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_machine_that_ended_while_the_service_was_away_is_told_truly(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         await stage.close()
         guest.crash(9)
@@ -241,8 +241,8 @@ async def test_a_machine_that_ended_while_the_service_was_away_is_told_truly(tmp
         assert (await stage.machine_ended(session.id)).exit_code == 9
 
 
-async def test_a_machine_that_no_row_asks_for_is_reclaimed_before_anything_starts(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_machine_that_no_row_asks_for_is_reclaimed_before_anything_starts(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         machine_id, incarnation = new_id(IdPrefix.MACHINE), new_id(IdPrefix.INCARNATION)
         driver = stage.reconciler.driver
         handle = driver.plan(machine_id, incarnation, host_uid=None)
@@ -253,8 +253,8 @@ async def test_a_machine_that_no_row_asks_for_is_reclaimed_before_anything_start
         assert not list(await driver.found())
 
 
-async def test_signing_in_again_keeps_the_id_and_raises_the_version(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_signing_in_again_keeps_the_id_and_raises_the_version(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         for version in (1, 2):
             session, guest = await stage.awaiting()
             await guest.sign_in(WHOLE)
@@ -264,8 +264,8 @@ async def test_signing_in_again_keeps_the_id_and_raises_the_version(tmp_path):
         assert credential.id == done.captured_credential_id
 
 
-async def test_rejecting_deletes_the_captured_version_and_ends_the_machine_at_once(tmp_path):
-    async with scene(tmp_path, grace_completed_s=60) as stage:
+async def test_rejecting_deletes_the_captured_version_and_ends_the_machine_at_once(site):
+    async with scene(site.folder, database_url=site.url, grace_completed_s=60) as stage:
         session, guest = await stage.awaiting()
         await guest.sign_in(WHOLE)
         await stage.until(session.id, SessionStatus.COMPLETED)
@@ -277,8 +277,8 @@ async def test_rejecting_deletes_the_captured_version_and_ends_the_machine_at_on
         await stage.machine_ended(session.id)
 
 
-async def test_after_a_later_sign_in_the_earlier_one_can_no_longer_be_rejected(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_after_a_later_sign_in_the_earlier_one_can_no_longer_be_rejected(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         await guest.sign_in(WHOLE)
         again, guest = await stage.awaiting()
@@ -290,8 +290,8 @@ async def test_after_a_later_sign_in_the_earlier_one_can_no_longer_be_rejected(t
         assert len(await stage.signin.credentials()) == 1
 
 
-async def test_the_grace_ends_at_once_when_the_page_has_shown_success(tmp_path):
-    async with scene(tmp_path, grace_completed_s=60) as stage:
+async def test_the_grace_ends_at_once_when_the_page_has_shown_success(site):
+    async with scene(site.folder, database_url=site.url, grace_completed_s=60) as stage:
         session, guest = await stage.awaiting()
         await guest.sign_in(WHOLE)
         await asyncio.wait_for(guest.captured.wait(), 5)
@@ -299,8 +299,8 @@ async def test_the_grace_ends_at_once_when_the_page_has_shown_success(tmp_path):
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_a_replaced_session_is_cancelled_as_superseded_and_its_machine_ends(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_replaced_session_is_cancelled_as_superseded_and_its_machine_ends(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         first, _ = await stage.awaiting()
         second, _ = await stage.awaiting(replace=True)
         old = await stage.signin.session(first.id)
@@ -309,8 +309,8 @@ async def test_a_replaced_session_is_cancelled_as_superseded_and_its_machine_end
         await stage.machine_ended(first.id)
 
 
-async def test_a_stored_credential_is_checked_in_a_machine_of_its_own(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_stored_credential_is_checked_in_a_machine_of_its_own(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         await guest.sign_in(WHOLE)
         await stage.machine_ended(session.id)
@@ -321,15 +321,15 @@ async def test_a_stored_credential_is_checked_in_a_machine_of_its_own(tmp_path):
         assert not stage.host.running()
 
 
-async def test_checking_what_is_not_there_is_said(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_checking_what_is_not_there_is_said(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         with pytest.raises(CallerError) as missing:
             await stage.reconciler.check(ADA, "codex")
         assert missing.value.code is Code.CREDENTIAL_NOT_FOUND
 
 
-async def test_the_input_ends_with_the_capture(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_the_input_ends_with_the_capture(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         ended = stage.reconciler.live.input_ended(session.id)
         assert not ended.is_set()

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import sqlite3
 
+import psycopg
 import pytest
 
 from antechamber.lifecycle import MachineFact
-from antechamber.model import SessionStatus
+from antechamber.model import IdPrefix, SessionStatus, new_id
 from antechamber.signin import now
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, scene
@@ -26,12 +27,18 @@ class Slow(SignInGuest):
 
 
 @contextlib.contextmanager
-def locked(stage):
-    """Hold the database's one right to write, as a backup or a full disk might."""
-    with contextlib.closing(sqlite3.connect(stage.folder / "scene.db", isolation_level=None)) as database:
-        database.execute("begin immediate")
-        yield
-        database.execute("rollback")
+def locked(site):
+    """Keep everybody from writing, as a backup or a full disk might."""
+    if site.url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(site.folder / "test.db", isolation_level=None)) as database:
+            database.execute("begin immediate")
+            yield
+            database.execute("rollback")
+    else:
+        with contextlib.closing(psycopg.connect(site.url)) as database:
+            database.execute("lock table events in exclusive mode")
+            yield
+            database.rollback()
 
 
 async def told(capsys, words):
@@ -41,10 +48,10 @@ async def told(capsys, words):
 
 
 @pytest.mark.timeout(90)
-async def test_a_credential_is_kept_while_the_database_is_away_and_stored_when_it_is_back(tmp_path, capsys):
-    async with scene(tmp_path) as stage:
+async def test_a_credential_is_kept_while_the_database_is_away_and_stored_when_it_is_back(site, capsys):
+    async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
-        with locked(stage):
+        with locked(site):
             guest.write_file(WHOLE)
             sending = asyncio.get_running_loop().create_task(guest.sign_in(WHOLE))
             await told(capsys, "a report waits")
@@ -55,8 +62,8 @@ async def test_a_credential_is_kept_while_the_database_is_away_and_stored_when_i
         await stage.machine_ended(session.id)
 
 
-async def test_a_service_killed_between_the_machines_readiness_and_the_sessions_says_it_at_the_next_start(tmp_path):
-    async with scene(tmp_path) as stage:
+async def test_a_service_killed_between_the_machines_readiness_and_the_sessions_says_it_at_the_next_start(site):
+    async with scene(site.folder, database_url=site.url) as stage:
         stage.make_guest = Slow
         session = await stage.start()
         guest = await stage.guests.get()
@@ -69,3 +76,32 @@ async def test_a_service_killed_between_the_machines_readiness_and_the_sessions_
         await stage.restart()
         guest.gate.set()
         await stage.until(session.id, SessionStatus.AWAITING_SIGN_IN)
+
+
+# what a service on the same database commits when its hint is lost
+WITHOUT_A_HINT = (
+    (
+        "INSERT INTO auth_sessions (id, machine_id, application, user_id, provider, status, created_at, status_at,"
+        " expires_at) VALUES (%(session)s, %(machine)s, 'default', 'ada', 'codex', 'pending', now(), now(),"
+        " now() + interval '1 minute')"
+    ),
+    (
+        "INSERT INTO machines (id, kind, session_id, state, driver, incarnation, created_at, state_at, expires_at)"
+        " VALUES (%(machine)s, 'sign_in', %(session)s, 'requested', 'scripted', %(incarnation)s, now(), now(),"
+        " now() + interval '1 minute')"
+    ),
+)
+
+
+async def test_what_another_service_committed_is_found_by_the_sweep_when_its_hint_is_lost(tmp_path, postgres_url):
+    async with scene(tmp_path, database_url=postgres_url) as stage:
+        session_id = new_id(IdPrefix.SESSION)
+        names = {
+            "session": session_id,
+            "machine": new_id(IdPrefix.MACHINE),
+            "incarnation": new_id(IdPrefix.INCARNATION),
+        }
+        with psycopg.connect(postgres_url) as prompt:
+            for statement in WITHOUT_A_HINT:
+                prompt.execute(statement, names)
+        await stage.until(session_id, SessionStatus.AWAITING_SIGN_IN)

@@ -22,7 +22,7 @@ from antechamber.model import IdPrefix, new_id, new_secret
 from antechamber.providers import CapturedFile, Providers
 from antechamber.settings import Settings
 from antechamber.signin import SignIn
-from antechamber.store import Store
+from antechamber.store import Store, file_url
 from antechamber.vault import Vault
 from antechamber.web import Addresses, DriverAbout, Measured, create_app, create_metrics_app, listen, serve
 from tests.providers.samples import CODEX
@@ -152,8 +152,7 @@ async def running(folder, *, world="serve", faults=None, installed=None, node="n
     async with contextlib.AsyncExitStack() as cleanup:
         providers = Providers.load()
         metrics = Metrics(spec.id for spec in providers.all())
-        url = chosen.database_url or f"sqlite+aiosqlite:///{folder}/test.db"
-        store = await Store.open(url, world=world, observer=metrics)
+        store = await Store.open(chosen.database_url or file_url(folder / "test.db"), world=world, observer=metrics)
         cleanup.push_async_callback(store.close)
         vault = Vault.open(folder / "vault.key", known_key_id=None, has_rows=False)
         await store.set_key_id(vault.key_id)

@@ -143,7 +143,14 @@ class PostgresPrompt:
         return tables, rows
 
 
-@pytest.fixture(params=DATABASES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test the databases that it is about."""
+    if "prompt" in metafunc.fixturenames:
+        alone = [name for name in DATABASES if f"{name}_only" in metafunc.fixturenames]
+        metafunc.parametrize("prompt", alone or DATABASES, indirect=True)
+
+
+@pytest.fixture
 def prompt(request, tmp_path) -> Iterator[SqlitePrompt | PostgresPrompt]:
     """A database: with this release's tables where the test asks for a store, with nothing otherwise."""
     filled = "store" in request.fixturenames
@@ -161,17 +168,15 @@ def prompt(request, tmp_path) -> Iterator[SqlitePrompt | PostgresPrompt]:
 
 @pytest.fixture
 def sqlite_only(prompt) -> SqlitePrompt:
-    """What is about a file."""
-    if not isinstance(prompt, SqlitePrompt):
-        pytest.skip("is about SQLite's file")
+    """A file, for what is about SQLite alone."""
+    assert isinstance(prompt, SqlitePrompt)
     return prompt
 
 
 @pytest.fixture
 def postgres_only(prompt) -> PostgresPrompt:
-    """What is about PostgreSQL."""
-    if not isinstance(prompt, PostgresPrompt):
-        pytest.skip("is about PostgreSQL")
+    """A database of PostgreSQL, for what is about that alone."""
+    assert isinstance(prompt, PostgresPrompt)
     return prompt
 
 
