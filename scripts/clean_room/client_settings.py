@@ -52,8 +52,8 @@ class ClientSettings:
 
     def write_apt(self, root: Path) -> None:
         """Give a room's apt its sources and the way to them."""
-        for name in ("sources.list", "sources.list.d/debian.sources"):
-            (root / "etc/apt" / name).unlink(missing_ok=True)
+        for path in (root / "etc/apt/sources.list", *(root / "etc/apt/sources.list.d").iterdir()):
+            path.unlink(missing_ok=True)
         (root / "etc/apt/sources.list.d/clean-room.sources").write_text(self.sources)
         (root / "etc/apt/apt.conf.d/90clean-room").write_text(self.apt)
 

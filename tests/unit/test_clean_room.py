@@ -84,6 +84,7 @@ def test_a_room_gets_files_where_they_were_and_a_home_of_the_same_words(tmp_path
     authority.write_text("DUMMY")
     (root / "etc/apt/sources.list.d").mkdir(parents=True)
     (root / "etc/apt/apt.conf.d").mkdir()
+    (root / "etc/apt/sources.list.d/0000debian.sources").write_text("Types: deb\n")
     (root / "etc/apt/sources.list").write_text("deb http://the.invalid/one bookworm main\n")
 
     client_settings.ClientSettings("Types: deb\n", "A;\n", {}, home, (), (authority,)).write(root)
@@ -91,7 +92,8 @@ def test_a_room_gets_files_where_they_were_and_a_home_of_the_same_words(tmp_path
     assert (root / authority.relative_to("/")).read_text() == "DUMMY"
     assert (root / "root/.config/pip/pip.conf").read_text() == "[global]\n"
     assert not (root / "etc/apt/sources.list").exists()
-    assert (root / "etc/apt/sources.list.d/clean-room.sources").read_text() == "Types: deb\n"
+    (only,) = (root / "etc/apt/sources.list.d").iterdir()
+    assert (only.name, only.read_text()) == ("clean-room.sources", "Types: deb\n")
 
 
 def test_the_readme_asks_for_what_a_room_begins_with():
