@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _BACKLOG: Final = 128
 _BREATH_S: Final = 0.1
+_AHEAD: Final = 256 * 1024
+"""Bytes that are read ahead of whoever reads; with asyncio's own 64 KiB a picture comes in four times the pieces."""
 _PATH_LIMIT: Final = 100
 """Bytes; the kernel takes 107, and a path of just that length is a trap for whoever adds a character."""
 
@@ -110,7 +112,7 @@ class UnixDoors:
     async def _stream(self, connected: socket.socket) -> Stream:
         try:
             connected.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            reader, writer = await asyncio.open_unix_connection(sock=connected)
+            reader, writer = await asyncio.open_unix_connection(sock=connected, limit=_AHEAD)
         except BaseException:
             connected.close()
             raise

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("relay")
 
-CHUNK: Final = 64 * 1024
-"""Bytes read from the machine at once."""
+CHUNK: Final = 256 * 1024
+"""Bytes read from the machine at once: each message costs as much as some ten thousand bytes."""
 
 STALL_S: Final = 60.0
 """Seconds after which a page that takes nothing loses the screen."""
