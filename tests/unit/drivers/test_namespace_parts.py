@@ -43,6 +43,16 @@ def test_every_mount_of_the_host_is_read_only(folder):
     assert argv[at - 1 : at + 2] == ["--ro-bind", "/srv/cli", "/opt/cli"]
 
 
+def test_a_machine_need_not_read_every_font_to_know_which_there_are(folder):
+    cache = "/var/cache/fontconfig"
+    argv = bwrap.options(MachineSpec("mac", INCARNATION), folder)
+    # the fonts themselves come with /usr, so that the host's list of them holds in a machine too
+    assert Path(cache).is_dir() == (cache in argv)
+    if cache in argv:
+        assert argv[argv.index(cache) - 1 : argv.index(cache) + 2] == ["--ro-bind", cache, cache]
+        assert argv.index("/var") < argv.index(cache)
+
+
 def test_the_network_is_the_keepers_and_nested_user_namespaces_stay_possible(folder):
     argv = bwrap.options(MachineSpec("mac", INCARNATION), folder)
     assert not {"--unshare-net", "--unshare-all", "--share-net", "--disable-userns"} & set(argv)

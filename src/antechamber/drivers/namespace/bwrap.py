@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "/usr/bin/bwrap"
 _RUN_BYTES: Final = 64 * 2**20
 _VAR_BYTES: Final = 16 * 2**20
+_FONT_CACHE: Final = "/var/cache/fontconfig"
 _LINKED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _HIDDEN: Final = ("/usr/local", "/usr/src")
 """What an operator puts there is nothing of a machine's."""
@@ -48,6 +49,7 @@ def options(spec: MachineSpec, folder: KeptFolder) -> list[str]:
         *_memory("0700", limits.home_bytes, rootfs.HOME),
         *_memory("1777", limits.tmp_bytes, "/tmp"),  # noqa: S108 - the machine's own
         *_memory("0755", _VAR_BYTES, "/var"),
+        *_font_cache(),
         *_memory("0755", _RUN_BYTES, "/run"),
         *("--proc", "/proc", "--dev", "/dev"),
         *_memory("1777", limits.shm_bytes, "/dev/shm"),  # noqa: S108 - the machine's own
@@ -85,6 +87,11 @@ def _system(folder: KeptFolder) -> list[str]:
         if Path("/etc", name).exists():
             argv += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
     return argv
+
+
+def _font_cache() -> list[str]:
+    """Bind the host's list of its fonts, which are bound too: without it each machine reads all fonts, for 0.3 s."""
+    return ["--ro-bind", _FONT_CACHE, _FONT_CACHE] if Path(_FONT_CACHE).is_dir() else []
 
 
 def _memory(mode: str, size: int, path: str) -> list[str]:
