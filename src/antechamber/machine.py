@@ -66,7 +66,7 @@ class MachineSpec:
     machine_id: str
     incarnation: str
     """One life of this machine; every side effect names it."""
-    program: tuple[str, ...] = ("/usr/bin/python3", "-I", "/opt/antechamber/guest")
+    program: tuple[str, ...] = ("/usr/bin/python3", "-I", "-S", "/opt/antechamber/guest")
     """What runs in the machine as its first program: the guest agent, or a contract test's own probe."""
     mounts: tuple[Mount, ...] = ()
     trust_anchors: tuple[str, ...] = ()

@@ -178,7 +178,7 @@ async def machine_with(job: dict[str, Any], pages: Pages, *, build: str | None =
     spec = MachineSpec(
         machine_id=handle["machine"],
         incarnation=incarnation,
-        program=("/usr/bin/python3", "-I", "/opt/antechamber/guest"),
+        program=("/usr/bin/python3", "-I", "-S", "/opt/antechamber/guest"),
         mounts=(Mount(guest, "/opt/antechamber/guest"), Mount(clis, "/opt/cli")),
     )
     machine = await driver.start(spec, handle)

@@ -145,3 +145,15 @@ def test_the_parent_that_others_cannot_enter_is_named(tmp_path):
     (closed / "below").mkdir(parents=True)
     closed.chmod(0o700)
     assert assets.closed_parent(closed / "below" / "missing") == closed
+
+
+def test_the_agent_loads_nothing_that_it_does_not_need(tmp_path):
+    agent = assets.stage_guest(tmp_path / "shared")
+    # without a HOME it ends once everything is loaded
+    ended = subprocess.run(
+        ["/usr/bin/python3", "-I", "-S", "-X", "importtime", agent], env={}, capture_output=True, text=True, check=False
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time:")}
+    assert "KeyError: 'HOME'" in ended.stderr
+    assert "antechamber.guest.agent" in loaded
+    assert not {"site", "_ssl", "multiprocessing", "email", "http.client"} & loaded

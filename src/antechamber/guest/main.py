@@ -1,4 +1,4 @@
-"""The agent's start in a machine: `python3 -I /opt/antechamber/guest`."""
+"""The agent's start in a machine: `python3 -I -S /opt/antechamber/guest`."""
 
 from __future__ import annotations
 
