@@ -13,11 +13,14 @@ TIERS ?=
 WHEEL_VENV := .venv-wheel
 EDITABLE = $(VENV)/.editable
 
+# what to measure: letters of scenarios, --quick; `.venv/bin/python -m bench --help` says more
+BENCH ?=
+
 CLEAN ?=
 CLEAN_TIERS ?=
 CLEAN_STEPS ?=
 
-.PHONY: run test tested test-clean lint setup system wheel web providers clean help
+.PHONY: run test tested test-clean bench lint setup system wheel web providers clean help
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -30,7 +33,7 @@ run: system $(VENV)/.runtime $(EDITABLE) web ## Set everything up and serve the 
 test: ## Set everything up, build the wheel, install it and pass every test with it (TIERS="unit docs" for some)
 	@$(MAKE) --no-print-directory tested VENV=$(WHEEL_VENV) EDITABLE=
 
-tested: system $(VENV)/.dev wheel
+tested: system $(VENV)/.dev $(VENV)/.bench wheel
 	@sh scripts/system-packages tests/debian-packages.txt
 	@$(PIP) --no-index --no-deps --force-reinstall dist/antechamber-*.whl
 	@$(BIN)/antechamber providers install
@@ -38,6 +41,9 @@ tested: system $(VENV)/.dev wheel
 
 test-clean: ## The same on a Debian 12 with nothing on it, as root and as a user (CLEAN="root user" CLEAN_TIERS="unit docs" CLEAN_STEPS="test run")
 	@$(PYTHON) -m scripts.clean_room $(CLEAN) --tiers="$(CLEAN_TIERS)" $(if $(CLEAN_STEPS),--steps="$(CLEAN_STEPS)")
+
+bench: setup $(VENV)/.dev $(VENV)/.bench ## Measure it beside its peers, about ten minutes (BENCH="a d" for some, BENCH=--quick for a try)
+	@$(BIN)/python -m bench $(BENCH)
 
 lint: $(VENV)/.dev ## Style, types and floors
 	@$(BIN)/python -m tests.run lint
@@ -70,6 +76,12 @@ $(VENV)/.editable: pyproject.toml $(VENV)/.runtime
 $(VENV)/.dev: requirements/dev.txt scripts/proxies $(VENV)/.runtime $(EDITABLE)
 	@sh scripts/proxies
 	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# the bench's peer has an environment of its own: what it needs is nothing of ours
+$(VENV)/.bench: requirements/bench.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv $(VENV)/peer
+	$(VENV)/peer/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
 web: $(VENV)/.runtime

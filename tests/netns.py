@@ -11,13 +11,16 @@ import shlex
 import sys
 
 
-def argv(command: list[str]) -> list[str]:
-    """Return the command line that runs the command in such a namespace."""
+def argv(command: list[str], *, low_ports: bool = False) -> list[str]:
+    """Return the command line that runs the command in such a namespace; with `low_ports` a user may take them too."""
     inner = shlex.join(command)
+    up = "ip link set lo up"
+    if low_ports:
+        up += " && echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start"
     if os.geteuid() == 0:
-        return ["unshare", "--net", "sh", "-c", f"ip link set lo up && exec {inner}"]
+        return ["unshare", "--net", "sh", "-c", f"{up} && exec {inner}"]
     back = f"unshare --user --map-user={os.getuid()} --map-group={os.getgid()}"
-    return ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", f"ip link set lo up && exec {back} {inner}"]
+    return ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", f"{up} && exec {back} {inner}"]
 
 
 if __name__ == "__main__":

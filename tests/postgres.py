@@ -53,7 +53,8 @@ def account() -> pwd.struct_passwd:
 class Server:
     """A running server, and the databases that tests make in it."""
 
-    def __init__(self, bin_folder: Path) -> None:
+    def __init__(self, bin_folder: Path, **settings: str) -> None:
+        self._settings = SETTINGS | settings
         self.folder = Path(tempfile.mkdtemp(prefix="apg-", dir="/tmp"))
         self._bin = bin_folder
         self._who = account()
@@ -92,7 +93,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         log = (self.folder / "server.log").open("ab")
         with log:
             self._server = subprocess.Popen(

@@ -27,6 +27,7 @@ from antechamber.vault import Vault
 from antechamber.web import Addresses, DriverAbout, Measured, create_app, create_metrics_app, listen, serve
 from tests.providers.samples import CODEX
 
+NODE = "nod_00000000000000000000"
 OPERATIONS = {"user_id": "ada", "provider": "codex"}
 
 
@@ -146,7 +147,7 @@ async def no_faults():
 
 
 @contextlib.asynccontextmanager
-async def running(folder, *, world="serve", faults=None, installed=None, node="nod_00000000000000000000", **settings):
+async def running(folder, *, world="serve", faults=None, installed=None, node=NODE, stage=None, **settings):
     """Run a service on a free port of this computer's loopback."""
     chosen = Settings(**{"sweep_s": 0.5, "heartbeat_s": 5, "port": 0, "world": world, **settings})
     async with contextlib.AsyncExitStack() as cleanup:
@@ -159,39 +160,57 @@ async def running(folder, *, world="serve", faults=None, installed=None, node="n
         signin = SignIn(
             store=store,
             vault=vault,
-            providers=providers,
+            providers=Providers.load(),
             settings=chosen,
             driver="scripted",
             require=lambda spec: None,
         )
-        sockets = [cleanup.enter_context(end) for end in listen(chosen.bind, chosen.port)]
-        addresses = Addresses.of(chosen, sockets[0].getsockname()[1])
-        token, stage = new_secret(), Stage()
-        fixed = Fixed(
-            build={"version": "0", "world": world, "driver": "scripted"},
-            key_id=vault.key_id,
-            checks={"sandbox": True},
-            providers={spec.id: True for spec in providers.all()},
-            folders={"data": folder},
-        )
-        measured = Measured(metrics, Scrape(metrics, store.standing, faults or no_faults, fixed), new_secret())
-        app = create_app(
+        yield await serving(
+            cleanup,
             signin,
-            stage,
-            providers,
+            stage or Stage(),
             chosen,
-            world,
-            addresses=addresses,
-            operator_token=token,
-            driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
+            world=world,
+            parts=(store, vault, metrics),
+            folder=folder,
+            faults=faults,
             node=node,
             installed=installed,
-            faults_now=faults,
-            counted=measured,
         )
-        server = await serve(app, sockets)
-        cleanup.push_async_callback(server.stop)
-        yield Service(store, signin, stage, addresses, token.reveal(), app, server, chosen, measured, cleanup)
+
+
+async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults=None, installed=None, node=NODE):
+    """Serve the pages and the API over these parts."""
+    store, vault, metrics = parts
+    providers = Providers.load()
+    sockets = [cleanup.enter_context(end) for end in listen(chosen.bind, chosen.port)]
+    addresses = Addresses.of(chosen, sockets[0].getsockname()[1])
+    token = new_secret()
+    fixed = Fixed(
+        build={"version": "0", "world": world, "driver": "scripted"},
+        key_id=vault.key_id,
+        checks={"sandbox": True},
+        providers={spec.id: True for spec in providers.all()},
+        folders={"data": folder},
+    )
+    measured = Measured(metrics, Scrape(metrics, store.standing, faults or no_faults, fixed), new_secret())
+    app = create_app(
+        signin,
+        live,
+        providers,
+        chosen,
+        world,
+        addresses=addresses,
+        operator_token=token,
+        driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
+        node=node,
+        installed=installed,
+        faults_now=faults,
+        counted=measured,
+    )
+    server = await serve(app, sockets)
+    cleanup.push_async_callback(server.stop)
+    return Service(store, signin, live, addresses, token.reveal(), app, server, chosen, measured, cleanup)
 
 
 def error_of(answer):

@@ -19,6 +19,8 @@ from antechamber.testing.rfb import Screen, WebSocketWire
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from websockets.asyncio.client import ClientConnection
+
     from antechamber.model import Secret
 
 _ANSWER_S: Final = 45.0  # a long poll may take 30
@@ -154,11 +156,15 @@ class Browser(_End):
 
     async def screen(self, session_id: str) -> Screen:
         """Take a ticket and open the screen with it; raises Refused."""
+        return await Screen.open(WebSocketWire(await self.screen_socket(session_id)))
+
+    async def screen_socket(self, session_id: str) -> ClientConnection:
+        """Take a ticket and open the screen's WebSocket with it, on which RFB begins; raises Refused."""
         ticket = (await self._call("POST", f"/api/auth/session/{session_id}/ticket", {}))["ticket"]
         address = self.base.replace("http", "ws", 1) + f"/api/auth/session/{session_id}/screen"
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._http.cookies.jar)
         try:
-            connection = await connect(
+            return await connect(
                 address,
                 origin=self.base,  # type: ignore[arg-type] # websockets' NewType of str
                 subprotocols=["binary", f"ticket.{ticket}"],  # type: ignore[list-item] # as above
@@ -172,7 +178,6 @@ class Browser(_End):
             raise Refused("WS screen", error.response.status_code, "no_screen", text) from error
         except InvalidHandshake as error:
             raise Refused("WS screen", 0, "no_screen", str(error)) from error
-        return await Screen.open(WebSocketWire(connection))
 
 
 async def read_events(lines: AsyncIterator[str]) -> AsyncIterator[Told]:
