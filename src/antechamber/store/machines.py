@@ -79,6 +79,7 @@ class Machines:
         passed over and not waited for.
         """
         free = and_(
+            has_not_ended(),  # said besides, for the index that has those alone
             machines.c.state == MachineState.REQUESTED,
             machines.c.driver == driver,
             or_(machines.c.node.is_(None), machines.c.claimed_until <= at),

@@ -11,7 +11,7 @@ from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.model import NodeRow
 from antechamber.store.database import to_its_end
 from antechamber.store.rows import node_of
-from antechamber.store.schema import ENDED_STATES, RUNNING_STATES, machines, nodes
+from antechamber.store.schema import ENDED_STATES, RUNNING_STATES, has_not_ended, machines, nodes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,7 +52,7 @@ class Nodes:
             joined = node_of(row.one())
             await write.connection.execute(
                 update(machines)
-                .where(machines.c.node.is_(None), machines.c.state.in_(RUNNING_STATES))
+                .where(has_not_ended(), machines.c.node.is_(None), machines.c.state.in_(RUNNING_STATES))
                 .values(node=node)
             )
             return joined
