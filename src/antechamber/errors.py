@@ -163,8 +163,8 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     ),
     Code.NODE_IN_USE: Meaning(
         500,
-        "Another service serves as the same node: a data directory was copied, or its host was renamed just now.",
-        "Delete the file `node` in the copy; after a renaming, start again in half a minute.",
+        "Another service serves as the same node: a data directory was copied.",
+        "Delete the file `node` in the copy.",
     ),
     Code.SERVICE_NOT_RUNNING: Meaning(
         503, "No service runs with this data directory.", "Start one with `antechamber serve` or `antechamber demo`."

@@ -6,9 +6,11 @@ told by that node alone ("cannot tell" is never "dead"), and only an operator sa
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from antechamber.errors import Code, OperatorError
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.log import get_logger
 from antechamber.model import MachineState
@@ -20,31 +22,53 @@ if TYPE_CHECKING:
     from antechamber.store import Store
 
 _log = get_logger("nodes")
-_BEAT: Final = timedelta(seconds=10)
+BEAT: Final = timedelta(seconds=10)
+"""How often a service says that it lives."""
+
+_WATCHED_BEATS: Final = 1.3
 _GIVEN_UP: Final = "the operator gave its node up"
 
 
 class Node:
     """This service's own node."""
 
-    def __init__(self, store: Store, node_id: str, *, name: str, url: str | None) -> None:
-        """Name it; `join` makes it known to the others, `url` is where they reach it."""
+    def __init__(self, store: Store, node_id: str, *, name: str, url: str | None, beat: timedelta = BEAT) -> None:
+        """Name it; `join` makes it known to the others, `url` is where they reach it.
+
+        `beat` is how often it says that it lives, the same for every service of an installation.
+        """
         self._store = store
         self.id: Final = node_id
         self.name: Final = name
         self._url = url
+        self._beat = beat
         self._said_at: datetime | None = None
 
     async def join(self) -> None:
-        """Say that it serves; raises OperatorError node_in_use when another service is this node."""
+        """Say that it serves; raises OperatorError node_in_use when another service is this node.
+
+        A service that was started again under another host name, as a container is, looks like a copied data directory
+        at first: whether somebody still serves there is watched for a little longer than a beat.
+        """
+        try:
+            await self._join(None)
+        except OperatorError as error:
+            found = await self._store.nodes.get(self.id)
+            if error.code is not Code.NODE_IN_USE or found is None:
+                raise
+            _log.info("watching whether another service is this node", node=self.id, name=found.name)
+            await asyncio.sleep((self._beat * _WATCHED_BEATS).total_seconds())
+            await self._join(found.seen_at)
+
+    async def _join(self, silent_since: datetime | None) -> None:
         at = now()
-        await self._store.nodes.join(self.id, name=self.name, url=self._url, at=at)
+        await self._store.nodes.join(self.id, name=self.name, url=self._url, at=at, silent_since=silent_since)
         self._said_at = at
 
     async def beat(self) -> None:
         """Say that it lives, unless that was said a moment ago; joins again when it was given up meanwhile."""
         at = now()
-        if self._said_at is not None and at - self._said_at < _BEAT:
+        if self._said_at is not None and at - self._said_at < self._beat:
             return
         if await self._store.nodes.seen(self.id, at=at):
             self._said_at = at

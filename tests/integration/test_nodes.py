@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from antechamber.errors import Code, OperatorError
 from antechamber.lifecycle import SessionFact
 from antechamber.machine import MachineSpec
 from antechamber.model import IdPrefix, MachineState, Reason, SessionStatus, new_id
@@ -170,6 +171,28 @@ async def test_a_node_that_was_given_up_while_it_serves_joins_again_with_its_nex
         node._said_at = now() - timedelta(minutes=1)
         await node.beat()
         assert (await stage.store.nodes.get(node.id)).name == "other"
+
+
+async def test_a_service_under_another_host_name_waits_until_it_is_sure_that_nobody_else_is_its_node(
+    tmp_path, database
+):
+    beat = timedelta(seconds=0.5)
+    async with scene(tmp_path, database_url=database) as stage:
+        first = Node(stage.store, new_id(IdPrefix.NODE), name="one", url=None, beat=beat)
+        await first.join()
+        # the first is silent: its container was made anew
+        renamed = Node(stage.store, first.id, name="uno", url=None, beat=beat)
+        await renamed.join()
+        assert (await stage.store.nodes.get(first.id)).name == "uno"
+        copy = Node(stage.store, first.id, name="copy", url=None, beat=beat)
+        joining = asyncio.get_running_loop().create_task(copy.join())
+        while not joining.done():
+            await renamed.beat()
+            await asyncio.wait({joining}, timeout=0.05)
+        with pytest.raises(OperatorError) as refused:
+            joining.result()
+        assert refused.value.code is Code.NODE_IN_USE
+        assert (await stage.store.nodes.get(first.id)).name == "uno"
 
 
 @pytest.mark.parametrize("fact", [SessionFact.NOBODY_CAME, SessionFact.CANCELLED])

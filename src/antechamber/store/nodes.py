@@ -32,16 +32,20 @@ class Nodes:
         self._database = database
 
     @to_its_end
-    async def join(self, node: str, *, name: str, url: str | None, at: datetime) -> NodeRow:
+    async def join(
+        self, node: str, *, name: str, url: str | None, at: datetime, silent_since: datetime | None = None
+    ) -> NodeRow:
         """Say that a node serves now, and how it is called and reached.
 
         OperatorError NODE_IN_USE when a node of this id was heard of just now under another name: a data directory was
-        copied, and each of the two would take the other's machines for dead. Machines that run and name no node were
-        started before there were nodes, by the one service that there was: they become this node's.
+        copied, and each of the two would take the other's machines for dead. `silent_since` is a `seen_at` that the
+        caller has watched for longer than a node is ever silent, so that nobody serves there. Machines that run and
+        name no node were started before there were nodes, by the one service that there was: they become this node's.
         """
         async with self._database.write() as write:
             found = await _locked(write.connection, node)
-            if found is not None and found.name != name and found.seen_at > at - AWAY_AFTER:
+            serves = found is not None and found.seen_at > at - AWAY_AFTER and found.seen_at != silent_since
+            if found is not None and found.name != name and serves:
                 raise OperatorError(Code.NODE_IN_USE, detail=f"{node} serves as {found.name}, this is {name}")
             if found is None:
                 statement = insert(nodes).values(id=node, name=name, url=url, joined_at=at, seen_at=at)

@@ -197,6 +197,15 @@ async def test_a_copied_data_directory_is_refused_while_the_first_one_serves(sto
     assert (await store.nodes.get(NODE)).name == "one"
 
 
+async def test_a_host_that_was_renamed_is_no_copy_once_nobody_was_heard_of_under_the_old_name(store, noon):
+    first = await store.nodes.join(NODE, name="one", url=None, at=noon)
+    again = await store.nodes.join(NODE, name="uno", url=None, at=later(13), silent_since=first.seen_at)
+    assert (again.name, again.seen_at) == ("uno", later(13))
+    with pytest.raises(OperatorError) as refused:
+        await store.nodes.join(NODE, name="one", url=None, at=later(26), silent_since=first.seen_at)
+    assert refused.value.code is Code.NODE_IN_USE
+
+
 async def test_what_ran_before_there_were_nodes_is_the_first_ones(steps, store, prompt, noon):
     waiting = await steps.machine(await steps.pending())
     # as the upgrade leaves it
