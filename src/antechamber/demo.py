@@ -116,6 +116,8 @@ async def _all_of_it(providers: Sequence[str], screens: Path | None, console: Co
             providers_dir=None,
             dashboard_url=None,
             sign_in_url=None,
+            metrics_bind=None,
+            otlp_endpoint=None,
         )
         places = place(settings)
         prepare(places)

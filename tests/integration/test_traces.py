@@ -122,6 +122,13 @@ async def test_a_sign_in_is_one_trace_with_the_times_of_its_events(tmp_path, col
     assert {span.trace_id for span in spans.values()} == {spans["sign-in"].trace_id}
     whole = machine.ended_at - session.created_at
     assert seconds(spans["sign-in"]) == pytest.approx(whole.total_seconds(), abs=1e-5)
+    boot = "machine boot"
+    assert spans["page asked"].start_time_unix_nano == spans[boot].start_time_unix_nano
+    for name in ("browser confined", "page painted"):
+        assert spans[name].start_time_unix_nano == spans["page asked"].end_time_unix_nano
+    for name, span in spans.items():
+        assert span.start_time_unix_nano >= spans["sign-in"].start_time_unix_nano - 10**9, name
+        assert span.end_time_unix_nano <= spans["sign-in"].end_time_unix_nano, name
     person = session.ended_at - session.screen_seen_at
     assert seconds(spans["person"]) == pytest.approx(person.total_seconds(), abs=1e-5)
     said = {one.key: one.value.string_value for one in spans["sign-in"].attributes}

@@ -3,10 +3,10 @@
     sign-in                 the whole, from Connect to the end of its machine
       pending               until its machine's turn
       starting              until the page is ready, and in it
-        machine boot        until the guest's screen is up
-        page asked          until the vendor's tool asked for its page
-        browser confined    until Chromium's sandbox was seen to be on
-        page painted        until the page can be typed into
+        machine boot        from the machine's start until its screen is up
+        page asked          from the machine's start until the vendor's tool asked for its page: beside the screen
+        browser confined    from there until Chromium's sandbox was seen to be on
+        page painted        from there until the page can be typed into
       awaiting              until the session ended, and in it
         first sight         until its person saw the screen
         person              what the person then did
@@ -113,8 +113,8 @@ class Story:
             ("pending", ROOT, session.created_at, booting or end),
             ("starting", ROOT, booting, ready or end),
             ("machine boot", "starting", at.get(MachineFact.BOOT_BEGAN), up),
-            ("page asked", "starting", up, asked),
-            ("browser confined", "starting", up, at.get(SessionFact.BROWSER_CONFINED)),
+            ("page asked", "starting", at.get(MachineFact.BOOT_BEGAN), asked),
+            ("browser confined", "starting", asked, at.get(SessionFact.BROWSER_CONFINED)),
             ("page painted", "starting", asked, ready),
             ("awaiting", ROOT, ready, end),
             ("first sight", "awaiting", ready, session.screen_seen_at),
