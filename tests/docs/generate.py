@@ -6,7 +6,7 @@ import ast
 import asyncio
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from antechamber.metrics.collect import endings
 from antechamber.model import Reason
 from antechamber.settings import Settings
 from antechamber.story import MACHINE_EVENTS, REFUSED, SESSION_EVENTS, Detail
-from antechamber.web import events, relay
+from antechamber.web import events, refusals, relay
 from tests.integration import web_service
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -317,10 +317,19 @@ async def routes() -> list[str]:
             operator = await service.operator()
             described = (await operator.get("/openapi.json")).json()
             browser = await service.browser()
-            lines = ["| host | route | what it does | answers |", "|---|---|---|---|"]
+            lines = [
+                f"Any route can answer with {worded(refusals.EVERYWHERE)}, and one that changes something with",
+                f"{worded(refusals.UNSAFE)}. What else a route can answer with stands in its row; /openapi.json has",
+                "all of them as `x-error-codes`.",
+                "",
+                "| host | route | what it does | answers | errors |",
+                "|---|---|---|---|---|",
+            ]
             for path, item in described["paths"].items():
                 for method, operation in item.items():
-                    here = await browser.request(method, path.replace("{session_id}", "ses_x"), json={})
+                    here = await browser.request(
+                        method, path.format(session_id="ses_x", credential_id="cred_x"), json={}
+                    )
                     only_sign_in = operation.get("servers", [{}])[0].get("url") == service.addresses.sign_in.url
                     host = "sign-in" if only_sign_in else "dashboard" if here.status_code == 421 else "both"
                     lines.append(f"| {host} | {route(method, path, operation)} |")
@@ -331,7 +340,13 @@ def route(method: str, path: str, operation: dict[str, Any]) -> str:
     asked = [f"`{one['name']}`" for one in operation.get("parameters", ()) if one["in"] in {"query", "header"}]
     what = " ".join(operation["description"].split()) + (f" Takes {', '.join(asked)}." if asked else "")
     codes = ", ".join(code for code in operation["responses"] if code.isdigit() and code != "422")
-    return f"`{method.upper()} {path}` | {what} | {codes}"
+    own = set(operation["x-error-codes"]) - refusals.EVERYWHERE
+    own -= set() if method.upper() in refusals.SAFE_METHODS else refusals.UNSAFE
+    return f"`{method.upper()} {path}` | {what} | {codes} | {worded(own)}"
+
+
+def worded(codes: Iterable[str]) -> str:
+    return ", ".join(f"`{code}`" for code in sorted(codes))
 
 
 PAGES = {

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from antechamber.web import relay
+from antechamber.web import refusals, relay
 from tests.docs.generate import DOCS, listed
 from tests.integration.web_service import running
 
@@ -22,6 +22,13 @@ def test_every_close_code_of_the_relay_is_on_the_page():
 
     assert codes == {code for code, _ in listed(relay.__doc__, r"\d{4}")}
     assert [code for code in codes if f"| `{code}` |" not in PAGE] == []
+
+
+async def test_each_route_says_with_which_errors_it_answers(tmp_path):
+    async with running(tmp_path) as service:
+        described = (await (await service.operator()).get("/openapi.json")).json()["paths"]
+
+    assert {(method.upper(), path) for path, item in described.items() for method in item} == set(refusals.OF_ROUTES)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here to run the examples with")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -24,7 +25,16 @@ from antechamber.settings import Settings
 from antechamber.signin import SignIn
 from antechamber.store import Store, file_url
 from antechamber.vault import Vault
-from antechamber.web import Addresses, DriverAbout, Measured, create_app, create_metrics_app, listen, serve
+from antechamber.web import (
+    Addresses,
+    DriverAbout,
+    Measured,
+    create_app,
+    create_metrics_app,
+    listen,
+    refusals,
+    serve,
+)
 from tests.providers.samples import CODEX
 
 NODE = "nod_00000000000000000000"
@@ -79,7 +89,14 @@ class Service:
         return self.server.port
 
     def client(self, base, **headers):
-        return httpx.AsyncClient(base_url=base, headers=headers, timeout=20, trust_env=False, transport=self.way())
+        return httpx.AsyncClient(
+            base_url=base,
+            headers=headers,
+            timeout=20,
+            trust_env=False,
+            transport=self.way(),
+            event_hooks={"response": [as_described]},
+        )
 
     async def operator(self):
         client = self.client(self.addresses.dashboard.url, Authorization=f"Bearer {self.token}")
@@ -211,6 +228,20 @@ async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults
     server = await serve(app, sockets)
     cleanup.push_async_callback(server.stop)
     return Service(store, signin, live, addresses, token.reveal(), app, server, chosen, measured, cleanup)
+
+
+async def as_described(answer):
+    """See that an error is one of those that /openapi.json says of the route."""
+    if answer.is_success or "json" not in answer.headers.get("content-type", ""):
+        return
+    asked = answer.request
+    for method, path in refusals.OF_ROUTES:
+        if method == asked.method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked.url.path):
+            await answer.aread()
+            # not ready is no error
+            if (error := answer.json().get("error")) is not None:
+                assert error["code"] in refusals.of(method, path), (method, path, answer.text)
+            return
 
 
 def error_of(answer):

@@ -11,7 +11,7 @@ from starlette.routing import Match
 
 import antechamber
 from antechamber.metrics import Metrics
-from antechamber.web import access, api, faults, measured, pages, person
+from antechamber.web import access, api, faults, measured, pages, person, refusals
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
 from antechamber.web.front import Bodies, Guard, Hosted, Hosts, Origins, content_policy
@@ -172,6 +172,9 @@ def _add_openapi(dashboard: FastAPI, sign_in: FastAPI, services: Services) -> No
             here = described["paths"].setdefault(path, {})
             if method not in here:
                 here[method] = {**operation, "servers": [{"url": services.addresses.sign_in.url}]}
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            operation["x-error-codes"] = sorted(refusals.of(method.upper(), path))
     for name, schema in persons["components"]["schemas"].items():
         described["components"]["schemas"].setdefault(name, schema)
 

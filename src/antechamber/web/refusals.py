@@ -1,0 +1,72 @@
+"""Which error codes each route can answer with, for /openapi.json and the docs; tests hold every answer against it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from antechamber.errors import Code
+
+EVERYWHERE: Final = frozenset(
+    {
+        Code.WRONG_HOST,
+        Code.NOT_FOUND,
+        Code.METHOD_NOT_ALLOWED,
+        Code.NOT_SIGNED_IN,
+        Code.SHUTTING_DOWN,
+        Code.STORE_UNAVAILABLE,
+        Code.INTERNAL,
+    }
+)
+"""What any request may be answered with."""
+
+UNSAFE: Final = frozenset({Code.WRONG_ORIGIN, Code.BODY_TOO_LARGE, Code.NOT_JSON, Code.BAD_REQUEST, Code.UNKNOWN_FIELD})
+"""Besides, where a request changes something."""
+
+_SESSION: Final = frozenset({Code.MALFORMED_ID, Code.SESSION_NOT_FOUND, Code.BAD_REQUEST})
+_CREDENTIAL: Final = frozenset({Code.MALFORMED_ID, Code.CREDENTIAL_NOT_FOUND})
+_A: Final = "/api/auth/session"
+_S: Final = f"{_A}/{{session_id}}"
+
+OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
+    ("GET", "/healthz"): frozenset(),
+    ("GET", "/readyz"): frozenset({Code.DRIVER_UNAVAILABLE}),
+    ("GET", "/metrics"): frozenset(),
+    ("POST", "/api/dashboard/open"): frozenset({Code.LINK_NOT_VALID}),
+    ("GET", "/api/dashboard"): frozenset(),
+    ("GET", "/api/providers"): frozenset(),
+    ("POST", _A): frozenset(
+        {
+            Code.UNKNOWN_PROVIDER,
+            Code.ALREADY_OPEN,
+            Code.IDEMPOTENCY_MISMATCH,
+            Code.PROVIDER_NOT_INSTALLED,
+            Code.PROVIDER_ALTERED,
+        }
+    ),
+    ("GET", "/api/auth/sessions"): frozenset({Code.BAD_REQUEST}),
+    ("GET", _S): _SESSION,
+    ("GET", f"{_S}/credentials"): _SESSION,
+    ("GET", f"{_S}/events"): _SESSION,
+    ("POST", f"{_S}/cancel"): _SESSION | {Code.SESSION_ENDED},
+    ("POST", f"{_S}/open"): _SESSION | {Code.LINK_NOT_VALID},
+    ("GET", f"{_S}/destinations"): _SESSION,
+    ("POST", f"{_S}/consent"): _SESSION | {Code.SESSION_ENDED},
+    ("POST", f"{_S}/ticket"): _SESSION
+    | {Code.SESSION_ENDED, Code.CONSENT_NEEDED, Code.SCREEN_NOT_READY, Code.WRONG_NODE},
+    ("POST", f"{_S}/again"): _SESSION | {Code.SESSION_ENDED, Code.CLI_RUNS},
+    ("POST", f"{_S}/shown"): _SESSION | {Code.NOT_REJECTABLE},
+    ("POST", f"{_S}/reject"): _SESSION | {Code.NOT_REJECTABLE},
+    ("GET", "/api/credentials"): frozenset({Code.BAD_REQUEST}),
+    ("GET", "/api/credentials/{credential_id}"): _CREDENTIAL,
+    ("DELETE", "/api/credentials/{credential_id}"): _CREDENTIAL,
+}
+"""What each route may be answered with besides."""
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+
+
+def of(method: str, path: str) -> frozenset[Code]:
+    """Return every code of a route, its path as /openapi.json writes it."""
+    unsafe = frozenset[Code]() if method in SAFE_METHODS else UNSAFE
+    # a test sees to it that each route is listed; one that is not must not keep the service from starting
+    return EVERYWHERE | unsafe | OF_ROUTES.get((method, path), frozenset())
