@@ -43,7 +43,7 @@ MUST_RUN = {
     "contract": ("namespace", "scripted", "sqlite", "postgres"),
     "integration": ("nginx", "caddy", "http_2"),
     "migration": ("sqlite", "postgres"),
-    "docs": ("the_examples",),
+    "docs": ("the_examples", "the_rules_of_the_alerts"),
     "acceptance": ("codex", "claude_code", "gemini"),
     "browser": ("whole_job",),
 }
