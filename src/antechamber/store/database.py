@@ -98,6 +98,14 @@ def _ours(error: exc.DBAPIError) -> Exception:
             next_step="Give it what docs/how-to/postgresql.md says.",
             detail=_short(error),
         )
+    if isinstance(error, exc.ProgrammingError) and error.statement is None:
+        # before any statement there is only the URL to be wrong
+        return OperatorError(
+            Code.MISCONFIGURED,
+            message="The database URL has a part that is not known.",
+            next_step="Correct ANTECHAMBER_DATABASE_URL.",
+            detail=_short(error),
+        )
     if isinstance(error, exc.DataError):
         return CallerError(Code.BAD_REQUEST, message=_NOT_STORABLE, detail=_short(error))
     # other DBAPI errors: SQLAlchemy has no class of its own for "file is not a database" and a corrupt file

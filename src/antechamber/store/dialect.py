@@ -75,13 +75,18 @@ def dialect_of(url: str) -> StoreDialect:
     """Return the dialect of a database URL; OperatorError MISCONFIGURED when there is none for it."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+        # what was not written as %40 makes the rest of a password a host, which errors would name
+        well_formed = "@" not in (parsed.host or "") and "\0" not in url
+    except (ArgumentError, ValueError):
+        well_formed = False
+    if not well_formed:
+        # not "from": the library's errors have pieces of the URL in them
         raise OperatorError(
             Code.MISCONFIGURED,
             message="The database URL is not well-formed.",
             next_step="Let ANTECHAMBER_DATABASE_URL be sqlite:///PATH or postgresql://ROLE@HOST/NAME; write %40 for"
             " an @ in a password, and so on.",
-        ) from error
+        )
     if parsed.get_backend_name() == "sqlite":
         return SqliteDialect(parsed)
     if parsed.get_backend_name() in {"postgresql", "postgres"}:

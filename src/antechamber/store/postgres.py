@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from sqlalchemy import URL, Table, event, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool
 
@@ -110,6 +110,15 @@ class PostgresDialect:
                 next_step="Let ANTECHAMBER_DATABASE_URL begin with postgresql://.",
             )
         self._url = url.set(drivername="postgresql+psycopg")
+        try:
+            self._url.get_dialect()().create_connect_args(self._url)
+        except (ArgumentError, ValueError) as error:
+            raise OperatorError(
+                Code.MISCONFIGURED,
+                message="The database URL has a part that is not known.",
+                next_step="Correct ANTECHAMBER_DATABASE_URL.",
+                detail=str(error),
+            ) from error
         given = url.query.get("options", "")
         ours = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
         asked = " ".join(given) if isinstance(given, tuple) else given

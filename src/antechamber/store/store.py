@@ -136,7 +136,7 @@ def _opening() -> Iterator[None]:
         raise OperatorError(
             error.code,
             message="The database cannot be opened.",
-            next_step="Correct what the last line says; ANTECHAMBER_DATABASE_URL says where the database is.",
+            next_step="Mend what is said of it here; ANTECHAMBER_DATABASE_URL names another place.",
             detail=error.detail,
         ) from error
 

@@ -233,6 +233,10 @@ async def test_a_wrong_password_is_in_no_error_and_in_no_description(postgres_on
         ("?host=", "?password=DUMMY&host=", Code.MISCONFIGURED),
         ("/test", "/nothing", Code.STORE_UNAVAILABLE),
         ("?host=", "?host=/nowhere", Code.STORE_UNAVAILABLE),
+        ("?host=", "?nonsense=1&host=", Code.MISCONFIGURED),
+        ("?host=", "?connect_timeout=x&host=", Code.MISCONFIGURED),
+        ("?host=", "?port=x&host=", Code.MISCONFIGURED),
+        ("tests@", "tests:DUM@MY@h:x", Code.MISCONFIGURED),
         ("tests@", "nobody-of-ours@", Code.STORE_UNAVAILABLE),
     ],
 )
@@ -240,6 +244,16 @@ async def test_a_url_that_leads_nowhere_is_told_with_what_to_do(postgres_only, o
     error = await refusal(postgres_only.url.replace(of_ours, instead, 1))
     assert error.code is code
     assert "DATABASE_URL" in error.next or "PGPASSFILE" in error.next
+    assert "MY" not in f"{error} {error.__cause__} {error.detail}"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:DUM@MY@h/d", "postgresql://u:DUMMY@h:x/d", "postgresql://[::1/d", "postgresql://a\0b/d"]
+)
+async def test_a_url_that_is_not_well_formed_is_told_without_any_of_it(url):
+    error = await refusal(url)
+    assert (error.code, error.detail, error.__cause__) == (Code.MISCONFIGURED, "", None)
+    assert "MY" not in str(error)
 
 
 @pytest.mark.parametrize(
