@@ -58,7 +58,10 @@ class SqliteDialect:
 
     def engine(self) -> AsyncEngine:
         """Return an engine whose every connection has the pragmas set."""
-        engine = create_async_engine(self._url, poolclass=AsyncAdaptedQueuePool, pool_size=4, max_overflow=4)
+        # the one that was used last first: each has a cache of pages of its own, which another's writing empties
+        engine = create_async_engine(
+            self._url, poolclass=AsyncAdaptedQueuePool, pool_size=4, max_overflow=4, pool_use_lifo=True
+        )
         _set_up(engine, foreign_keys=True)
         return engine
 
