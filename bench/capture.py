@@ -33,7 +33,7 @@ async def run(size: Size) -> list[Figure]:
         for number in range(size.of(500, 3)):
             scripted.ours.append(await _once(application, sign_in, f"user-{number}", order))
     async with demo(grace_completed_s=0) as service:
-        for number in range(size.of(20)):
+        for number in range(size.of(12)):
             say(f"b: a real machine, {number + 1}")
             async with Person(service, "codex", f"person-{number}") as person:
                 await person.to_the_code()

@@ -117,7 +117,7 @@ async def run(size: Size) -> list[Figure]:
         standin = await service.standin()
         vendor = Vendor(standin.folder)
         async with vendor.serving():
-            for turn in range(size.of(8)):
+            for turn in range(size.of(6)):
                 for provider, figure in singles.items():
                     say(f"a: {provider}, {turn + 1}")
                     theirs = await one(standin, vendor)

@@ -61,7 +61,7 @@ async def settled(look) -> float:
 async def run(size: Size) -> list[Figure]:
     """Measure."""
     many = size.of(MANY, 2)
-    turns = size.of(3)
+    turns = size.of(2)
     wholes = {name: _figure(f"a waiting machine, alone, {name}", BARE) for name in _PROVIDERS}
     overs = {
         name: Figure(

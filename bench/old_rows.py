@@ -6,6 +6,7 @@ are as spread as random ones, so that what comes later falls between them.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -141,6 +142,7 @@ def fill_sqlite(path: Path, count: int) -> None:
         broken = connection.execute("PRAGMA foreign_key_check").fetchmany(3)
         if broken:
             raise AssertionError(f"old rows that point at nothing: {broken}")
+    os.sync()  # else the kernel writes it all while others are measured
 
 
 def fill_postgres(url: str, count: int) -> None:
@@ -159,3 +161,5 @@ def fill_postgres(url: str, count: int) -> None:
             connection.execute(definition)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+    os.sync()

@@ -52,7 +52,7 @@ async def run(size: Size) -> list[Figure]:
 
 
 def _run(size: Size) -> list[Figure]:
-    mib, turns, keys = size.of(512, 64), size.of(7), size.of(KEYS, 20)
+    mib, turns, keys = size.of(384, 64), size.of(5), size.of(KEYS, 20)
     down = _throughput("to the page")
     up = _throughput("to the machine")
     down_cpu, up_cpu = _cost("to the page"), _cost("to the machine")
