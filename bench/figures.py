@@ -110,12 +110,13 @@ def _percentile(ordered: Sequence[float], percent: float) -> float:
 
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
+    git = ("git", "-c", "safe.directory=*", "-C", str(ROOT))  # whoever made the checkout
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
-        "changed": bool(_said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")),
+        "commit": _said(*git, "rev-parse", "--short", "HEAD"),
+        "changed": bool(_said(*git, "status", "--porcelain", "--untracked-files=no")),
         "cores": len(os.sched_getaffinity(0)),
         "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
         "memory_mib": int(memory.split()[1]) // 1024,
