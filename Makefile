@@ -73,9 +73,10 @@ $(VENV)/.editable: pyproject.toml $(VENV)/.runtime
 	$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt scripts/proxies $(VENV)/.runtime $(EDITABLE)
+$(VENV)/.dev: requirements/dev.txt tests/browser/npm/package-lock.json scripts/proxies $(VENV)/.runtime $(EDITABLE)
 	@sh scripts/proxies
 	$(PIP) --require-hashes -r requirements/dev.txt
+	cd tests/browser/npm && PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 # the bench's peer has an environment of its own: what it needs is nothing of ours
@@ -91,4 +92,4 @@ providers: $(EDITABLE)
 	@$(BIN)/antechamber providers install
 
 clean: ## Remove what was built in this folder (not the data)
-	rm -rf $(VENV) $(WHEEL_VENV) dist src/antechamber/web/static/vendor web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(WHEEL_VENV) dist src/antechamber/web/static/vendor web/node_modules tests/browser/npm/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

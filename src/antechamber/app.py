@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber import __version__, assets, metrics, operations, web
@@ -31,6 +31,7 @@ from antechamber.settings import unknown_names
 from antechamber.signin import SignIn
 from antechamber.store import Several, Store, file_url
 from antechamber.tasks import cancel_and_wait, spawn
+from antechamber.texts import Languages, speaking
 from antechamber.tracing import Tracing
 from antechamber.vault import Vault
 
@@ -102,12 +103,12 @@ class Tools:
     def about(self, spec: ProviderSpec) -> web.InstalledTool:
         """Return how a provider's tool lies here, for the pages."""
         if (fault := self.faults.get(spec.id)) is not None:
-            return web.InstalledTool(sha256=None, message=f"{fault.message} {fault.next}")
+            return web.InstalledTool(sha256=None, message=" ".join(speaking().error(fault)))
         return web.InstalledTool(sha256=self.installed[spec.id].sha256)
 
     async def sentences(self) -> list[str]:
         """Return what keeps providers from being used, in sentences."""
-        return [f"{provider}: {fault.message} {fault.next}" for provider, fault in self.faults.items()]
+        return [f"{provider}: {' '.join(speaking().error(fault))}" for provider, fault in self.faults.items()]
 
     def require(self, spec: ProviderSpec) -> None:
         """Raise the fault of a provider whose tool cannot be used."""
@@ -178,7 +179,7 @@ async def run(
     Machines go on and are found again by the next service, unless `keep_machines` is False. Raises OperatorError for
     whatever keeps it from starting.
     """
-    begun = time.monotonic()
+    begun, started_at = time.monotonic(), datetime.now(UTC)
     places = place(settings)
     providers = Providers.of(settings)
     counted = metrics.Metrics(spec.id for spec in providers.all())
@@ -199,6 +200,9 @@ async def run(
             choose_driver(settings, places, store.installation, node.id),
             asyncio.to_thread(assets.stage_guest, places.shared),
         )
+        languages = Languages.load(settings.texts_dir, settings.language)
+        for said in languages.faults():
+            _log.warning("texts", message=said)
         for said in unknown_names(os.environ):
             _log.warning("settings", message=said)
         for check in checks:
@@ -264,6 +268,14 @@ async def run(
                 installed=tools.about,
                 faults_now=tools.sentences,
                 counted=measured,
+                languages=languages,
+                installation=web.Installation(
+                    started_at=started_at,
+                    checks=checks,
+                    key_id=vault.key_id,
+                    folders={"data": places.data, "machines": places.run, "shared": places.shared},
+                    node=node.name,
+                ),
             ),
             sockets,
         )

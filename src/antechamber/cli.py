@@ -24,6 +24,7 @@ from antechamber.errors import AntechamberError, CallerError, Code, OperatorErro
 from antechamber.places import place, prepare
 from antechamber.providers import Providers, install
 from antechamber.settings import Settings, read_settings
+from antechamber.texts import as_toml, whole
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -174,6 +175,14 @@ def link(world: World = "serve") -> None:
     """Print a fresh one-time link to the running service's dashboard."""
     answer = _run(control.Client(place(_settings(world)).control).call("dashboard.link"))
     out.print(answer["url"])
+
+
+@cli.command()
+def texts() -> None:
+    """Print every text that people read, in English: the file that a translation is made from."""
+    specs = Providers.load().all()
+    said = {spec.id: {"notices": list(spec.notices), "captures": list(spec.captures)} for spec in specs}
+    sys.stdout.write(as_toml(whole(said)))
 
 
 @cli.command()

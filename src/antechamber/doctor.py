@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from antechamber import app, control
 from antechamber.errors import AntechamberError, Code, OperatorError
 from antechamber.machine import Check
-from antechamber.places import Places, place, prepare
+from antechamber.places import LEAST_FREE, Places, place, prepare
 from antechamber.providers import Providers, install
 from antechamber.settings import unknown_names
 from antechamber.store import Store, file_url
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from antechamber.settings import Settings
 
-_LEAST_FREE: Final = 2 * 2**30
 _AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -58,7 +57,7 @@ def _fault(name: str, error: AntechamberError, *, fatal: bool = True) -> Check:
 def _room(places: Places) -> Check:
     free = shutil.disk_usage(places.data).free
     message = f"{free / 2**30:.1f} GiB free for the data directory"
-    return Check("disk", ok=free > _LEAST_FREE, message=message, remedy="Make room.", fatal=False)
+    return Check("disk", ok=free > LEAST_FREE, message=message, remedy="Make room.", fatal=False)
 
 
 def _key(places: Places) -> Check:

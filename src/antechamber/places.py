@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from antechamber.settings import Settings
 
+LEAST_FREE: Final = 2 * 2**30
+"""Bytes that a folder of the service should have free: less is said by `doctor` and on the dashboard."""
+
 _SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 107 bytes; the rest is room for a suffix
 _LOCK_LOOK_S: Final = 0.05
 _LONGEST_TOKEN: Final = 1024  # bytes

@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         description="URL of an OpenTelemetry collector (OTLP over HTTP) that gets a trace of each sign-in; needs "
         "`antechamber[otel]`. The standard OTEL_EXPORTER_OTLP_… variables ask for it too.",
     )
+    language: str | None = Field(
+        None, description="Language of the pages and of errors for everybody; default what each browser asks for."
+    )
+    texts_dir: Path | None = Field(
+        None, description="Folder with further languages, a file of texts each; see docs/how-to/translate.md."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["text", "json"] | None = Field(
         None, description="Form of the log: json, or text for a person; default text at a terminal, else json."
@@ -131,7 +137,7 @@ class Settings(BaseSettings):
     heartbeat_s: Seconds = Field(15, gt=0, description="Interval of heartbeats in event streams.")
     body_bytes: int = Field(65_536, ge=1024, description="Largest request body.")
 
-    @field_validator("data_dir", "run_dir", "shared_dir", "providers_dir")
+    @field_validator("data_dir", "run_dir", "shared_dir", "providers_dir", "texts_dir")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_absolute():

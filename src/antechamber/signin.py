@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from antechamber.model import GuestText
     from antechamber.providers import CapturedFile, Providers, ProviderSpec
     from antechamber.settings import Settings
-    from antechamber.store import Moved, Store
+    from antechamber.store import About, Moved, Store, Version
     from antechamber.vault import Vault
 
 _log = get_logger("signin")
@@ -343,14 +343,23 @@ class SignIn:
         return session
 
     async def sessions(
-        self, *, owner: Owner | None = None, live: bool | None = None, limit: int = 100
+        self,
+        *,
+        owner: Owner | None = None,
+        provider: str | None = None,
+        status: SessionStatus | None = None,
+        live: bool | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[AuthSession]:
-        """Return sessions, newest first."""
-        return await self._store.sessions.list(owner=owner, live=live, limit=limit)
+        """Return sessions, newest first; `before` is the id of a session whose elders are wanted."""
+        return await self._store.sessions.list(
+            owner=owner, provider=provider, status=status, live=live, limit=limit, before=before
+        )
 
-    async def events(self, session_id: str, *, after: int = 0) -> list[Event]:
-        """Return a session's events with a seq above `after`, oldest first."""
-        return await self._store.sessions.events(session_id, after=after)
+    async def events(self, session_id: str, *, after: int = 0, machines: bool = False) -> list[Event]:
+        """Return a session's events with a seq above `after`, oldest first; with `machines` its machine's too."""
+        return await self._store.sessions.events(session_id, after=after, machines=machines)
 
     async def machine(self, session_id: str) -> MachineRow | None:
         """Return the machine of a session."""
@@ -360,6 +369,18 @@ class SignIn:
         """Return the node that a session's machine runs on, or None while it does not run."""
         return await self._store.nodes.of_session(session_id)
 
+    async def machines(self, *, ended: int) -> list[MachineRow]:
+        """Return the machines that have not ended, oldest first, and so many of those that have, newest first."""
+        return [*await self._store.machines.not_ended(), *await self._store.machines.ended(ended)]
+
+    async def nodes(self) -> list[tuple[NodeRow, int]]:
+        """Return the services of this installation, each with its number of machines that have not ended."""
+        return await self._store.nodes.list()
+
+    async def database(self) -> About:
+        """Say which database this is; raises OperatorError store_unavailable."""
+        return await self._store.about()
+
     async def destinations(self, session_id: str) -> list[Destination]:
         """Return the names that a session's machine asked for."""
         return await self._store.destinations.list(session_id)
@@ -367,6 +388,17 @@ class SignIn:
     async def credentials(self, user_id: str | None = None) -> list[Credential]:
         """Return the metadata of live credentials."""
         return await self._store.credentials.list(user_id=user_id)
+
+    async def tombstones(self, limit: int) -> list[Credential]:
+        """Return what is left of deleted credentials, the last deleted first."""
+        return await self._store.credentials.tombstones(limit)
+
+    async def credential_versions(self, credential_id: str) -> list[Version]:
+        """Return what is known of each version, newest first, of a tombstone too; raises credential_not_found."""
+        versions = await self._store.credentials.versions(credential_id)
+        if not versions:
+            raise CallerError(Code.CREDENTIAL_NOT_FOUND)
+        return versions
 
     async def credential(self, credential_id: str) -> Credential:
         """Return one live credential's metadata; raises CallerError credential_not_found."""

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from antechamber.texts import Languages
 from antechamber.web.services import InstalledTool
+from tests.browser import pseudo
 from tests.browser.far_screen import FarScreen
 from tests.browser.unprivileged import chromium
 from tests.integration.web_service import running
@@ -32,8 +34,10 @@ async def browser():
 class Person:
     """Somebody at a browser: pages of one browser context, and what went wrong in them."""
 
-    def __init__(self, context, service):
+    def __init__(self, context, service, options):
         self.context = context
+        self.options = options
+        """How this person's browser is otherwise: its language."""
         self.service = service
         self.faults = []
         self.far_ends = []
@@ -54,9 +58,12 @@ class Person:
             await page.goto(url)
         return page
 
-    async def dashboard(self):
+    async def dashboard(self, path="/", page=None):
+        """Return a page of the dashboard, at one of its addresses."""
         code = (await self.service.signin.dashboard_link()).reveal()
-        return await self.page(f"{self.service.addresses.dashboard.url}/#code={code}")
+        page = page or await self.page()
+        await page.goto(f"{self.service.addresses.dashboard.url}{path}#code={code}")
+        return page
 
     async def sign_in(self, **body):
         """Return (session id, page) of a sign-in whose link was opened."""
@@ -98,7 +105,8 @@ def installed(spec):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path):
-    async with running(tmp_path, world="demo", installed=installed, heartbeat_s=1) as started:
+    languages = Languages.load(pseudo.written(tmp_path))
+    async with running(tmp_path, world="demo", installed=installed, languages=languages, heartbeat_s=1) as started:
         yield started
 
 
@@ -109,7 +117,7 @@ async def people(browser, service):
 
     async def make(*, width=1280, height=800, **options):
         context = await browser.new_context(viewport={"width": width, "height": height}, **options)
-        made.append(Person(context, service))
+        made.append(Person(context, service, {name: options[name] for name in ("locale",) if name in options}))
         return made[-1]
 
     yield make

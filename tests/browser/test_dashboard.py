@@ -91,6 +91,8 @@ async def test_sessions_are_listed_with_their_status_and_live_ones_can_be_stoppe
     await page.reload()
     await page.get_by_text("Waiting to start").wait_for()
     await page.get_by_role("button", name="Stop the sign-in to Codex").click()
+    assert await page.evaluate("document.activeElement.id") == "stop-keep"
+    await page.get_by_role("button", name="Stop it").click()
     await page.get_by_text("Cancelled", exact=True).wait_for()
     await page.get_by_text("The application that asked for this sign-in cancelled it.").wait_for()
     assert (await person.service.signin.session(started["session_id"])).status is SessionStatus.CANCELLED
@@ -98,9 +100,10 @@ async def test_sessions_are_listed_with_their_status_and_live_ones_can_be_stoppe
 
 async def test_a_stored_credential_is_shown_with_account_plan_and_version(person):
     await signed_in(person)
-    page = await person.dashboard()
+    page = await person.dashboard("/credentials")
     row = page.get_by_role("row").filter(has_text=ACCOUNT)
     assert "plus" in await row.inner_text()
+    await page.get_by_role("link", name="Connect", exact=True).click()
     card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="Codex"))
     await card.get_by_text(f"as {ACCOUNT}, plan plus").wait_for()
     await card.get_by_role("button", name="Sign in to Codex again").wait_for()
@@ -108,7 +111,7 @@ async def test_a_stored_credential_is_shown_with_account_plan_and_version(person
 
 async def test_a_credential_is_deleted_only_after_a_second_click(person):
     await signed_in(person)
-    page = await person.dashboard()
+    page = await person.dashboard("/credentials")
     delete = page.get_by_role("button", name="Delete the credential of Codex")
     await delete.click()
     assert await page.evaluate("document.activeElement.id") == "delete-keep"
@@ -118,14 +121,19 @@ async def test_a_credential_is_deleted_only_after_a_second_click(person):
     await delete.click()
     await page.get_by_role("button", name="Delete it").click()
     await page.get_by_text("What a sign-in brings is kept here, sealed.").wait_for()
+    await page.get_by_role("heading", name="Deleted").wait_for()
+    assert await page.get_by_text(ACCOUNT).count() == 0
     assert not await person.service.signin.credentials(None)
 
 
 async def test_what_a_caller_wrote_is_shown_as_text_and_never_becomes_markup(person):
     label = "<img src=x onerror=alert(1)>"
     await signed_in(person, user_id=label)
-    page = await person.dashboard()
+    page = await person.dashboard("/credentials")
     await page.get_by_role("cell", name=label).wait_for()
+    await page.get_by_role("link", name="Sign-ins").click()
+    await page.get_by_role("link", name="its story").click()
+    await page.get_by_role("heading", name=label).wait_for()
     assert await page.locator("main img").count() == 0
 
 
@@ -140,18 +148,23 @@ async def test_the_label_chooses_whose_card_is_shown_and_is_remembered(person):
     await page.get_by_text("Connected", exact=True).wait_for()
 
 
-async def test_a_service_that_does_not_answer_is_said_and_found_again(person):
+async def test_a_service_that_does_not_answer_is_said_what_is_shown_is_marked_and_it_is_found_again(person):
+    await signed_in(person)
     page = await person.dashboard()
     await view(page, "open")
     await page.route("**/api/**", lambda route: route.abort())
     await page.evaluate("dispatchEvent(new Event('online'))")
     await page.locator("#health", has_text="The service does not answer.").wait_for()
+    await page.locator("#stale", has_text="What is shown is of").wait_for()
+    await page.get_by_text("Completed").first.wait_for()
     await page.unroute("**/api/**")
+    await page.get_by_role("button", name="Try now").click()
     await page.locator("#health", has_text="Running").wait_for()
+    await page.locator("#stale").wait_for(state="hidden")
 
 
 async def test_the_version_and_hash_of_each_tool_can_be_read(person):
-    page = await person.dashboard()
-    await page.get_by_text("Command-line tools, with one hash").click()
+    page = await person.dashboard("/health")
     for spec in Providers.load().all():
         await page.get_by_text(f"{spec.name} {spec.version}").first.wait_for()
+    assert await page.get_by_text("SHA-256").count() == 3

@@ -4,7 +4,7 @@ import pytest
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import IdPrefix, Reason, SessionStatus, new_id
-from antechamber.web.texts import REASONS
+from antechamber.texts import english
 from tests.browser.conftest import view
 from tests.integration.web_service import now
 
@@ -81,7 +81,7 @@ async def test_whoever_does_not_agree_cancels_the_session(person):
     await page.get_by_role("button", name="Stop the sign-in").click()
     await view(page, "cancelled")
     assert (await person.service.signin.session(session_id)).reason is Reason.CANCELLED_BY_PERSON
-    await page.get_by_text(REASONS[Reason.CANCELLED_BY_PERSON].message).wait_for()
+    await page.get_by_text(english().reasons[Reason.CANCELLED_BY_PERSON].message).wait_for()
 
 
 ENDING_FACT = {
@@ -104,8 +104,8 @@ async def test_every_reason_is_shown_with_its_sentence_and_the_next_step(person)
         await page.goto(started["sign_in_url"])
         await view(page, session.status.value)
         text = (await page.locator("main").inner_text()).replace("`", "")
-        assert REASONS[reason].message.replace("`", "") in text
-        assert REASONS[reason].next.replace("`", "") in text
+        assert english().reasons[reason].message.replace("`", "") in text
+        assert english().reasons[reason].next.replace("`", "") in text
         back = page.get_by_role("link", name="Back to app.example.com")
         assert await back.get_attribute("href") == "https://app.example.com/tools"
 

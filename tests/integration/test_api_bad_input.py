@@ -57,7 +57,7 @@ async def test_a_body_that_is_not_as_it_must_be_is_refused_with_its_own_code_and
             "/api/auth/session", content=json.dumps(body), headers={"Content-Type": "application/json"}
         )
         assert error_of(answer) == (422, code), body
-    assert (await operator.get("/api/auth/sessions")).json() == {"sessions": []}
+    assert (await operator.get("/api/auth/sessions")).json() == {"sessions": [], "older": None}
 
 
 @pytest.mark.parametrize(

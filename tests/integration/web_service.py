@@ -140,6 +140,22 @@ class Service:
         for fact in (SessionFact.MACHINE_BOOTING, SessionFact.MACHINE_READY):
             await self.store.sessions.apply(session_id, fact, at=now(), expires_at=now() + timedelta(minutes=10))
 
+    async def begin_machine(self, session_id, *, host_uid=None, node="nod_00000000000000000000"):
+        """Have the session's machine begin to start on a node called `here`; return its row."""
+        row, at = await self.signin.machine(session_id), now()
+        if await self.store.nodes.get(node) is None:
+            await self.store.nodes.join(node, name="here", url=None, at=at)
+        await self.store.machines.claim(node, driver=row.driver, at=at, until=at + timedelta(minutes=1), limit=100)
+        return await self.store.machines.begin(
+            row.id,
+            incarnation=row.incarnation,
+            node=node,
+            handle={"folder": "/run/nobody's/business"},
+            host_uid=host_uid,
+            expires_at=at + timedelta(minutes=10),
+            at=at,
+        )
+
     async def capture(self, session_id):
         """Bring a whole credential, as the session's machine does."""
         session = await self.signin.session(session_id)
@@ -164,7 +180,18 @@ async def no_faults():
 
 
 @contextlib.asynccontextmanager
-async def running(folder, *, world="serve", faults=None, installed=None, node=NODE, stage=None, **settings):
+async def running(
+    folder,
+    *,
+    world="serve",
+    faults=None,
+    installed=None,
+    node=NODE,
+    stage=None,
+    installation=None,
+    languages=None,
+    **settings,
+):
     """Run a service on a free port of this computer's loopback."""
     chosen = Settings(**{"sweep_s": 0.5, "heartbeat_s": 5, "port": 0, "world": world, **settings})
     async with contextlib.AsyncExitStack() as cleanup:
@@ -193,11 +220,13 @@ async def running(folder, *, world="serve", faults=None, installed=None, node=NO
             faults=faults,
             node=node,
             installed=installed,
+            installation=installation,
+            languages=languages,
         )
 
 
-async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults=None, installed=None, node=NODE):
-    """Serve the pages and the API over these parts."""
+async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults=None, node=NODE, **rest):
+    """Serve the pages and the API over these parts; what else there is goes to the app."""
     store, vault, metrics = parts
     providers = Providers.load()
     sockets = [cleanup.enter_context(end) for end in listen(chosen.bind, chosen.port)]
@@ -221,9 +250,9 @@ async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults
         operator_token=token,
         driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
         node=node,
-        installed=installed,
         faults_now=faults,
         counted=measured,
+        **rest,
     )
     server = await serve(app, sockets)
     cleanup.push_async_callback(server.stop)

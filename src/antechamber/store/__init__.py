@@ -8,19 +8,20 @@ the database itself (CHECKs, partial unique indexes, triggers). What differs bet
 
 from antechamber.store.attempts import CliEnded
 from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
-from antechamber.store.credentials import Captured, Rejected
+from antechamber.store.credentials import Captured, Rejected, Version
 from antechamber.store.dialect import file_url
 from antechamber.store.moves import Moved
 from antechamber.store.observer import Observer, Recorded, Several
 from antechamber.store.retention import Pruned
 from antechamber.store.sessions import CREATED, Created, Idempotency, NewSession
 from antechamber.store.standing import Standing
-from antechamber.store.store import Store
+from antechamber.store.store import About, Store
 
 __all__ = [
     "CREATED",
     "MACHINES",
     "SESSIONS",
+    "About",
     "Captured",
     "Changes",
     "CliEnded",
@@ -35,6 +36,7 @@ __all__ = [
     "Several",
     "Standing",
     "Store",
+    "Version",
     "file_url",
     "session_topic",
 ]

@@ -49,6 +49,16 @@ _EMPTY = {
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a credential, the present one or an older one."""
+
+    version: int
+    stored_at: datetime
+    session_id: str
+    """The session that stored it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Captured:
     """What became of a capture."""
 
@@ -92,6 +102,24 @@ class Credentials:
         async with self._database.read() as connection:
             row = await _row(connection, credential_id)
         return None if row is None else credential_of(row)
+
+    @to_its_end
+    async def tombstones(self, limit: int, application: str = DEFAULT_APPLICATION) -> list[Credential]:
+        """Return an application's deleted credentials, the last deleted first."""
+        wanted = select(credentials).where(
+            credentials.c.application == application, credentials.c.deleted_at.is_not(None)
+        )
+        wanted = wanted.order_by(credentials.c.deleted_at.desc(), credentials.c.id).limit(limit)
+        async with self._database.read() as connection:
+            return [credential_of(row) for row in await connection.execute(wanted)]
+
+    @to_its_end
+    async def versions(self, credential_id: str) -> list[Version]:
+        """Return what is known of each version of a credential, the newest first; nothing of what was in it."""
+        wanted = select(credential_versions).where(credential_versions.c.credential_id == credential_id)
+        async with self._database.read() as connection:
+            rows = await connection.execute(wanted.order_by(credential_versions.c.version.desc()))
+            return [Version(row.version, row.stored_at, row.session_id) for row in rows]
 
     @to_its_end
     async def list(self, user_id: str | None = None, application: str = DEFAULT_APPLICATION) -> list[Credential]:

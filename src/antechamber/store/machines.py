@@ -211,6 +211,12 @@ class Machines:
             return [machine_of(row) for row in await connection.execute(wanted)]
 
     @to_its_end
+    async def ended(self, limit: int) -> list[MachineRow]:
+        """Return machines that have ended, the newest first."""
+        wanted = select(machines).where(machines.c.state.in_(ENDED_STATES))
+        return await self._many(wanted.order_by(machines.c.created_at.desc(), machines.c.id.desc()).limit(limit))
+
+    @to_its_end
     async def list(self, limit: int = 100) -> list[MachineRow]:
         """Return machines, newest first."""
         return await self._many(

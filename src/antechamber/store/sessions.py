@@ -184,6 +184,7 @@ class Sessions:
         owner: Owner | None = None,
         provider: str | None = None,
         live: bool | None = None,
+        status: SessionStatus | None = None,
         limit: int = 100,
         before: str | None = None,
     ) -> list[AuthSession]:
@@ -195,6 +196,8 @@ class Sessions:
             conditions.append(sessions.c.provider == provider)
         if live is not None:
             conditions.append(is_live() if live else ~is_live())
+        if status is not None:
+            conditions.append(sessions.c.status == status)
         async with self._database.read() as connection:
             if before is not None:
                 conditions.append(await _elder_than(connection, before))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from antechamber.errors import Code, OperatorError
 from antechamber.model import IdPrefix, new_id
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.store.observer import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which database it is."""
+
+    kind: str
+    """`sqlite` or `postgresql`."""
+    revision: str
+    """The last migration that it has had."""
 
 
 class Store:
@@ -115,6 +126,13 @@ class Store:
             known = (await write.connection.execute(select(installation.c.key_id))).scalar_one()
             if known != key_id:
                 raise OperatorError(Code.KEY_MISMATCH, detail=f"the database knows {known}, not {key_id}")
+
+    @to_its_end
+    async def about(self) -> About:
+        """Say which database this is, by asking it."""
+        async with self._database.read() as connection:
+            revision = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
+            return About(kind=connection.dialect.name, revision=str(revision))
 
     @to_its_end
     async def has_sealed_rows(self) -> bool:

@@ -8,11 +8,12 @@ from antechamber.web.addresses import Addresses, Site
 from antechamber.web.app import WebApp, create_app, create_metrics_app
 from antechamber.web.measured import Measured
 from antechamber.web.server import Server, listen, serve
-from antechamber.web.services import DriverAbout, InstalledTool, Live
+from antechamber.web.services import DriverAbout, Installation, InstalledTool, Live
 
 __all__ = [
     "Addresses",
     "DriverAbout",
+    "Installation",
     "InstalledTool",
     "Live",
     "Measured",

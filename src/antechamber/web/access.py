@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from antechamber.signin import SignIn
     from antechamber.web.addresses import Site
 
-OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/api/dashboard/open"})
+DASHBOARD_PAGES: Final = ("/", "/sessions", "/sessions/{session_id}", "/credentials", "/machines", "/health")
+"""Addresses of the dashboard's one page, which is empty until its own requests are let in."""
+
+_ONE_SESSION: Final = re.compile(r"/sessions/[A-Za-z0-9_-]{1,64}")
+OPEN_PATHS: Final = frozenset({*DASHBOARD_PAGES, "/healthz", "/readyz", "/api/dashboard/open"})
 """What the dashboard's site shows to anybody: the empty page, health, and the exchange of its link."""
 
 METRICS_PATH: Final = "/metrics"
@@ -121,7 +125,8 @@ class OperatorOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         path: str = scope["path"]
-        is_open = scope["type"] == "http" and (path in OPEN_PATHS or path.startswith(OPEN_PREFIX))
+        open_path = path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or _ONE_SESSION.fullmatch(path) is not None
+        is_open = scope["type"] == "http" and open_path
         if not is_open and not await self._is_operator(scope):
             raise CallerError(Code.NOT_SIGNED_IN)
         await self._app(scope, receive, send)

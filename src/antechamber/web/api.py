@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import FastAPI, Query, Request, Response
 
 from antechamber.errors import AntechamberError
-from antechamber.model import Owner
+from antechamber.model import Owner, SessionStatus
 from antechamber.signin import StartRequest
+from antechamber.texts import speaking
 from antechamber.web import sessions
 from antechamber.web.access import set_dashboard_cookie
 from antechamber.web.bodies import (
@@ -16,6 +17,7 @@ from antechamber.web.bodies import (
     CredentialId,
     IdempotencyKey,
     Nothing,
+    SessionCursor,
     SessionId,
     Start,
     Traceparent,
@@ -23,12 +25,11 @@ from antechamber.web.bodies import (
     Wait,
 )
 from antechamber.web.events import STREAMED
-from antechamber.web.texts import ISOLATION
+from antechamber.web.overview import driver_view
 from antechamber.web.views import (
     CredentialList,
     CredentialView,
     DashboardView,
-    DriverView,
     PollView,
     ProviderList,
     ProviderView,
@@ -67,19 +68,13 @@ def _add_dashboard(app: FastAPI, services: Services) -> None:
     async def dashboard() -> DashboardView:
         """Say what this service is and whether it is ready."""
         faults = [*await services.faults()]
-        isolation = services.driver.capabilities.isolation
         return DashboardView(
             version=services.version,
             world=services.world_name,
             practice=services.practice,
             ready=not faults,
             faults=faults,
-            driver=DriverView(
-                name=services.driver.name,
-                isolation=isolation,
-                machine=ISOLATION[isolation],
-                own_uids=services.driver.capabilities.own_uids,
-            ),
+            driver=driver_view(services),
             sign_in_url=services.addresses.sign_in.url,
         )
 
@@ -137,14 +132,27 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
 
     @app.get("/api/auth/sessions", tags=["sessions"])
     async def list_sessions(
+        *,
         user_id: Annotated[UserId | None, Query()] = None,
+        provider: Annotated[str | None, Query(max_length=64)] = None,
+        status: Annotated[SessionStatus | None, Query(description="Only those in that status.")] = None,
         live: Annotated[bool | None, Query(description="Only live, or only ended ones.")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        before: Annotated[
+            SessionCursor | None, Query(description="Only older ones than this session: an answer's `older`.")
+        ] = None,
     ) -> SessionList:
-        """List sessions, newest first."""
+        """List sessions, newest first; `older` leads on to the next ones."""
         owner = Owner(user_id) if user_id is not None else None
-        rows = await signin.sessions(owner=owner, live=live, limit=limit)
-        return SessionList(sessions=[await sessions.session_view(services, row) for row in rows])
+        name = services.providers.get(provider).id if provider is not None else None
+        rows = await signin.sessions(
+            owner=owner, provider=name, status=status, live=live, limit=limit + 1, before=before
+        )
+        shown = rows[:limit]
+        return SessionList(
+            sessions=[await sessions.session_view(services, row) for row in shown],
+            older=shown[-1].id if len(rows) > limit else None,
+        )
 
     @app.get("/api/auth/session/{session_id}", tags=["sessions"])
     async def session(session_id: SessionId, request: Request, wait: Wait = None) -> SessionView:
@@ -195,5 +203,5 @@ async def store_faults(services: Services) -> list[str]:
     try:
         await services.signin.sessions(limit=1)
     except AntechamberError as error:
-        return [error.message]
+        return [speaking().error(error).message]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -11,11 +12,13 @@ from starlette.routing import Match
 
 import antechamber
 from antechamber.metrics import Metrics
-from antechamber.web import access, api, faults, measured, pages, person, refusals
+from antechamber.texts import Languages
+from antechamber.web import access, api, faults, measured, overview, pages, person, refusals
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
 from antechamber.web.front import Bodies, Guard, Hosted, Hosts, Origins, content_policy
-from antechamber.web.services import InstalledTool, Services
+from antechamber.web.language import Speaking
+from antechamber.web.services import Installation, InstalledTool, Services
 from antechamber.web.views import Fault
 
 if TYPE_CHECKING:
@@ -61,8 +64,10 @@ def create_app(
     installed: Callable[[ProviderSpec], InstalledTool] | None = None,
     faults_now: Callable[[], Awaitable[Sequence[str]]] | None = None,
     counted: Measured | None = None,
+    installation: Installation | None = None,
+    languages: Languages | None = None,
 ) -> WebApp:
-    """Return the app; without `counted` it has no page of metrics.
+    """Return the app; without `counted` it has no page of metrics. `installation` is what its health shows.
 
     `node` is the id of this service's node. `installed` says how a provider's tool lies here, `faults_now` what keeps
     the service from being ready (besides its database, which is looked at anyway), `screen_seen` is told when a screen
@@ -70,6 +75,7 @@ def create_app(
     """
     closing = Closing()
     metrics = counted.metrics if counted else Metrics()
+    languages = languages or Languages.load()
 
     async def all_faults() -> list[str]:
         return [*await api.store_faults(services), *(await faults_now() if faults_now else ())]
@@ -91,6 +97,8 @@ def create_app(
         closing=closing,
         streams=Streams(),
         metrics=metrics,
+        languages=languages,
+        installation=installation or Installation(started_at=datetime.now(UTC)),
     )
     dashboard = _site_app()
     pages.add_dashboard_page(dashboard, services)
@@ -98,6 +106,7 @@ def create_app(
     api.add_routes(dashboard, services)
     if counted is not None:
         measured.add_route(dashboard, counted.scrape)
+    overview.add_routes(dashboard, services)
     sign_in = _site_app()
     pages.add_sign_in_page(sign_in, services)
     pages.add_common(sign_in, services)
@@ -127,7 +136,7 @@ def create_app(
         Hosted(sites[1], Origins(browser_only, sites[1]), _knows(sign_in)),
     )
     guard = Guard(hosts, content_policy(*sites), closing, on_refused=metrics.refused)
-    return WebApp(guard, addresses, closing)
+    return WebApp(Speaking(guard, languages), addresses, closing)
 
 
 def create_metrics_app(counted: Measured, addresses: Addresses) -> WebApp:

@@ -41,6 +41,7 @@ def _return_address(url: str) -> str:
 UserId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 SessionId = Annotated[str, Path(pattern=rf"^ses_{_ID_BODY}$", description="A session's id.")]
+SessionCursor = Annotated[str, Field(pattern=rf"^ses_{_ID_BODY}$")]
 CredentialId = Annotated[str, Path(pattern=rf"^cred_{_ID_BODY}$", description="A credential's id.")]
 Wait = Annotated[float | None, Query(ge=1, le=60, description="Seconds to wait for a change before answering.")]
 IdempotencyKey = Annotated[

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.model import clean_text
+from antechamber.texts import speaking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +40,13 @@ ANSWERED: Final = "antechamber.error"
 
 
 def envelope(error: AntechamberError) -> dict[str, Any]:
-    """Return the body of an answer with that error; its detail stays behind."""
+    """Return the body of an answer with that error, in the asker's language; its detail stays behind."""
+    told = speaking().error(error)
     return {
         "error": {
             "code": str(error.code),
-            "message": error.message,
-            "next": error.next,
+            "message": told.message,
+            "next": told.next,
             "retryable": error.retryable,
         }
     }

@@ -11,6 +11,9 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from antechamber.errors import CATALOGUE, Code, OperatorError
+from antechamber.texts import speaking
+from antechamber.web.access import DASHBOARD_PAGES
+from antechamber.web.language import add_texts
 from antechamber.web.views import Health
 
 if TYPE_CHECKING:
@@ -43,11 +46,15 @@ class _Static(StaticFiles):
         return response
 
 
-def _page(services: Services, name: str) -> str:
+def _page(services: Services, name: str) -> dict[str, str]:
+    """Return the page in each language."""
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, auto_reload=False
     )
-    return templates.get_template(f"{name}.html").render(practice=services.practice)
+    page = templates.get_template(f"{name}.html")
+    return {
+        tag: page.render(practice=services.practice, texts=texts) for tag, texts in services.languages.texts.items()
+    }
 
 
 def add_common(app: FastAPI, services: Services) -> None:
@@ -68,16 +75,19 @@ def add_common(app: FastAPI, services: Services) -> None:
             )
         return Health(status="ready")
 
+    add_texts(app, services.languages)
     app.mount("/static", _Static(directory=_HERE / "static"), name="static")
 
 
 def add_dashboard_page(app: FastAPI, services: Services) -> None:
-    """Add the dashboard's page; it is empty until its own requests are let in."""
+    """Add the dashboard's page at each of its addresses; it is empty until its own requests are let in."""
     page = _page(services, "dashboard")
 
-    @app.get("/", include_in_schema=False)
     async def dashboard_page() -> HTMLResponse:
-        return HTMLResponse(page)
+        return HTMLResponse(page[speaking().language])
+
+    for path in DASHBOARD_PAGES:
+        app.get(path, include_in_schema=False)(dashboard_page)
 
 
 def add_sign_in_page(app: FastAPI, services: Services) -> None:
@@ -87,4 +97,4 @@ def add_sign_in_page(app: FastAPI, services: Services) -> None:
     @app.get("/s/{session_id}", include_in_schema=False)
     async def sign_in_page(session_id: str) -> HTMLResponse:
         del session_id
-        return HTMLResponse(page)
+        return HTMLResponse(page[speaking().language])

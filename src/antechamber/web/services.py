@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
 
-    from antechamber.machine import Capabilities, Stream
+    from antechamber.machine import Capabilities, Check, Stream
     from antechamber.metrics import Metrics
     from antechamber.model import Secret
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
+    from antechamber.texts import Languages
     from antechamber.web.addresses import Addresses
     from antechamber.web.closing import Closing
     from antechamber.web.events import Streams
@@ -55,6 +58,21 @@ class DriverAbout:
 
 
 @dataclass(frozen=True, slots=True)
+class Installation:
+    """What the service found about its own computer when it started, for the dashboard's health."""
+
+    started_at: datetime
+    checks: Sequence[Check] = ()
+    """The driver's, as `doctor` has them."""
+    key_id: str | None = None
+    """Which key seals credentials; never the key."""
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """Where things lie, by what lies there; their room is looked at each time."""
+    node: str | None = None
+    """What this computer is called among several services."""
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """Everything that a route may use."""
 
@@ -77,6 +95,8 @@ class Services:
     closing: Closing
     streams: Streams
     metrics: Metrics
+    installation: Installation
+    languages: Languages
 
     @property
     def practice(self) -> bool:

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from antechamber.model import SessionStatus
+from antechamber.texts import speaking
 from antechamber.web.events import EventStream, last_event_id
-from antechamber.web.texts import ISOLATION
 from antechamber.web.views import AboutProvider, PageView, SessionView, Step
 from antechamber.web.waiting import waiting
 
@@ -69,7 +69,7 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
         consented=session.consented_at is not None,
         practice=services.practice,
         isolation=isolation,
-        machine=ISOLATION[isolation],
+        machine=speaking().isolation[isolation],
         rejectable=session.status is SessionStatus.COMPLETED and current,
         cli_said=session.cli_said.splitlines(),
         steps=[Step(step=row.kind, at=row.at) for row in rows if not row.fields.get("refused")],

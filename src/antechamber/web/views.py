@@ -1,6 +1,7 @@
 """What answers look like: models built from rows, field by field, so that nothing slips out that is not listed here.
 
-None of them carries a secret, an operator's detail or anything of a machine but its state.
+None of them carries a secret, and what the person's page gets carries nothing of a machine but its state. What only the
+operator sees of a session, its machine and the service is in `operator_views`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from antechamber.model import MachineState, Reason, SessionStatus
-from antechamber.web.texts import REASONS
+from antechamber.texts import speaking
 
 if TYPE_CHECKING:
     from antechamber.model import AuthSession, Credential, Destination, Event, MachineRow
@@ -135,6 +136,11 @@ class Explanation(View):
     message: str
     next: str
 
+    @classmethod
+    def of(cls, reason: Reason | None) -> Explanation | None:
+        """Explain a reason in the asker's language."""
+        return cls(**speaking().reasons[reason]._asdict()) if reason else None
+
 
 class SessionFields(View):
     """What everybody who may see a session sees of it."""
@@ -181,7 +187,7 @@ class SessionFields(View):
             "status": row.status,
             "terminal": row.status.terminal,
             "reason": row.reason,
-            "explanation": Explanation(**REASONS[row.reason]._asdict()) if row.reason else None,
+            "explanation": Explanation.of(row.reason),
             "owner": row.owner.user_id,
             "display_name": row.fields.display_name,
             "purpose": row.fields.purpose,
@@ -376,6 +382,8 @@ class SessionList(View):
     """Sessions, newest first."""
 
     sessions: list[SessionView]
+    older: str | None
+    """What to send as `before` for the next ones; null where these were the oldest."""
 
 
 class CredentialList(View):
@@ -437,8 +445,8 @@ def _about(spec: ProviderSpec) -> dict[str, Any]:
     return {
         "id": spec.id,
         "name": spec.name,
-        "notices": list(spec.notices),
-        "captures": list(spec.captures),
+        "notices": speaking().of_provider(spec.id, "notices", spec.notices),
+        "captures": speaking().of_provider(spec.id, "captures", spec.captures),
         "revoke_url": spec.revoke_url,
         "terms_url": spec.terms.url,
     }

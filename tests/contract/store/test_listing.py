@@ -6,7 +6,7 @@ import pytest
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
-from antechamber.model import Owner
+from antechamber.model import Owner, SessionStatus
 
 
 async def test_sessions_are_listed_newest_first_and_page_by_page(store, steps, noon):
@@ -36,6 +36,8 @@ async def test_sessions_can_be_chosen_by_owner_provider_and_life(store, steps):
     assert await chosen(live=True) == {live.id, gemini.id, other.id}
     assert await chosen(live=False) == {ended.id}
     assert await chosen(owner=Owner("ada"), provider="codex", live=True) == {live.id}
+    assert await chosen(status=SessionStatus.CANCELLED) == {ended.id}
+    assert await chosen(status=SessionStatus.PENDING, owner=Owner("bob")) == {other.id}
 
 
 async def test_a_page_before_an_unknown_session_is_an_error_of_the_caller(store):

@@ -6,28 +6,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from antechamber.errors import CallerError, Code, OperatorError
-from antechamber.model import AuthSession, Fields, Owner, Reason, Secret, SessionStatus
+from antechamber.model import AuthSession, Fields, Owner, Secret, SessionStatus
 from antechamber.settings import Settings
 from antechamber.web.access import cookies, same_secret
 from antechamber.web.addresses import Addresses, Site
 from antechamber.web.bodies import Start
 from antechamber.web.events import last_event_id, message
 from antechamber.web.relay import offered_ticket
-from antechamber.web.texts import ISOLATION, REASONS
 from antechamber.web.views import PollView
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_has_a_safe_sentence_and_a_next_step(reason):
-    told = REASONS[reason]
-    assert told.message.endswith(".")
-    assert told.next.endswith(".")
-
-
-def test_every_isolation_that_a_driver_can_name_has_words():
-    assert set(ISOLATION) == {"namespaces", "vm", "none"}
 
 
 @pytest.mark.parametrize("status", SessionStatus)

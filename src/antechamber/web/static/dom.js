@@ -1,6 +1,6 @@
 /* Making and filling elements. Foreign text only ever becomes a text node. */
 
-import texts from "./texts.en.js";
+import texts from "./texts.js";
 
 /** Return the text of that dotted name, with `{name}` replaced from `values`; a name without a text is a bug and throws. */
 export function say(name, values = {}) {
@@ -15,6 +15,11 @@ export function say(name, values = {}) {
 export function sayIf(name, values = {}) {
   const found = name.split(".").reduce((branch, part) => branch?.[part], texts);
   return typeof found === "string" ? say(name, values) : undefined;
+}
+
+/** Return the language of the page, for times and numbers. */
+export function language() {
+  return document.documentElement.lang || "en";
 }
 
 /** Make an element: attributes by name, `class`, `on` = {event: listener}; children are nodes or strings, nothing is left out. */
@@ -59,6 +64,15 @@ export function fillTexts(root = document) {
   root.querySelectorAll("[data-hint]").forEach((element) => {
     element.title = say(element.dataset.hint);
   });
+}
+
+/** Write into the body which view the page shows, one of `views` ({view: [variants]}); one that is not listed there is a bug. */
+export function enter(views, view, variant = "") {
+  if (!views[view] || (variant && !views[view].includes(variant))) {
+    throw new Error(`no view ${view} ${variant}`);
+  }
+  document.body.dataset.view = view;
+  document.body.dataset.variant = variant;
 }
 
 /** Return the element with that id. */

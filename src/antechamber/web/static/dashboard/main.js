@@ -1,41 +1,50 @@
-/* The dashboard: asks the service how things stand, draws it, and starts and ends sign-ins. */
+/* The dashboard: gets in, shows the view that the address asks for, and asks the service again after each of its hints. */
 
 import { backoff, call, Refusal, setClock } from "../api.js";
-import { fillTexts, make, outward, part, prose, say, webAddress } from "../dom.js";
-import { card } from "./cards.js";
-import { about, credentialList, sessionList } from "./rows.js";
+import { button, enter, fillTexts, make, part, prose, say } from "../dom.js";
+import { connectView } from "./connect.js";
+import { credentialsView } from "./credentials.js";
+import { setUpDialogs } from "./dialogs.js";
+import { healthView } from "./health.js";
+import { machinesView } from "./machines.js";
+import { hints } from "./hints.js";
+import { routeOf, SECTIONS, VIEWS } from "./routes.js";
+import { sessionsView } from "./sessions.js";
+import { storyView } from "./story.js";
+import { ago } from "./time.js";
 
 const BUSY_LOOK_MS = 1500;
 const CALM_LOOK_MS = 15_000;
-const LISTED = 20;
-const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
+const MAKE = { connect: connectView, credentials: credentialsView, machines: machinesView, health: healthView };
 
 const waits = backoff(1000, 15_000);
 const asked = new Map();
+const live = hints("/api/changes", () => look());
+let service = null;
+let providers = [];
+let route = null;
+let view = null;
 let known = null;
+let knownAt = 0;
 let drawn = "";
 let looking = false;
 let again = false;
 let timer = 0;
+let arriving = false;
+let closedBecause = null;
 
 // -- getting in -----------------------------------------------------------------------------------------------------
 
 async function begin() {
   fillTexts();
-  const label = part("label");
-  label.value = remembered();
-  label.addEventListener("input", () => {
-    remember(label.value.trim());
-    draw();
-  });
   const fragment = location.hash.slice(1);
   const code = fragment.startsWith("code=") ? fragment.slice(5) : "";
   if (code) {
     // spent at once: it stays neither in the address bar nor in the history
-    history.replaceState(null, "", location.pathname);
+    history.replaceState(null, "", location.pathname + location.search);
     await spend(code);
   }
-  look();
+  arrive(false);
 }
 
 async function spend(code) {
@@ -56,23 +65,70 @@ async function spend(code) {
   }
 }
 
-let closedBecause = null;
-
 function showClosed() {
   const command = `antechamber link --world ${document.documentElement.dataset.world}`;
+  const used = closedBecause?.code === "link_not_valid";
+  live.stop();
   part("access").replaceChildren(
     make("h1", { tabindex: "-1" }, say("dashboard.access.heading")),
-    closedBecause ? make("p", { class: "note warn" }, closedBecause.code === "link_not_valid" ? say("dashboard.access.used") : closedBecause.message) : null,
+    closedBecause ? make("p", { class: "note warn" }, used ? say("dashboard.access.used") : closedBecause.message) : "",
     make("p", {}, say("dashboard.access.lead")),
     make("p", {}, say("dashboard.access.next")),
     make("p", { class: "code note" }, command),
   );
   part("access").hidden = false;
-  part("content").hidden = true;
-  part("about").hidden = true;
-  part("health").hidden = true;
-  document.body.dataset.view = "closed";
+  ["content", "sections", "health", "stale"].forEach((id) => {
+    part(id).hidden = true;
+  });
+  enter(VIEWS, "closed", used ? "used" : "");
   part("access").querySelector("h1").focus({ preventScroll: true });
+}
+
+// -- going from view to view ----------------------------------------------------------------------------------------
+
+function go(address, { replace = false } = {}) {
+  history[replace ? "replaceState" : "pushState"](null, "", address);
+  arrive(!replace);
+}
+
+/* Show what the address asks for; `focus` takes a reader to its heading. */
+function arrive(focus) {
+  const before = document.activeElement?.id;
+  route = routeOf(location);
+  view = null;
+  known = null;
+  drawn = "";
+  arriving = focus ? "heading" : (before ?? "");
+  if (service) {
+    makeView();
+    showLoading();
+  }
+  look();
+}
+
+function makeView() {
+  view = route.section === "sessions" ? (route.id ? storyView : sessionsView)(context, route) : MAKE[route.section](context, route);
+  document.querySelectorAll("#sections a").forEach((link) => {
+    link.toggleAttribute("aria-current", false);
+    if (link.dataset.section === route.section) {
+      link.setAttribute("aria-current", "page");
+    }
+  });
+  document.title = `${say(`dashboard.sections.${route.section}`)} · ${say("brand")}`;
+}
+
+function showLoading() {
+  part("content").replaceChildren(
+    make("div", { class: "row waiting", role: "status" }, make("span", { class: "spinner", "aria-hidden": "true" }), make("h1", {}, say("common.loading"))),
+  );
+  open("loading");
+}
+
+function open(variant) {
+  part("access").hidden = true;
+  part("content").hidden = false;
+  part("sections").hidden = false;
+  enter(VIEWS, "open", variant);
 }
 
 // -- looking --------------------------------------------------------------------------------------------------------
@@ -86,20 +142,26 @@ async function look() {
   clearTimeout(timer);
   let wait = CALM_LOOK_MS;
   try {
-    const [service, tools, sessions, credentials] = await Promise.all([
-      call("GET", "/api/dashboard"),
-      call("GET", "/api/providers"),
-      call("GET", `/api/auth/sessions?limit=${LISTED}`),
-      call("GET", "/api/credentials"),
-    ]);
-    waits.reset();
-    known = { service, providers: tools.providers, sessions: sessions.sessions, credentials: credentials.credentials };
-    if (known.sessions[0]?.now) {
-      setClock(known.sessions[0].now);
+    [service, { providers }] = await Promise.all([call("GET", "/api/dashboard"), call("GET", "/api/providers")]);
+    if (!view) {
+      makeView();
     }
-    draw();
+    const shown = view;
+    const found = await shown.load();
+    waits.reset();
+    if (shown === view) {
+      known = found;
+      knownAt = Date.now();
+      const told = found.sessions?.[0]?.now ?? found.session?.now;
+      if (told) {
+        setClock(told);
+      }
+      draw();
+    }
     health(service.ready);
-    wait = known.sessions.some(underWay) ? BUSY_LOOK_MS : CALM_LOOK_MS;
+    part("stale").hidden = true;
+    live.listen();
+    wait = !live.open && known && view.moving(known) ? BUSY_LOOK_MS : CALM_LOOK_MS;
   } catch (error) {
     const refusal = Refusal.of(error);
     if (refusal.status === 401) {
@@ -109,6 +171,7 @@ async function look() {
     }
     wait = waits.next();
     health(false, refusal.message);
+    showTrouble(refusal);
   }
   looking = false;
   if (again) {
@@ -119,9 +182,18 @@ async function look() {
   }
 }
 
-/* Something still changes by itself: the sign-in, or its machine after it. */
-function underWay(row) {
-  return LIVE.has(row.status) || (row.machine && !row.machine.ended_at);
+/* What was known stays, marked with its age; a view that never had anything says so instead. */
+function showTrouble(refusal) {
+  if (known) {
+    part("stale").replaceChildren(make("span", {}, say("dashboard.stale", { message: refusal.message, when: ago(new Date(knownAt).toISOString()) })), button(say("common.tryNow"), "slim", look));
+    part("stale").hidden = false;
+  } else if (service) {
+    part("content").replaceChildren(
+      make("div", { class: "note bad", role: "alert" }, make("h1", {}, say("dashboard.trouble")), make("p", {}, prose(refusal.message)), make("p", { class: "small" }, prose(refusal.next))),
+      make("div", { class: "row" }, button(say("common.tryNow"), "", look)),
+    );
+    open("trouble");
+  }
 }
 
 function health(good, trouble) {
@@ -136,48 +208,58 @@ function health(good, trouble) {
 
 // -- drawing --------------------------------------------------------------------------------------------------------
 
-const nameOf = (id) => known.providers.find((provider) => provider.id === id)?.name ?? id;
-const owner = () => part("label").value.trim() || "me";
+const nameOf = (id) => providers.find((provider) => provider.id === id)?.name ?? id;
+
+/* What a view is given with each drawing. */
+function own() {
+  return { providers, service, asked, nameOf, connect, stop: dialogs.askStop, remove: dialogs.askRemove, settle };
+}
+
+const context = { go, look, draw, own };
+const dialogs = setUpDialogs({ nameOf, look, draw, asked, providerOf: (id) => providers.find((one) => one.id === id) });
 
 function draw() {
   if (!known) {
     return;
   }
   const minute = Math.floor(Date.now() / 60_000);
-  const told = known.sessions.map(({ now: _, ...row }) => row);
-  const state = JSON.stringify([known.service, known.providers, known.credentials, told, [...asked], owner(), minute]);
+  const state = JSON.stringify([known, service, providers, view.state?.(known, own()), minute], (key, value) => (key === "now" ? undefined : value));
   if (state === drawn) {
     return;
   }
+  const fresh = drawn === "";
   drawn = state;
-  const place = focusedPlace();
-  const { service, providers } = known;
+  const place = fresh ? null : focusedPlace();
   part("notes").replaceChildren(...service.faults.map((fault) => make("p", { class: "note bad" }, prose(fault))));
-  part("cards").replaceChildren(...providers.map((provider) => card(provider, owner(), known, asked.get(provider.id), { connect, stop, settle })));
-  part("credentials").replaceChildren(credentialList(known.credentials, nameOf, { remove: askRemove }));
-  part("sessions").replaceChildren(sessionList(known.sessions, nameOf, { stop }));
-  const wasOpen = part("about").querySelector("details")?.open;
-  part("about").replaceChildren(...about(service, providers));
-  part("about").querySelector("details").open = Boolean(wasOpen);
-  part("access").hidden = true;
-  part("content").hidden = false;
-  part("about").hidden = false;
-  document.body.dataset.view = "open";
+  view.fill(known, own());
+  if (fresh) {
+    part("content").replaceChildren(...view.root);
+  }
+  open(view.variant(known, own()));
+  if (fresh && arriving === "heading") {
+    part("content").querySelector("h1")?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  } else if (fresh && arriving) {
+    document.getElementById(arriving)?.focus({ preventScroll: true });
+  }
+  arriving = "";
   place?.();
 }
 
 /* Drawing again must not take the keyboard's place away. */
 function focusedPlace() {
   const focused = document.activeElement;
-  const region = focused?.closest("#cards, #credentials, #sessions, #about");
-  if (!region) {
+  if (!part("content").contains(focused)) {
     return null;
   }
-  const name = (element) => `${element.tagName} ${element.getAttribute("aria-label") ?? element.textContent}`;
+  const name = (element) => `${element.tagName} ${element.id || element.getAttribute("aria-label") || element.textContent}`;
   const wanted = name(focused);
   return () => {
-    const same = [...region.querySelectorAll("button, a, summary")].find((element) => name(element) === wanted);
-    (same ?? region.querySelector("button:not([disabled]), a, summary") ?? part("main")).focus({ preventScroll: true });
+    if (document.activeElement !== document.body) {
+      return;
+    }
+    const same = [...part("content").querySelectorAll("button, a, summary, input, select, [tabindex]")].find((element) => name(element) === wanted);
+    (same ?? part("content").querySelector("h1") ?? part("main")).focus({ preventScroll: true });
   };
 }
 
@@ -189,10 +271,11 @@ async function connect(provider, replace) {
   if (tab) {
     tab.opener = null;
   }
+  const user = view.owner();
   asked.set(provider.id, { state: "opening" });
   draw();
   try {
-    const body = { user_id: owner(), provider: provider.id, ...(replace ? { replace: true } : {}) };
+    const body = { user_id: user, provider: provider.id, ...(replace ? { replace: true } : {}) };
     const { sign_in_url: url } = await call("POST", "/api/auth/session", body, { "Idempotency-Key": crypto.randomUUID() });
     if (tab && !tab.closed) {
       tab.location.replace(url);
@@ -214,73 +297,17 @@ function settle(provider) {
   draw();
 }
 
-async function stop(session) {
-  try {
-    await call("POST", `/api/auth/session/${session.session_id}/cancel`);
-    asked.delete(session.provider);
-  } catch (error) {
-    const refusal = Refusal.of(error);
-    if (refusal.code !== "session_ended") {
-      asked.set(session.provider, { state: "trouble", message: refusal.message, next: refusal.next });
-    }
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-within]");
+  if (link && !event.defaultPrevented && event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey) {
+    event.preventDefault();
+    go(link.getAttribute("href"));
   }
-  draw();
-  look();
-}
-
-let removing = null;
-
-function askRemove(credential) {
-  removing = credential;
-  const provider = known.providers.find((one) => one.id === credential.provider);
-  part("delete-lead").textContent = say("dashboard.credential.confirmLead", {
-    provider: nameOf(credential.provider),
-    account: credential.account ?? say("dashboard.credential.noAccount"),
-  });
-  const url = provider?.revoke_url && webAddress(provider.revoke_url);
-  const [before, after] = say("dashboard.credential.confirmRevoke").split("{link}");
-  part("delete-revoke").replaceChildren(...(url ? [before, outward(url.host + url.pathname, url.href), after] : []));
-  part("delete-trouble").hidden = true;
-  part("delete").showModal();
-  part("delete-keep").focus();
-}
-
-async function remove() {
-  try {
-    await call("DELETE", `/api/credentials/${removing.id}`);
-    part("delete").close();
-    part("credentials-heading").tabIndex = -1;
-    part("credentials-heading").focus();
-  } catch (error) {
-    const refusal = Refusal.of(error);
-    if (refusal.status === 404) {
-      part("delete").close();
-    } else {
-      part("delete-trouble").textContent = say("errors.detail", { message: refusal.message, next: refusal.next });
-      part("delete-trouble").hidden = false;
-    }
-  }
-  look();
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem("label") || "me";
-  } catch {
-    return "me";
-  }
-}
-
-function remember(label) {
-  try {
-    localStorage.setItem("label", label);
-  } catch {
-    // storage is off: the label is typed again next time
-  }
-}
-
-part("delete-keep").addEventListener("click", () => part("delete").close());
-part("delete-confirm").addEventListener("click", remove);
+});
+addEventListener("popstate", () => arrive(true));
 document.addEventListener("visibilitychange", () => document.hidden || look());
 addEventListener("online", look);
+part("sections").replaceChildren(
+  make("ul", {}, Object.entries(SECTIONS).map(([section, href]) => make("li", {}, make("a", { href, "data-within": "", "data-section": section }, say(`dashboard.sections.${section}`))))),
+);
 begin();

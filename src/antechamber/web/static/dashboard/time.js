@@ -1,10 +1,11 @@
 /* Times as people read them. */
 
 import { now } from "../api.js";
-import { make, say } from "../dom.js";
+import { language, make, say } from "../dom.js";
 
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const relative = new Intl.RelativeTimeFormat(language(), { numeric: "auto" });
+const full = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const UNITS = [
   ["day", 86_400],
   ["hour", 3600],
@@ -21,4 +22,34 @@ export function ago(time) {
 /** Return an element with the time in words, and exactly when one asks. */
 export function timeMark(time) {
   return make("time", { datetime: time, title: full.format(new Date(time)) }, ago(time));
+}
+
+/** Return an element with the time of the day, and with the date when one asks. */
+export function clockMark(time) {
+  return make("time", { datetime: time, title: full.format(new Date(time)) }, clock.format(new Date(time)));
+}
+
+/** Return a number of seconds in words of two units at most. */
+export function lasted(seconds) {
+  if (seconds < 10) {
+    return say("time.short.seconds", { n: seconds.toFixed(1) });
+  }
+  const whole = Math.round(seconds);
+  const parts = [
+    ["days", Math.floor(whole / 86_400)],
+    ["hours", Math.floor(whole / 3600) % 24],
+    ["minutes", Math.floor(whole / 60) % 60],
+    ["seconds", whole % 60],
+  ];
+  const first = parts.findIndex(([, count]) => count);
+  return parts
+    .slice(first, first + 2)
+    .filter(([, count]) => count)
+    .map(([unit, n]) => say(`time.short.${unit}`, { n }))
+    .join(" ");
+}
+
+/** Return how many seconds lie between two times; until now without the second. */
+export function between(from, to) {
+  return Math.max(0, ((to ? Date.parse(to) : now()) - Date.parse(from)) / 1000);
 }

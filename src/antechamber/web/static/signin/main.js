@@ -1,7 +1,7 @@
 /* The sign-in page: opens the link, follows the session, and shows the one view that belongs to its status. */
 
 import { backoff, call, Refusal, setClock } from "../api.js";
-import { fillTexts, make, part, say, sayIf } from "../dom.js";
+import { enter, fillTexts, make, part, say, sayIf } from "../dom.js";
 import { showsConnection } from "./connection.js";
 import { countdown } from "./countdown.js";
 import { setUpDetails } from "./details.js";
@@ -10,7 +10,7 @@ import { setUpLive } from "./live.js";
 import * as panels from "./panels.js";
 import { setUpOwnPaste, setUpPaste } from "./paste.js";
 import { fetchLibrary, Screen } from "./screen.js";
-import { isTerminal, settle, viewOf } from "./status.js";
+import { isTerminal, settle, VIEWS, viewOf } from "./status.js";
 import { setUpTake } from "./take.js";
 import { watch } from "./watch.js";
 
@@ -74,7 +74,7 @@ async function open(code) {
         refused = refusal;
         continue;
       }
-      show("closed", panels.closed(refusal.unreachable ? refusal : (refused ?? refusal)), refusal.code);
+      showClosed(refusal.unreachable ? refusal : (refused ?? refusal));
       if (!refusal.unreachable) {
         return null;
       }
@@ -115,18 +115,19 @@ function trouble(refusal) {
   // the cookie is gone: another browser opened a newer link
   watcher.stop();
   screen.freeze();
-  show("closed", panels.closed(refusal));
+  showClosed(refusal);
 }
 
 // -- one view for each status ---------------------------------------------------------------------------------------
 
-function show(view, content, key = view) {
+function show(view, content, { key = view, variant = "" } = {}) {
   const panel = part("panel");
   const fresh = shownKey !== key;
   shownKey = key;
   shownView = view;
-  document.body.dataset.view = view;
+  enter(VIEWS, view, variant);
   panel.hidden = content === null;
+  part("screen-heading").hidden = view !== "screen";
   const focused = panel.contains(document.activeElement) ? document.activeElement.textContent : null;
   panel.replaceChildren(...(content ? [make("div", { class: "card" }, content)] : []));
   const name = session?.provider.name;
@@ -137,6 +138,11 @@ function show(view, content, key = view) {
   } else if (focused) {
     [...panel.querySelectorAll("h1, button, a")].find((element) => element.textContent === focused)?.focus();
   }
+}
+
+function showClosed(refusal) {
+  const variant = panels.closedKind(refusal);
+  show("closed", panels.closed(refusal), { key: refusal.code, variant });
 }
 
 let drawn = "";
@@ -167,7 +173,7 @@ function render() {
 
 const DRAW = {
   consent: () => show("consent", panels.consent(session, { agree, decline: askCancel })),
-  starting: (slow) => show("starting", panels.starting(session, { slow }, { cancel: askCancel })),
+  starting: (slow) => show("starting", panels.starting(session, { slow }, { cancel: askCancel }), { variant: slow ? "slow" : "" }),
   screen() {
     if (shownView !== "screen") {
       const wasShown = shownView === "gaveUp";
@@ -184,12 +190,18 @@ const DRAW = {
       drawers.close();
     }
     const asked = againAsked === session.attempt;
-    show("gaveUp", panels.gaveUp(session, { trouble: againTrouble, asked }, { again, cancel: askCancel }), `gaveUp ${session.attempt}`);
+    show("gaveUp", panels.gaveUp(session, { trouble: againTrouble, asked }, { again, cancel: askCancel }), {
+      key: `gaveUp ${session.attempt}`,
+      variant: againTrouble ? "trouble" : asked ? "asked" : "",
+    });
     showScreen();
   },
   completed() {
     const key = `completed ${answer === "yes" || answer === "deleted" ? answer : ""}`;
-    show("completed", panels.completed(session, { answer, trouble: answerTrouble }, { yes: confirmed, no: reject }), key);
+    show("completed", panels.completed(session, { answer, trouble: answerTrouble }, { yes: confirmed, no: reject }), {
+      key,
+      variant: answerTrouble ? "trouble" : answer,
+    });
     tellShown();
   },
   failed: () => show("failed", panels.ended(session)),

@@ -153,18 +153,23 @@ export function ended(session) {
   ];
 }
 
+/** Return why no session is open in this browser, in one of the words that the view `closed` has variants for. */
+export function closedKind(refusal) {
+  if (refusal.unreachable) {
+    return "offline";
+  }
+  if (refusal.status === 404 || refusal.code === "malformed_id") {
+    return "missing";
+  }
+  if (refusal.code === "link_not_valid") {
+    return "used";
+  }
+  return refusal.status === 401 || refusal.status === 403 ? "browser" : "odd";
+}
+
 /** No session is open in this browser: `refusal` says why. */
 export function closed(refusal) {
-  const kind = refusal.unreachable
-    ? "offline"
-    : refusal.status === 404 || refusal.code === "malformed_id"
-      ? "missing"
-      : refusal.code === "link_not_valid"
-        ? "used"
-        : refusal.status === 401 || refusal.status === 403
-          ? "browser"
-          : "odd";
-  const words = (name) => sayIf(`signIn.closed.${kind}${name}`);
+  const words = (name) => sayIf(`signIn.closed.${closedKind(refusal)}${name}`);
   return [
     heading(words("Heading")),
     lead(words("Lead") ?? refusal.message),

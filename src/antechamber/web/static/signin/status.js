@@ -1,5 +1,19 @@
 /* What the page shows for a session: pure, and total over the statuses (a test reads the service's enum). */
 
+/** Every view of the page with its variants: the tests look into each of them, so that a new one is looked into as well. */
+export const VIEWS = Object.freeze({
+  opening: [],
+  closed: ["used", "browser", "missing", "offline", "odd"],
+  consent: [],
+  starting: ["slow"],
+  screen: [],
+  gaveUp: ["asked", "trouble"],
+  completed: ["yes", "deleting", "deleted", "trouble"],
+  failed: [],
+  cancelled: [],
+  expired: [],
+});
+
 /** The view of each status, once the person has agreed. */
 export const VIEW_OF_STATUS = Object.freeze({
   pending: "starting",

@@ -1,0 +1,55 @@
+/* The machines that run, and those that ended last. */
+
+import { call, setClock } from "../api.js";
+import { make, say } from "../dom.js";
+import { cell, head, machineMark, storyLink, table } from "./marks.js";
+import { between, lasted, timeMark } from "./time.js";
+
+const COLUMNS = ["name", "state", "purpose", "age", "driver", "incarnation", "exit", "detail"];
+const SHORT = 12;
+
+function rowOf(machine) {
+  const label = (name) => say(`dashboard.machine.${name}`);
+  const where = machine.node ? `${machine.driver} · ${machine.node}` : machine.driver;
+  return make(
+    "tr",
+    {},
+    make("th", { scope: "row", "data-column": label("name") }, make("span", { class: "code" }, machine.id.slice(0, SHORT))),
+    cell("state", label("state"), machineMark(machine.state)),
+    cell("purpose", label("purpose"), machine.session_id ? storyLink(machine.session_id, label("signIn"), { "aria-label": say("dashboard.machine.signInName", { id: machine.id.slice(0, SHORT) }) }) : label("check")),
+    cell("age", label("age"), make("span", {}, lasted(between(machine.created_at, machine.ended_at)), machine.ended ? [" · ", timeMark(machine.ended_at)] : null)),
+    cell("driver", label("driver"), where),
+    cell("", label("incarnation"), make("span", { class: "code" }, machine.incarnation)),
+    cell("exit", label("exit"), machine.exit_code === null ? say("time.none") : String(machine.exit_code)),
+    cell("detail", label("detail"), machine.detail || say("time.none")),
+  );
+}
+
+function machineTable(machines) {
+  return table("machines", COLUMNS.map((name) => say(`dashboard.machine.${name}`)), machines.map(rowOf));
+}
+
+export function machinesView() {
+  const running = make("div", { class: "list" });
+  const ended = make("section", { "aria-labelledby": "ended-heading", hidden: true });
+  const list = make("div", { class: "list" });
+  ended.append(make("h2", { id: "ended-heading" }, say("dashboard.machine.ended")), make("p", { class: "quiet small" }, say("dashboard.machine.endedLead")), list);
+  return {
+    root: [head(say("dashboard.machinesHeading"), say("dashboard.machinesLead")), make("section", { "aria-labelledby": "running-heading" }, make("h2", { id: "running-heading" }, say("dashboard.machine.running")), running), ended],
+    async load() {
+      const { machines, now } = await call("GET", "/api/machines");
+      setClock(now);
+      return { machines };
+    },
+    moving: (known) => known.machines.some((machine) => !machine.ended),
+    state: (known) => (known.machines.some((machine) => !machine.ended) ? Math.floor(Date.now() / 5000) : 0),
+    variant: (known) => (known.machines.length ? "machines" : "machines-none"),
+    fill(known) {
+      const alive = known.machines.filter((machine) => !machine.ended);
+      const over = known.machines.filter((machine) => machine.ended);
+      running.replaceChildren(alive.length ? machineTable(alive) : make("p", { class: "empty quiet" }, say("dashboard.machine.none")));
+      ended.hidden = !over.length;
+      list.replaceChildren(...(over.length ? [machineTable(over)] : []));
+    },
+  };
+}

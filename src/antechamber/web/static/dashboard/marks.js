@@ -1,0 +1,58 @@
+/* The small marks of state, and links between the dashboard's own views. */
+
+import { make, say } from "../dom.js";
+import { storyOf } from "./routes.js";
+
+const SESSION_MARKS = { completed: "good", failed: "bad", pending: "busy", starting: "busy", awaiting_sign_in: "busy", cancelled: "", expired: "warn" };
+const MACHINE_MARKS = { requested: "busy", booting: "busy", ready: "good", stopping: "busy", gone: "", lost: "warn" };
+const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
+
+/** Whether the session can still change. */
+export function isLive(session) {
+  return LIVE.has(session.status);
+}
+
+export function sessionMark(status) {
+  return make("span", { class: `mark ${SESSION_MARKS[status] ?? ""}` }, say(`dashboard.statuses.${status}`));
+}
+
+export function machineMark(state) {
+  return make("span", { class: `mark ${MACHINE_MARKS[state] ?? ""}` }, say(`dashboard.states.${state}`));
+}
+
+/** Make a link to another view of this page; `main.js` takes its click. */
+export function within(href, label, attributes = {}) {
+  return make("a", { href, "data-within": "", ...attributes }, label);
+}
+
+export function storyLink(id, label, attributes = {}) {
+  return within(storyOf(id), label, attributes);
+}
+
+/** Make a list of terms; what is null or empty is left out. */
+export function terms(pairs, style = "terms") {
+  return make(
+    "dl",
+    { class: style },
+    pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) => make("div", {}, make("dt", {}, term), make("dd", {}, value))),
+  );
+}
+
+/** Make the head of a view: its heading, which gets the focus on arrival, and a line below it. */
+export function head(title, lead, ...more) {
+  return make("div", { class: "head" }, make("h1", { tabindex: "-1" }, title), lead ? make("p", { class: "quiet" }, lead) : null, ...more);
+}
+
+/** Make a table whose cells carry their column's name, for windows where each row is a block. */
+export function table(style, columns, rows) {
+  return make(
+    "table",
+    { class: style },
+    make("thead", {}, make("tr", {}, columns.map((name) => make("th", { scope: "col" }, name)))),
+    make("tbody", {}, rows),
+  );
+}
+
+export function cell(style, column, ...content) {
+  return make("td", { class: style, "data-column": column }, ...content);
+}

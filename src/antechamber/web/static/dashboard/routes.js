@@ -1,0 +1,31 @@
+/* The dashboard's views and their addresses. */
+
+/** Every view of the page with its variants: the tests look into each of them, so that a new one is looked into as well. */
+export const VIEWS = Object.freeze({
+  opening: [],
+  closed: ["used"],
+  open: ["loading", "trouble", "connect", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "machines", "machines-none", "health", "health-bad"],
+});
+
+/** The sections, in the order of the bar. */
+export const SECTIONS = Object.freeze({ connect: "/", sessions: "/sessions", credentials: "/credentials", machines: "/machines", health: "/health" });
+
+/** Return what an address asks for: {section, id, filter}; an address that there is not leads to the first section. */
+export function routeOf(location) {
+  const [, first, id] = location.pathname.split("/");
+  const section = Object.keys(SECTIONS).find((name) => SECTIONS[name] === `/${first}`) ?? "connect";
+  const given = new URLSearchParams(location.search);
+  const filter = Object.fromEntries(["status", "provider", "user_id"].map((name) => [name, given.get(name) ?? ""]));
+  return { section, id: section === "sessions" ? (id ?? "") : "", filter };
+}
+
+/** Return the address of one session's story. */
+export function storyOf(id) {
+  return `${SECTIONS.sessions}/${id}`;
+}
+
+/** Return the address of the sessions that a filter leaves. */
+export function sessionsOf(filter) {
+  const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value)).toString();
+  return SECTIONS.sessions + (query ? `?${query}` : "");
+}

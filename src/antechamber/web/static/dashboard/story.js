@@ -1,0 +1,119 @@
+/* One sign-in: what it is, and its story with its machine's, each move with its reason. */
+
+import { call, Refusal } from "../api.js";
+import { button, make, prose, say, sayIf } from "../dom.js";
+import { head, isLive, machineMark, sessionMark, terms, within } from "./marks.js";
+import { SECTIONS } from "./routes.js";
+import { between, clockMark, lasted, timeMark } from "./time.js";
+
+function factsOf(session) {
+  const label = (name) => say(`dashboard.story.${name}`);
+  return terms([
+    [label("label"), session.user_id],
+    [label("person"), session.display_name],
+    [label("purpose"), session.purpose],
+    [label("asked"), timeMark(session.created_at)],
+    [label("deadline"), session.expires_at ? timeMark(session.expires_at) : null],
+    [label("took"), session.ended_at ? lasted(between(session.created_at, session.ended_at)) : null],
+    [label("account"), [session.account, session.plan].filter(Boolean).join(" · ")],
+    [label("credential"), session.credential_id ? make("span", { class: "code" }, `${session.credential_id} · ${session.credential_version}`) : null],
+    [label("id"), make("span", { class: "code" }, session.session_id)],
+  ]);
+}
+
+export function machineTerms(machine) {
+  const label = (name) => say(`dashboard.machine.${name}`);
+  return terms([
+    [label("state"), machineMark(machine.state)],
+    [label("age"), lasted(between(machine.created_at, machine.ended_at))],
+    [label("driver"), machine.driver],
+    [label("node"), machine.node],
+    [label("incarnation"), make("span", { class: "code" }, machine.incarnation)],
+    [label("uid"), machine.host_uid === null ? null : String(machine.host_uid)],
+    [label("exit"), machine.exit_code === null ? null : String(machine.exit_code)],
+    [label("detail"), machine.detail],
+    [label("id"), make("span", { class: "code" }, machine.id)],
+  ]);
+}
+
+function moveLine(move) {
+  const facts = move.about === "machine" ? "machineFacts" : "facts";
+  const mark = move.about === "machine" ? machineMark : sessionMark;
+  const exit = move.exit_code === null ? "" : ` ${say("dashboard.story.exit", { code: move.exit_code })}`;
+  return make(
+    "li",
+    { class: `of-${move.about} ${move.act === "note" ? "noted" : move.act}` },
+    make("div", { class: "at small quiet" }, clockMark(move.at), make("span", { class: "after" }, move.after_s >= 0.05 ? say("dashboard.story.after", { time: lasted(move.after_s) }) : "")),
+    make(
+      "div",
+      { class: "what" },
+      make("p", {}, make("span", { class: "about" }, say(`dashboard.story.${move.about}`)), sayIf(`dashboard.${facts}.${move.kind}`) ?? move.kind, exit),
+      move.explanation ? make("p", { class: "quiet small" }, prose(move.explanation.message)) : null,
+    ),
+    move.act === "move" ? make("div", { class: "to" }, mark(move.after)) : null,
+  );
+}
+
+function story(known, { nameOf, stop }) {
+  const { session, machine, moves } = known;
+  const told = moves.filter((move) => move.act !== "refused");
+  const refused = moves.filter((move) => move.act === "refused");
+  const grave = ["failed", "expired"].includes(session.status);
+  return [
+    make(
+      "div",
+      { class: "head story-head" },
+      make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: nameOf(session.provider), label: session.user_id })),
+      sessionMark(session.status),
+      isLive(session) ? button(say("dashboard.session.stopIt"), "slim", () => stop(session)) : null,
+    ),
+    session.explanation
+      ? make("div", { class: `note ${grave ? "bad" : ""}` }, make("p", {}, make("strong", {}, prose(session.explanation.message))), make("p", { class: "small" }, prose(session.explanation.next)), known.detail ? make("p", { class: "code" }, known.detail) : null)
+      : null,
+    session.rejected_at ? make("p", { class: "note warn" }, say("dashboard.story.rejected")) : null,
+    make(
+      "div",
+      { class: "two" },
+      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, say("dashboard.story.facts")), factsOf(session)),
+      make(
+        "section",
+        { class: "panel", "aria-labelledby": "machine-heading" },
+        make("h2", { id: "machine-heading" }, say("dashboard.story.machineHeading")),
+        machine ? machineTerms(machine) : make("p", { class: "quiet" }, say("dashboard.story.forgotten")),
+      ),
+    ),
+    make("section", { "aria-labelledby": "story-heading" }, make("h2", { id: "story-heading" }, say("dashboard.story.moves")), make("ol", { class: "list story" }, told.map(moveLine))),
+    refused.length
+      ? make(
+          "section",
+          { "aria-labelledby": "refused-heading" },
+          make("h2", { id: "refused-heading" }, say("dashboard.story.refused")),
+          make("p", { class: "quiet small" }, say("dashboard.story.refusedLead")),
+          make("ol", { class: "list story refusals" }, refused.map(moveLine)),
+        )
+      : null,
+  ].filter(Boolean);
+}
+
+export function storyView(context, route) {
+  const body = make("div", { class: "content" });
+  return {
+    root: [make("p", { class: "back" }, within(SECTIONS.sessions, say("dashboard.story.back"))), body],
+    async load() {
+      try {
+        return await call("GET", `/api/auth/session/${encodeURIComponent(route.id)}/story`);
+      } catch (error) {
+        const refusal = Refusal.of(error);
+        if (refusal.status === 404 || refusal.code === "malformed_id") {
+          return { session: null };
+        }
+        throw refusal;
+      }
+    },
+    moving: (known) => Boolean(known.session && (!known.session.terminal || (known.machine && !known.machine.ended))),
+    variant: (known) => (known.session ? "session" : "session-missing"),
+    fill(known, own) {
+      body.replaceChildren(...(known.session ? story(known, own) : [head(say("dashboard.story.missing"), say("dashboard.story.missingLead"))]));
+    },
+  };
+}

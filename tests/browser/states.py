@@ -1,0 +1,499 @@
+"""Every state that the pages can be in, and how one comes there; tests that must hold everywhere go through them.
+
+A state is a view (`body[data-view]`) with its variant and with what has been opened over it, by the element's id.
+`test_accessibility.py` compares the list with what the pages themselves say that there is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.model import GuestText, IdPrefix, Owner, Reason, new_id
+from tests.browser.conftest import view
+from tests.integration.web_service import now
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.browser.conftest import Person
+
+STATES: dict[str, State] = {}
+REASON_OF = {
+    SessionFact.SIGN_IN_FAILED: Reason.CLI_ENDED,
+    SessionFact.CANCELLED: Reason.CANCELLED_BY_PERSON,
+    SessionFact.TIME_RAN_OUT: Reason.SIGN_IN_TIMED_OUT,
+}
+LONG = "a purpose with averyveryverylongwordthatdoesnotfitinanarrowwindow" * 2
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of one page: `reach` takes a person and a way to more of them, and returns the page in it."""
+
+    page: str
+    view: str
+    variant: str
+    opened: frozenset[str]
+    reach: Callable[[Person, Callable[..., Awaitable[Person]]], Awaitable[object]]
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, (self.page, self.view, self.variant, *sorted(self.opened))))
+
+    async def enter(self, person, people):
+        """Return the page once it is in this state."""
+        page = await self.reach(person, people)
+        await page.locator(f"body[data-view={self.view}][data-variant='{self.variant}']").wait_for()
+        for opened in self.opened:
+            await page.locator(f"#{opened}").wait_for()
+        return page
+
+
+def state(page, view, variant="", *opened):
+    """Enter the function into the list, as the way to that state."""
+
+    def enter(reach):
+        made = State(page, view, variant, frozenset(opened), reach)
+        assert made.name not in STATES, made.name
+        STATES[made.name] = made
+        return reach
+
+    return enter
+
+
+async def end(person, session_id, fact):
+    await person.service.store.sessions.apply(session_id, fact, at=now(), reason=REASON_OF.get(fact))
+
+
+async def refuse(page, path, status, code, *, next_step="Do something else."):
+    """Have the service answer that path with an error from now on."""
+    error = {"code": code, "message": "It was refused.", "next": next_step, "retryable": False}
+
+    async def answer(route):
+        await route.fulfill(status=status, content_type="application/json", body=json.dumps({"error": error}))
+
+    await page.route(path, answer)
+
+
+# -- the sign-in page ------------------------------------------------------------------------------------------------
+
+
+@state("sign_in", "opening")
+async def opening(person, people):
+    started = await person.service.start()
+    page = await person.page()
+    await page.route("**/api/**", lambda route: None)
+    await page.goto(started["sign_in_url"])
+    return page
+
+
+@state("sign_in", "closed", "used")
+async def used(person, people):
+    started = await person.service.start()
+    await view(await (await people()).page(started["sign_in_url"]), "consent")
+    return await person.page(started["sign_in_url"])
+
+
+@state("sign_in", "closed", "browser")
+async def another_browser(person, people):
+    started = await person.service.start()
+    return await person.page(started["sign_in_url"].partition("#")[0])
+
+
+@state("sign_in", "closed", "missing")
+async def missing(person, people):
+    return await person.page(f"{person.service.addresses.sign_in.url}/s/nonsense")
+
+
+@state("sign_in", "closed", "offline")
+async def offline(person, people):
+    page = await person.page()
+    await page.route("**/api/**", lambda route: route.abort())
+    await page.goto(f"{person.service.addresses.sign_in.url}/s/{new_id(IdPrefix.SESSION)}")
+    return page
+
+
+@state("sign_in", "closed", "odd")
+async def odd(person, people):
+    page = await person.page()
+    await refuse(page, "**/api/**", 500, "internal")
+    await page.goto(f"{person.service.addresses.sign_in.url}/s/{new_id(IdPrefix.SESSION)}")
+    return page
+
+
+@state("sign_in", "consent")
+async def consent(person, people):
+    return (await person.sign_in(purpose=LONG, display_name="Ada", return_url="https://app.example.com/tools"))[1]
+
+
+@state("sign_in", "consent", "", "cancel")
+async def declining(person, people):
+    page = await consent(person, people)
+    await page.get_by_role("button", name="Do not sign in").click()
+    return page
+
+
+@state("sign_in", "consent", "", "cancel", "cancel-trouble")
+async def cannot_cancel(person, people):
+    page = await declining(person, people)
+    await refuse(page, "**/cancel", 503, "store_unavailable")
+    await page.get_by_role("button", name="Stop the sign-in").click()
+    return page
+
+
+@state("sign_in", "consent", "", "notice")
+async def noticed(person, people):
+    started = await person.service.start()
+    page = await person.page(started["sign_in_url"])
+    await view(page, "consent")
+    await (await people()).page(started["sign_in_url"])
+    return page
+
+
+@state("sign_in", "starting")
+async def starting(person, people):
+    _, page = await person.sign_in()
+    await page.get_by_role("button", name="Agree").click()
+    return page
+
+
+@state("sign_in", "starting", "slow")
+async def starting_slowly(person, people):
+    started = await person.service.start()
+    page = await person.page()
+    await page.clock.install()
+    await page.goto(started["sign_in_url"])
+    await page.get_by_role("button", name="Agree").click()
+    await view(page, "starting")
+    await page.clock.run_for(16_000)
+    return page
+
+
+@state("sign_in", "screen")
+async def screen(person, people):
+    _, page, _ = await person.at_screen()
+    return page
+
+
+@state("sign_in", "screen", "", "paste-panel")
+async def sending_text(person, people):
+    page = await screen(person, people)
+    await page.get_by_role("button", name="Text").click()
+    return page
+
+
+@state("sign_in", "screen", "", "details-panel")
+async def details(person, people):
+    session_id, page, _ = await person.at_screen()
+    for name, verdict in (("auth.openai.com", "allowed"), ("update.googleapis.com", "background")):
+        await person.service.store.destinations.record(
+            session_id, name, 443, verdict, bytes_out=900, bytes_in=1_234_567, connections=2, at=now()
+        )
+    await page.get_by_role("button", name="Details").click()
+    await page.get_by_text("auth.openai.com").wait_for()
+    return page
+
+
+@state("sign_in", "screen", "", "lost")
+async def lost(person, people):
+    _, page, far = await person.at_screen()
+    person.service.stage.ready = False
+    await far.end()
+    await page.get_by_role("heading", name="The connection to the screen was lost").wait_for()
+    return page
+
+
+@state("sign_in", "screen", "", "live")
+async def typing_on_a_phone(person, people):
+    phone = await people(
+        width=390, height=844, has_touch=True, is_mobile=True, reduced_motion="reduce", **person.options
+    )
+    page = await screen(phone, people)
+    await page.get_by_role("button", name="Keyboard").tap()
+    return page
+
+
+@state("sign_in", "screen", "", "paste-panel", "by-hand")
+async def copying_by_hand(person, people):
+    await person.context.add_init_script("delete Navigator.prototype.clipboard")
+    _, page, far = await person.at_screen()
+    far.copies("from the machine")
+    await page.get_by_role("button", name="Text").click()
+    await page.get_by_role("button", name="Copy from the browser").click()
+    return page
+
+
+async def given_up(person):
+    """Return the page of a sign-in whose tool gave up."""
+    session_id, page, _ = await person.at_screen()
+    await person.service.signin.screen_seen(session_id)
+    said = [GuestText("Login failed: access_denied")]
+    await person.service.signin.cli_ended(session_id, 1, said, reason=Reason.CLI_ENDED, detail="", code=1)
+    await view(page, "gaveUp")
+    return page
+
+
+@state("sign_in", "gaveUp")
+async def gave_up(person, people):
+    return await given_up(person)
+
+
+@state("sign_in", "gaveUp", "asked")
+async def asked_again(person, people):
+    page = await given_up(person)
+    await page.route("**/again", lambda route: None)
+    await page.get_by_role("button", name="Start again").click()
+    return page
+
+
+@state("sign_in", "gaveUp", "trouble")
+async def not_started_again(person, people):
+    page = await given_up(person)
+    await refuse(page, "**/again", 503, "store_unavailable")
+    await page.get_by_role("button", name="Start again").click()
+    return page
+
+
+@state("sign_in", "completed")
+async def completed(person, people):
+    session_id, page, _ = await person.at_screen(return_url="https://app.example.com/tools")
+    await person.capture(session_id)
+    return page
+
+
+@state("sign_in", "completed", "yes")
+async def confirmed(person, people):
+    page = await completed(person, people)
+    await page.get_by_role("button", name="Yes, that is me").click()
+    return page
+
+
+@state("sign_in", "completed", "deleting")
+async def deleting(person, people):
+    page = await completed(person, people)
+    await page.route("**/reject", lambda route: None)
+    await page.get_by_role("button", name="No, delete it").click()
+    return page
+
+
+@state("sign_in", "completed", "deleted")
+async def deleted(person, people):
+    page = await completed(person, people)
+    await page.get_by_role("button", name="No, delete it").click()
+    return page
+
+
+@state("sign_in", "completed", "trouble")
+async def not_deleted(person, people):
+    page = await completed(person, people)
+    await refuse(page, "**/reject", 503, "store_unavailable")
+    await page.get_by_role("button", name="No, delete it").click()
+    return page
+
+
+def _ended(ending, fact):
+    @state("sign_in", ending)
+    async def ended(person, people):
+        session_id, page, _ = await person.at_screen(return_url="https://app.example.com/tools")
+        await end(person, session_id, fact)
+        return page
+
+
+_ended("failed", SessionFact.SIGN_IN_FAILED)
+_ended("cancelled", SessionFact.CANCELLED)
+_ended("expired", SessionFact.TIME_RAN_OUT)
+
+
+# -- the dashboard ---------------------------------------------------------------------------------------------------
+
+
+async def history(person, user_id="me"):
+    """Have sign-ins with every end, one that goes on, machines in most states, and a stored credential.
+
+    Return the id of the failed session.
+    """
+    service = person.service
+    ids = {}
+    for fact in REASON_OF:
+        started = await service.start(user_id=user_id)
+        ids[fact] = started["session_id"]
+        await service.ready(ids[fact])
+        await end(person, ids[fact], fact)
+        await machine_of(service, ids[fact], MachineFact.BOOT_BEGAN, MachineFact.ENDED)
+    for _ in range(2):
+        started = await service.start(user_id=user_id)
+        await service.ready(started["session_id"])
+        await service.capture(started["session_id"])
+        await machine_of(
+            service, started["session_id"], MachineFact.BOOT_BEGAN, MachineFact.READY, MachineFact.STOP_ASKED
+        )
+    started = await service.start(user_id="build-farm", provider="gemini", display_name="Ada", purpose=LONG)
+    await service.ready(started["session_id"])
+    await machine_of(service, started["session_id"], MachineFact.BOOT_BEGAN, MachineFact.READY)
+    # too late for both
+    for fact in (SessionFact.CANCELLED, SessionFact.OPENED):
+        await service.store.sessions.apply(ids[SessionFact.SIGN_IN_FAILED], fact, at=now())
+    return ids[SessionFact.SIGN_IN_FAILED]
+
+
+async def machine_of(service, session_id, *facts):
+    """Let facts do to the session's machine what they do."""
+    machine = await service.signin.machine(session_id)
+    for fact in facts:
+        if fact is MachineFact.BOOT_BEGAN:
+            await service.begin_machine(session_id)
+            continue
+        ended = fact is MachineFact.ENDED
+        await service.store.machines.apply(
+            machine.id,
+            fact,
+            incarnation=machine.incarnation,
+            at=now(),
+            exit_code=137 if ended else None,
+            detail="the machine's first program was killed by signal 9" if ended else "",
+        )
+
+
+@state("dashboard", "opening")
+async def dashboard_opening(person, people):
+    page = await person.page()
+    await page.route("**/api/**", lambda route: None)
+    await page.goto(person.service.addresses.dashboard.url)
+    return page
+
+
+@state("dashboard", "closed")
+async def dashboard_closed(person, people):
+    return await person.page(person.service.addresses.dashboard.url)
+
+
+@state("dashboard", "closed", "used")
+async def dashboard_used(person, people):
+    code = (await person.service.signin.dashboard_link()).reveal()
+    url = f"{person.service.addresses.dashboard.url}/#code={code}"
+    await view(await (await people()).page(url), "open")
+    return await person.page(url)
+
+
+def _section(variant, path, *, filled):
+    @state("dashboard", "open", variant)
+    async def section(person, people):
+        failed = await history(person) if filled else ""
+        return await person.dashboard(path.format(failed=failed))
+
+    return section
+
+
+connect = _section("connect", "/", filled=True)
+_section("sessions", "/sessions", filled=True)
+_section("sessions-none", "/sessions", filled=False)
+_section("session", "/sessions/{failed}", filled=True)
+_section("session-missing", "/sessions/ses_00000000000000000000", filled=False)
+_section("credentials-none", "/credentials", filled=False)
+_section("machines", "/machines", filled=True)
+_section("machines-none", "/machines", filled=False)
+_section("health", "/health", filled=True)
+
+
+@state("dashboard", "open", "credentials")
+async def credentials(person, people):
+    failed = await history(person)
+    session = await person.service.signin.session(failed)
+    started = await person.service.start(user_id="somebody")
+    await person.service.ready(started["session_id"])
+    await person.service.capture(started["session_id"])
+    gone = await person.service.store.credentials.current(Owner("somebody"), session.provider)
+    await person.service.signin.delete_credential(gone.id)
+    page = await person.dashboard("/credentials")
+    await page.get_by_role("button", name="All versions of Codex, now 2").click()
+    await page.get_by_role("link", name="its sign-in").first.wait_for()
+    return page
+
+
+@state("dashboard", "open", "health-bad")
+async def health_bad(person, people):
+    page = await person.page()
+
+    async def answer(route):
+        answered = await route.fetch()
+        told = await answered.json()
+        told["checks"] = [
+            {"name": "bubblewrap", "ok": True, "fatal": True, "message": "bubblewrap 0.8.0", "remedy": ""},
+            {
+                "name": "user namespaces",
+                "ok": False,
+                "fatal": True,
+                "message": "the kernel refuses them: kernel.unprivileged_userns_clone is 0",
+                "remedy": "Run `sysctl kernel.unprivileged_userns_clone=1`.",
+            },
+        ]
+        told["folders"] = [
+            {"name": "data", "path": "/var/lib/antechamber/demo", "free": 10**9, "total": 10**11, "ok": False}
+        ]
+        told["database"] = {"reachable": False, "kind": None, "revision": None}
+        await route.fulfill(response=answered, json=told)
+
+    await page.route("**/api/status", answer)
+    return await person.dashboard("/health", page=page)
+
+
+@state("dashboard", "open", "loading")
+async def loading(person, people):
+    page = await person.dashboard()
+    await view(page, "open")
+    await page.route("**/api/machines*", lambda route: None)
+    await page.get_by_role("link", name="Machines").click()
+    return page
+
+
+@state("dashboard", "open", "trouble")
+async def trouble(person, people):
+    page = await person.dashboard()
+    await view(page, "open")
+    await refuse(page, "**/api/machines*", 503, "store_unavailable")
+    await page.get_by_role("link", name="Machines").click()
+    return page
+
+
+@state("dashboard", "open", "sessions", "stale")
+async def stale(person, people):
+    await history(person)
+    page = await person.dashboard("/sessions")
+    await view(page, "open")
+    await page.route("**/api/**", lambda route: route.abort())
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    return page
+
+
+@state("dashboard", "open", "sessions", "stop")
+async def stopping(person, people):
+    await history(person)
+    page = await person.dashboard("/sessions")
+    await page.get_by_role("button", name="Stop the sign-in to Gemini CLI").click()
+    return page
+
+
+@state("dashboard", "open", "sessions", "stop", "stop-trouble")
+async def cannot_stop(person, people):
+    page = await stopping(person, people)
+    await refuse(page, "**/cancel", 503, "store_unavailable")
+    await page.get_by_role("button", name="Stop it").click()
+    return page
+
+
+@state("dashboard", "open", "credentials", "delete")
+async def deleting_credential(person, people):
+    page = await credentials(person, people)
+    await page.get_by_role("button", name="Delete the credential of Codex").click()
+    return page
+
+
+@state("dashboard", "open", "credentials", "delete", "delete-trouble")
+async def cannot_delete(person, people):
+    page = await deleting_credential(person, people)
+    await refuse(page, "**/api/credentials/*", 503, "store_unavailable")
+    await page.get_by_role("button", name="Delete it").click()
+    return page

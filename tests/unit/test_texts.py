@@ -1,0 +1,155 @@
+import copy
+import re
+from pathlib import Path
+
+import pytest
+
+import antechamber
+from antechamber.errors import CallerError, Code, OperatorError
+from antechamber.machine import Capabilities
+from antechamber.model import Reason
+from antechamber.providers import Providers
+from antechamber.texts import Languages, as_toml, english, leaves, speak, speaking, whole
+
+WEB = Path(antechamber.__file__).parent / "web"
+PROVIDERS = {
+    spec.id: {"notices": list(spec.notices), "captures": list(spec.captures)} for spec in Providers.load().all()
+}
+
+
+def pattern():
+    return copy.deepcopy(whole(PROVIDERS))
+
+
+def languages(folder, table, tag="xx", **options):
+    (folder / f"{tag}.toml").write_text(as_toml(table))
+    return Languages.load(folder, **options)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_a_safe_sentence_and_a_next_step(reason):
+    told = english().reasons[reason]
+    assert told.message.endswith(".")
+    assert told.next.endswith(".")
+
+
+def test_every_isolation_that_a_driver_can_name_has_words():
+    named = set(re.findall(r"`(\w+)`", re.search(r"One of (.*?);", _source_of_capabilities())[1]))
+    assert set(english().isolation) == named
+
+
+def _source_of_capabilities():
+    return (Path(antechamber.__file__).parent / "machine.py").read_text().partition(Capabilities.__name__)[2]
+
+
+def test_a_file_with_the_whole_pattern_is_a_whole_language(tmp_path):
+    table = pattern()
+    table["direction"] = "rtl"
+    found = languages(tmp_path, table)
+    assert found.faults() == []
+    texts = found.choose("xx")
+    assert (texts.language, texts.direction) == ("xx", "rtl")
+    assert texts.pages == english().pages
+    assert texts.reasons == english().reasons
+
+
+def test_what_a_file_lacks_is_said_in_english_and_each_fault_is_told(tmp_path):
+    table = pattern()
+    del table["pages"]["brand"]
+    table["pages"]["common"] = {"close": "Zu", "nonsense": "Unsinn"}
+    table["pages"]["time"] = {**table["pages"]["time"], "left": "{uhr} noch", "minutes": "{n} Minuten"}
+    table["reasons"] = {}
+    texts = languages(tmp_path, table).choose("xx")
+    pages = leaves(texts.pages)
+    assert pages["brand"] == "Antechamber"
+    assert (pages["common.close"], pages["common.skip"]) == ("Zu", "Skip to the main part")
+    assert (pages["time.left"], pages["time.minutes"]) == ("{clock} left", "{n} Minuten")
+    assert texts.reasons == english().reasons
+    told = "\n".join(texts.faults)
+    assert "xx: pages.brand is missing, so it is said in English" in told
+    assert "xx: there is no text pages.common.nonsense" in told
+    assert "xx: the places of pages.time.left must be {clock}, so it is said in English" in told
+    assert f"xx: reasons.{Reason.SUPERSEDED}.next is missing" in told
+
+
+def test_an_error_is_translated_by_its_code_and_a_sentence_made_for_the_occasion_stays(tmp_path):
+    table = pattern()
+    table["errors"]["session_ended"] = {"message": "Vorbei.", "next": "Noch einmal."}
+    texts = languages(tmp_path, table).choose("xx")
+    assert texts.error(CallerError(Code.SESSION_ENDED)) == ("Vorbei.", "Noch einmal.")
+    assert texts.error(CallerError(Code.SESSION_ENDED, message="Since noon.")) == ("Since noon.", "Noch einmal.")
+    plain = CallerError(Code.SESSION_ENDED)
+    assert english().error(plain) == (plain.message, plain.next)
+
+
+def test_a_provider_s_sentences_are_taken_only_when_there_are_as_many(tmp_path):
+    table = pattern()
+    table["providers"] = {"codex": {"notices": ["Eins.", "Zwei."], "captures": ["Eins."]}}
+    texts = languages(tmp_path, table).choose("xx")
+    assert texts.of_provider("codex", "notices", ["One.", "Two."]) == ["Eins.", "Zwei."]
+    assert texts.of_provider("codex", "captures", ["One.", "Two."]) == ["One.", "Two."]
+    assert texts.of_provider("gemini", "notices", ["One."]) == ["One."]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "chosen"),
+    [
+        (None, "en"),
+        ("", "en"),
+        ("xx", "xx"),
+        ("XX-YY", "xx"),
+        ("fr, xx;q=0.5, en;q=0.4", "xx"),
+        ("xx;q=0.2, en-GB;q=0.9", "en"),
+        ("xx;q=0, en;q=0", "en"),
+        ("fr", "en"),
+        ("*", "en"),
+        (";;;,=,q", "en"),
+        ("x" * 10_000 + ",xx", "en"),
+    ],
+)
+def test_the_language_is_what_the_browser_likes_best_of_those_there_are(tmp_path, accepted, chosen):
+    assert languages(tmp_path, pattern()).choose(accepted).language == chosen
+
+
+def test_a_fixed_language_is_spoken_with_everybody(tmp_path):
+    assert languages(tmp_path, pattern(), fixed="xx").choose("en").language == "xx"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("xx.toml", "= nonsense", "cannot be read"),
+        ("xx.toml", 'direction = "up"', "ltr or rtl"),
+        ("notes of mine.toml", "", "language tag"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_name(tmp_path, name, content, said):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(OperatorError, match=said) as refused:
+        Languages.load(tmp_path)
+    assert refused.value.code is Code.MISCONFIGURED
+    assert name.removesuffix(".toml") in refused.value.message
+
+
+def test_a_fixed_language_that_there_is_not_is_refused():
+    with pytest.raises(OperatorError, match="no texts in the language tlh"):
+        Languages.load(fixed="tlh")
+
+
+def test_within_an_answer_its_language_is_spoken_and_english_outside(tmp_path):
+    texts = languages(tmp_path, pattern()).choose("xx")
+    with speak(texts):
+        assert speaking() is texts
+    assert speaking() is english()
+
+
+def test_every_text_is_used_and_every_used_text_exists():
+    names = leaves(english().pages)
+    sources = [*(WEB / "templates").glob("*.html"), *(WEB / "static").glob("**/*.js")]
+    source = "\n".join(path.read_text() for path in sources if "vendor" not in path.parts)
+    used = set(re.findall(r"(?:data-(?:text|label|hint)=|say(?:If)?\(\s*)[\"'`]([\w.]+)[\"'`]", source))
+    used |= set(re.findall(r"texts\.pages\.([\w.]+)", source))
+    assert used - set(names) == set()
+    literal = set(re.findall(r"[\"'`]([\w.]+)[\"'`]", source)) | used
+    chosen = tuple(set(re.findall(r"`([\w.]+\.\w*)\$\{", source)))
+    assert [name for name in names if name not in literal and not name.startswith(chosen)] == []
