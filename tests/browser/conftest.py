@@ -34,9 +34,9 @@ async def browser():
 class Person:
     """Somebody at a browser: pages of one browser context, and what went wrong in them."""
 
-    def __init__(self, context, service, options):
+    def __init__(self, context, service, options=None):
         self.context = context
-        self.options = options
+        self.options = options or {}
         """How this person's browser is otherwise: its language."""
         self.service = service
         self.faults = []
