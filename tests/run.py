@@ -41,11 +41,11 @@ ALONE = ("contract", "acceptance", "browser")
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted", "sqlite", "postgres"),
-    "integration": ("nginx", "caddy", "http_2"),
+    "integration": ("nginx", "caddy", "http_2", "sqlite", "postgres"),
     "migration": ("sqlite", "postgres"),
-    "docs": ("the_examples", "the_rules_of_the_alerts"),
-    "acceptance": ("codex", "claude_code", "gemini"),
-    "browser": ("whole_job",),
+    "docs": ("the_examples", "the_rules_of_the_alerts", "tutorial"),
+    "acceptance": ("codex", "claude_code", "gemini", "postgres", "two_services", "start_again", "of_your_own", "bench"),
+    "browser": ("whole_job", "proxy"),
 }
 
 
