@@ -49,7 +49,7 @@ def topics_of(payload: str, own: str) -> list[str]:
     """Return the topics of a payload; none when we sent it ourselves, or when it is not of this form."""
     try:
         words = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return []

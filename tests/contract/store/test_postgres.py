@@ -75,7 +75,8 @@ async def test_a_listener_that_was_cut_off_comes_back_and_wakes_everybody(store,
 async def test_hints_that_anybody_sends_do_no_harm(store, steps, postgres_only):
     await heard(store, postgres_only)
     with store.changes.watch("session:x") as changed:
-        for payload in ("", "x", "[1]", "{}", '["somebody"]', '["somebody", "session:x"]'):
+        nested = "[" * 7000
+        for payload in ("", "x", "[1]", "{}", nested, '["somebody"]', '["somebody", "session:x"]'):
             postgres_only.run("SELECT pg_notify('antechamber', ?)", payload)
         assert await changed.wait(SOON)
     await steps.pending()
