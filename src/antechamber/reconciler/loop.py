@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
 from antechamber.errors import AntechamberError, CallerError, Code, MachineError
-from antechamber.lifecycle import SessionFact
 from antechamber.log import about, get_logger
 from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
 from antechamber.metrics import Metrics
-from antechamber.model import IdPrefix, Owner, Reason, SessionStatus, new_id
+from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
 from antechamber.signin import now
@@ -221,16 +220,7 @@ class Reconciler:
             ):
                 # a whole file that nobody has told us of yet is worth two seconds
                 await attendant.live.link.look_again(self.settings.duration("last_look"))
-            late = await self.store.sessions.get(session.id)
-            if late is None or late.expires_at is None or late.expires_at > now():
-                return
-            if late.gave_up_at is not None:
-                await self.store.sessions.apply(
-                    session.id, SessionFact.SIGN_IN_FAILED, at=now(), reason=Reason.CLI_ENDED, detail=late.detail
-                )
-                return
-            fact = SessionFact.TIME_RAN_OUT if late.screen_seen_at else SessionFact.NOBODY_CAME
-            await self.store.sessions.apply(session.id, fact, at=now(), detail=await self._why_here(session))
+            await self.store.sessions.time_out(session.id, at=now(), detail=await self._why_here(session))
         finally:
             self._timing_out.pop(session.id, None)
 

@@ -157,6 +157,24 @@ class Sessions:
             return await apply_fact(write, session, given)
 
     @to_its_end
+    async def time_out(self, session_id: str, *, at: datetime, detail: str = "") -> AuthSession:
+        """End a live session whose deadline has come, as what it was waiting for says; return it as it is then.
+
+        One whose deadline was moved on meanwhile is left alone: the person saw the screen, or had the CLI started
+        again, a moment before. CallerError SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            if session.status.terminal or session.expires_at is None or session.expires_at > at:
+                return session
+            if session.gave_up_at is not None:
+                given = Given(fact=SessionFact.SIGN_IN_FAILED, at=at, reason=Reason.CLI_ENDED, detail=session.detail)
+            else:
+                fact = SessionFact.TIME_RAN_OUT if session.screen_seen_at else SessionFact.NOBODY_CAME
+                given = Given(fact=fact, at=at, detail=detail)
+            return (await apply_fact(write, session, given)).session
+
+    @to_its_end
     async def due(self, at: datetime) -> list[AuthSession]:
         """Return the live sessions whose deadline has come, the most overdue first."""
         wanted = select(sessions).where(is_live(), sessions.c.expires_at <= at)

@@ -110,3 +110,27 @@ async def test_what_has_ended_is_not_started_again_and_not_given_up(store, steps
     assert (await again(store, session)).decision.error is Code.SESSION_ENDED
     assert (await ended(store, session)).status is SessionStatus.CANCELLED
     assert (await store.sessions.get(session.id)).attempt == 1
+
+
+async def test_a_deadline_that_a_click_has_just_moved_on_ends_nothing(store, seen):
+    await ended(store, seen)
+    await again(store, seen)
+    assert (await store.sessions.time_out(seen.id, at=later(120))).status is SessionStatus.AWAITING_SIGN_IN
+    over = await store.sessions.time_out(seen.id, at=later(600), detail="why")
+    assert (over.status, over.reason, over.detail) == (SessionStatus.EXPIRED, Reason.SIGN_IN_TIMED_OUT, "why")
+
+
+async def test_a_run_that_gave_up_fails_the_session_for_its_own_reason_when_nobody_starts_another(store, seen):
+    await ended(store, seen)
+    over = await store.sessions.time_out(seen.id, at=later(120), detail="something else")
+    assert (over.status, over.reason, over.detail) == (SessionStatus.FAILED, Reason.CLI_ENDED, "exit code 1")
+    assert await store.sessions.time_out(seen.id, at=later(999)) == over
+
+
+async def test_a_click_and_the_deadline_at_once_agree_on_one_end(store, seen):
+    await ended(store, seen)
+    clicked, _ = await asyncio.gather(again(store, seen), store.sessions.time_out(seen.id, at=later(120)))
+    after = await store.sessions.get(seen.id)
+    taken = clicked.decision.act is Act.NOTE
+    assert after.status is (SessionStatus.AWAITING_SIGN_IN if taken else SessionStatus.FAILED)
+    assert after.attempt == (2 if taken else 1)
