@@ -48,12 +48,16 @@ class Providers:
             files = sorted(folder.glob("*.toml"))
             if not files:
                 faults.append(f"{folder}: holds no definition")
-            if folder != SHIPPED:
-                faults += _others_may_write(folder, files)
+            own = folder != SHIPPED
+            if own:
+                faults += _others_may_write(folder, *files)
             for file in files:
                 definition = _read(file, faults)
                 if definition is not None:
-                    specs.append(ProviderSpec(definition, folder))
+                    specs.append(spec := ProviderSpec(definition, folder))
+                    if own and (npm := spec.npm_folder) is not None:
+                        # nothing but the lock says which package is the tool
+                        faults += _others_may_write(npm, npm / "package.json", npm / "package-lock.json")
         faults += _clashes(specs)
         if faults:
             raise OperatorError(
@@ -75,10 +79,10 @@ class Providers:
         return self._specs
 
 
-def _others_may_write(folder: Path, files: Sequence[Path]) -> list[str]:
-    """Tell which files are not the operator's alone: a definition says what runs, and what is captured."""
+def _others_may_write(*paths: Path) -> list[str]:
+    """Tell which of them are not the operator's alone: a definition says what runs, and what is captured."""
     faults = []
-    for path in (folder, *files):
+    for path in paths:
         try:
             found = path.stat()
         except OSError:

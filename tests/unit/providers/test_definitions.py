@@ -134,6 +134,17 @@ def test_an_operators_folder_that_others_may_write_to_is_refused(folder):
     assert f"{folder}/another.toml: others may write to it" in faults
 
 
+def test_a_lock_that_others_may_write_to_is_refused_with_its_definition(folder):
+    write(folder, "another", another())
+    npm = folder / "npm" / "codex"
+    npm.chmod(0o777)
+    (npm / "package-lock.json").chmod(0o664)
+    faults = faults_of(folder)
+    assert f"{npm}: others may write to it" in faults
+    assert f"{npm}/package-lock.json: others may write to it" in faults
+    assert f"{npm}/package.json" not in faults
+
+
 def test_the_setting_names_the_operators_folder(folder):
     write(folder, "another", another())
     assert [spec.id for spec in Providers.of(Settings()).all()] == ["claude_code", "codex", "gemini"]
