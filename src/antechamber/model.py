@@ -167,6 +167,8 @@ _ESCAPE_SEQUENCES: Final = re.compile(
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
     r"|\x1b[@-Z\\-_]?"
 )
+_BLANKS: Final = "\t\r\n\u2028\u2029"
+"""What would end a line, or move on in it."""
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LOOKS_SECRET: Final = re.compile(
     r"[A-Za-z0-9+.-]{1,31}://\S+"
@@ -205,9 +207,9 @@ def clean_text(raw: str, limit: int) -> str:
     """Make a foreign string fit to show: no control, escape or bidi characters, URLs or token-like runs."""
     text = _ESCAPE_SEQUENCES.sub("", raw[: limit * 8])
     text = "".join(
-        " " if character in "\t\r\n" else character
+        " " if character in _BLANKS else character
         for character in text
-        if character in "\t\r\n"
+        if character in _BLANKS
         or (unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn"} and character not in _BIDI)
     )
     text = _LOOKS_SECRET.sub(r"\g<kept>\g<kept_too>\g<bearer>[removed]", text)

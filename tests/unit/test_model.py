@@ -93,7 +93,7 @@ def test_no_text_breaks_the_test_for_ids(text):
 def test_a_guests_text_is_short_and_shows_as_what_it_is(raw):
     text = GuestText(raw)
     assert len(text) <= GuestText.LIMIT
-    assert all(unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn"} for character in text)
+    assert all(unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in text)
     assert text == text.strip()
 
 
@@ -117,6 +117,7 @@ def test_cleaning_twice_changes_nothing_that_is_shown_safely(raw):
         ("a\x00b\x08c\x7f", "abc"),
         ("\u202egnp.exe", "gnp.exe"),
         ("one\ntwo\r\n\tthree", "one two three"),
+        ("one\u2028two\u2029three", "one two three"),
         ("zero\u200bwidth\ufeff", "zerowidth"),
         ("see https://auth.example.test/cb?code=DUMMY&state=1 now", "see [removed] now"),
         ("HTTP://EXAMPLE.TEST/x", "[removed]"),
