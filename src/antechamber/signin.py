@@ -126,13 +126,14 @@ class SignIn:
         spec = self._providers.get(request.provider)
         self._require(spec)
         at = self._clock()
+        parent = parent_of(traceparent)
         new = NewSession(
             owner=Owner(request.user_id),
             provider=spec.id,
             fields=Fields(request.display_name, request.purpose, request.return_url),
             driver=self._driver,
             expires_at=at + self._settings.duration("start"),
-            traceparent=traceparent if parent_of(traceparent) else None,
+            traceparent=str(parent) if parent else None,
         )
         idempotency = None
         if idempotency_key is not None:

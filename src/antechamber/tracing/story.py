@@ -47,6 +47,10 @@ class Parent:
     span_id: int
     sampled: bool
 
+    def __str__(self) -> str:
+        """Write it as the header's first version does, whatever a later one had behind that."""
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{int(self.sampled):02x}"
+
 
 def parent_of(traceparent: str | None) -> Parent | None:
     """Return what a W3C traceparent header says, or None where it is not well-formed (then it is to be ignored).
