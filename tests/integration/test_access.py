@@ -16,6 +16,12 @@ OPERATOR_ROUTES = [
     ("GET", "/api/credentials"),
     ("GET", "/api/credentials/cred_00000000000000000000"),
     ("DELETE", "/api/credentials/cred_00000000000000000000"),
+    ("GET", "/api/auth/session/{id}/story"),
+    ("GET", "/api/changes"),
+    ("GET", "/api/machines"),
+    ("GET", "/api/credentials/cred_00000000000000000000/versions"),
+    ("GET", "/api/tombstones"),
+    ("GET", "/api/status"),
     ("GET", "/openapi.json"),
 ]
 PERSON_ROUTES = [
@@ -24,6 +30,7 @@ PERSON_ROUTES = [
     ("GET", "/destinations"),
     ("POST", "/consent"),
     ("POST", "/ticket"),
+    ("POST", "/again"),
     ("POST", "/shown"),
     ("POST", "/reject"),
     ("POST", "/cancel"),
