@@ -248,7 +248,8 @@ def _fit(value: Any) -> Any:
 def _durable(connection: Any, _record: Any) -> None:
     # what we acknowledge must be on the disk, also where the server's default is quicker than that
     statement = (
-        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        "SELECT pg_catalog.set_config('synchronous_commit', 'on', false)"
+        " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
     )
     try:
         cursor = connection.cursor()
@@ -271,20 +272,26 @@ class Found:
     schema: str | None
     """The first schema of the search path that there is."""
     may_create: bool
+    anybody_may_create: bool
+    """Whether every role of the server that may connect can make functions there, which our statements then call."""
     has_tables: bool
     role: str
     name: str
 
 
+# each function by its schema and with exactly its types: it is asked while a better fit of somebody else's may be there
 _FOUND: Final = text("""
-    SELECT current_setting('server_version_num')::int AS version,
-           current_setting('server_encoding') AS encoding,
-           NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off' AS writable,
-           current_schema() AS schema,
-           coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
-           to_regclass(quote_ident(current_schema()) || '.installation') IS NOT NULL AS has_tables,
+    SELECT pg_catalog.current_setting('server_version_num')::int AS version,
+           pg_catalog.current_setting('server_encoding') AS encoding,
+           NOT pg_catalog.pg_is_in_recovery()
+               AND pg_catalog.current_setting('default_transaction_read_only') = 'off' AS writable,
+           place AS schema,
+           coalesce(pg_catalog.has_schema_privilege(place, 'CREATE'), false) AS may_create,
+           coalesce(pg_catalog.has_schema_privilege('public'::name, place, 'CREATE'), false) AS anybody_may_create,
+           pg_catalog.to_regclass(pg_catalog.quote_ident(place) || '.installation') IS NOT NULL AS has_tables,
            current_user AS role,
-           current_database() AS name
+           pg_catalog.current_database() AS name
+      FROM (SELECT pg_catalog.current_schema()::text AS place) AS here
 """)
 
 
@@ -304,6 +311,11 @@ def fault_of(found: Found) -> OperatorError | None:
         said = (
             f"The role {found.role} has no schema in the database {found.name}.",
             f"Make it the database's owner: ALTER DATABASE {found.name} OWNER TO {found.role}.",
+        )
+    elif found.anybody_may_create:
+        said = (
+            f"Anybody may make functions in the schema {found.schema} of {found.name}, and so act as {found.role}.",
+            f"As the server's administrator, there: REVOKE CREATE ON SCHEMA {found.schema} FROM PUBLIC.",
         )
     elif not found.has_tables and not found.may_create:
         said = (

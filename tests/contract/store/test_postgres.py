@@ -22,7 +22,7 @@ from .conftest import PostgresPrompt, Steps, later
 
 SOON = 20.0
 """Seconds that a busy computer may take for what takes milliseconds."""
-FIT = Found(150_004, "UTF8", True, "public", True, False, "antechamber", "signins")  # noqa: FBT003 - a row
+FIT = Found(150_004, "UTF8", True, "public", True, False, False, "antechamber", "signins")  # noqa: FBT003 - a row
 
 
 @pytest.fixture
@@ -265,6 +265,8 @@ async def test_a_url_that_is_not_well_formed_is_told_without_any_of_it(url):
         ({"writable": False}, "takes no writes"),
         ({"schema": None}, "has no schema"),
         ({"may_create": False}, "lacks the right to make tables"),
+        ({"anybody_may_create": True}, "Anybody may make functions"),
+        ({"anybody_may_create": True, "has_tables": True}, "Anybody may make functions"),
     ],
 )
 def test_a_database_that_cannot_hold_the_tables_is_told_with_the_remedy(found, said):
@@ -280,6 +282,22 @@ async def test_a_database_of_another_encoding_is_refused(postgres_only):
     server.run(sql.SQL(make).format(sql.Identifier(name)))
     assert "SQL_ASCII" in (await refusal(server.url(name))).message
     server.drop(name)
+
+
+async def test_a_schema_where_anybody_may_make_functions_is_refused_before_one_of_theirs_is_called(postgres_only):
+    await (await Store.open(postgres_only.url, world="demo")).close()
+    # as PostgreSQL 14 makes it, and an upgrade from there leaves it
+    postgres_only.run("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    for theirs in ("has_schema_privilege(name, text)", "quote_ident(name)"):
+        postgres_only.run(
+            f"CREATE FUNCTION public.{theirs} RETURNS text LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'theirs was called'; END $$"
+        )
+    error = await refusal(postgres_only.url)
+    assert (error.code, "REVOKE CREATE ON SCHEMA public FROM PUBLIC" in error.next) == (Code.MISCONFIGURED, True)
+    postgres_only.run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    postgres_only.run("DROP FUNCTION public.has_schema_privilege(name, text), public.quote_ident(name)")
+    await (await Store.open(postgres_only.url, world="demo")).close()
 
 
 async def test_a_role_that_may_not_make_tables_is_refused_and_one_that_may_only_use_them_is_enough(postgres_only, noon):
