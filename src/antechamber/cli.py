@@ -1,4 +1,4 @@
-"""The command line: `antechamber serve | demo | doctor | providers | sessions | credentials`.
+"""The command line: `antechamber serve | demo | doctor | link | texts | providers | sessions | credentials | nodes`.
 
 What only some commands need is imported by them: the web framework and the database take a second to load.
 """

@@ -165,3 +165,28 @@ def test_the_script_for_make_reads_the_same_list(computer):
 
     assert done.stdout.split()[0] == "installing:"
     assert done.stdout.split()[1:] == missing_of(INSTALLED)
+
+
+@pytest.mark.parametrize("said_before", [False, True])
+def test_debians_postgresql_is_told_to_start_no_server_before_it_comes(computer, said_before):
+    note = f"""echo "$(basename "$0") $*" >> {computer.path.parent / "noted"}"""
+    computer.program("grep", f"exit {0 if said_before else 1}")
+    computer.program("mkdir", note)
+    computer.program("tee", f"{note}; cat >> {computer.path.parent / 'noted'}")
+
+    subprocess.run(
+        ["sh", ROOT / "scripts" / "system-packages", ROOT / "tests" / "debian-packages.txt"],
+        env=computer.environment,
+        stdin=subprocess.DEVNULL,
+        check=True,
+    )
+
+    calls = [call for call in computer.calls if not call.startswith("sudo")]
+    told = [
+        "mkdir -p /etc/postgresql-common",
+        "tee -a /etc/postgresql-common/createcluster.conf",
+        "create_main_cluster = false",
+    ]
+    assert calls[:-2] == ([] if said_before else told)
+    assert calls[-1].startswith("apt-get install ")
+    assert "postgresql" in calls[-1].split()

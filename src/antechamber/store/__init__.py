@@ -1,9 +1,9 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
-`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `credentials`, `access`, `destinations`) have one
-file each.
+`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `access`, `destinations`)
+have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
-the database itself (CHECKs, partial unique indexes, triggers). What differs between databases is behind `dialect`.
+the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
 
 from antechamber.store.attempts import CliEnded

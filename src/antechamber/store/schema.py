@@ -1,6 +1,6 @@
 """The tables, as SQLAlchemy metadata; the migrations lead to exactly this, and a test compares them.
 
-What only a trigger can hold is in the dialects. CHECKs are made from the enums of `model`.
+What only a trigger can hold is in `rules`. CHECKs are made from the enums of `model`.
 """
 
 from __future__ import annotations
