@@ -131,6 +131,16 @@ def test_a_file_that_is_none_is_refused_with_its_name(tmp_path, name, content, s
     assert name.removesuffix(".toml") in refused.value.message
 
 
+def test_a_folder_without_any_texts_or_with_another_english_is_refused(tmp_path):
+    with pytest.raises(OperatorError, match="holds none"):
+        Languages.load(tmp_path / "nowhere")
+    with pytest.raises(OperatorError, match="holds none"):
+        Languages.load(tmp_path)
+    (tmp_path / "en.toml").write_text("")
+    with pytest.raises(OperatorError, match="the package's own"):
+        Languages.load(tmp_path)
+
+
 def test_a_fixed_language_that_there_is_not_is_refused():
     with pytest.raises(OperatorError, match="no texts in the language tlh"):
         Languages.load(fixed="tlh")

@@ -113,7 +113,15 @@ class Languages:
     @classmethod
     def load(cls, folder: Path | None = None, fixed: str | None = None) -> Languages:
         """Read the package's languages and those of a folder; OperatorError misconfigured where that cannot be."""
-        files = {path.stem: path for place in (_HERE, folder) if place for path in sorted(place.glob("*.toml"))}
+        files = {path.stem: path for path in sorted(_HERE.glob("*.toml"))}
+        if folder is not None:
+            own = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+            if not own:
+                raise _misconfigured(f"The folder of texts {folder} holds none: no file in it ends in .toml.")
+            if ENGLISH in own:
+                # what any language lacks is said in it, so it has to be whole
+                raise _misconfigured(f"The texts {own[ENGLISH]} are English, which is the package's own.")
+            files |= own
         odd = [tag for tag in files if not _TAG.fullmatch(tag)]
         if odd:
             raise _misconfigured(f"These files of texts are not named by a language tag: {', '.join(odd)}.")
