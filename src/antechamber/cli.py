@@ -180,7 +180,7 @@ def link(world: World = "serve") -> None:
 @cli.command()
 def texts() -> None:
     """Print every text that people read, in English: the file that a translation is made from."""
-    specs = Providers.load().all()
+    specs = Providers.of(_settings("serve")).all()
     said = {spec.id: {"notices": list(spec.notices), "captures": list(spec.captures)} for spec in specs}
     sys.stdout.write(as_toml(whole(said)))
 

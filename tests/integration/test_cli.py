@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 from antechamber import __version__
 from antechamber.model import IdPrefix, new_id
+from antechamber.providers import Providers
+from antechamber.texts import Languages
 from tests.integration.cli_scene import place
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "providers"
 
 
 @pytest.fixture
@@ -65,6 +71,21 @@ def test_a_demo_that_is_to_install_what_is_missing_says_when_npm_could_not(here)
     assert "npm did not bring the program of Claude Code for this computer." in said.err
     assert "See that npm reaches its registry" in said.err
     assert "provider_not_installed" in said.err
+
+
+def test_the_printed_texts_are_a_whole_translation_with_those_of_an_operators_own_providers(here):
+    own, folder = here.root / "providers", here.root / "texts"
+    shutil.copytree(EXAMPLES, own)
+    for path in (own, *own.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o022)  # a checkout may be open to a group, and would be refused
+    folder.mkdir()
+
+    (folder / "xx.toml").write_text(here.says("texts", ANTECHAMBER_PROVIDERS_DIR=str(own)).out)
+
+    texts = Languages.load(folder, "xx").choose(None)
+    assert texts.faults == ()
+    assert list(texts.providers) == [spec.id for spec in Providers.load((own,)).all()]
+    assert "acme" in texts.providers
 
 
 def test_definitions_are_checked(here):
