@@ -122,7 +122,7 @@ async def test_a_credential_is_deleted_only_after_a_second_click(person):
     await page.get_by_role("button", name="Delete it").click()
     await page.get_by_text("What a sign-in brings is kept here, sealed.").wait_for()
     await page.get_by_role("heading", name="Deleted").wait_for()
-    assert await page.get_by_text(ACCOUNT).count() == 0
+    assert await page.get_by_role("main").get_by_text(ACCOUNT).count() == 0
     assert not await person.service.signin.credentials(None)
 
 

@@ -18,7 +18,7 @@ function wrong(status, providers) {
     found.push({ what: say("dashboard.health.database"), message: say("dashboard.health.noDatabase"), remedy: say("dashboard.health.noDatabaseNext"), grave: true });
   }
   const bad = status.checks.filter((check) => !check.ok);
-  found.push(...bad.map((check) => ({ what: check.name, message: check.message, remedy: check.remedy, grave: check.fatal })));
+  found.push(...bad.map((check) => ({ what: check.name, message: check.message, remedy: check.remedy, grave: check.fatal, english: true })));
   found.push(
     ...providers.filter((provider) => !provider.installed).map((provider) => ({ what: provider.name, message: provider.message ?? say("dashboard.health.notInstalled"), remedy: "", grave: false })),
     ...status.folders.filter((folder) => !folder.ok).map((folder) => ({ what: say(`dashboard.health.folders.${folder.name}`), message: say("dashboard.health.full", { free: gib(folder.free), path: folder.path }), remedy: say("dashboard.health.fullNext"), grave: false })),
@@ -26,12 +26,17 @@ function wrong(status, providers) {
   return found.sort((one, other) => Number(other.grave) - Number(one.grave));
 }
 
+/* What a driver says of its computer is for its operator, in English like the log. */
+function langOf({ english }) {
+  return { lang: english ? "en" : null };
+}
+
 function todo(found) {
   return make(
     "ul",
     { class: "todo" },
     found.map((one) =>
-      make("li", { class: `note ${one.grave ? "bad" : "warn"}` }, make("strong", {}, one.what), make("p", {}, prose(one.message)), one.remedy ? make("p", { class: "small" }, say("dashboard.health.todo"), " ", prose(one.remedy)) : null),
+      make("li", { class: `note ${one.grave ? "bad" : "warn"}` }, make("strong", langOf(one), one.what), make("p", langOf(one), prose(one.message)), one.remedy ? make("p", { class: "small" }, say("dashboard.health.todo"), " ", make("span", langOf(one), prose(one.remedy))) : null),
     ),
   );
 }
@@ -56,8 +61,7 @@ function checkLine(check) {
     "li",
     {},
     make("span", { class: `mark ${check.ok ? "good" : check.fatal ? "bad" : "warn"}` }, say(check.ok ? "dashboard.health.checkGood" : "dashboard.health.checkBad")),
-    // what a driver says of its computer is for its operator, in English like the log
-    make("div", { lang: "en" }, make("strong", {}, check.name), make("p", { class: "quiet small" }, prose(check.message))),
+    make("div", langOf({ english: true }), make("strong", {}, check.name), make("p", { class: "quiet small" }, prose(check.message))),
   );
 }
 
