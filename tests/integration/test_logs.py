@@ -80,6 +80,21 @@ async def test_what_a_machine_says_is_logged_without_the_secrets_in_it(tmp_path,
     assert "DUMMY" not in json.dumps(written())
 
 
+async def test_a_machine_that_says_again_and_again_that_its_tool_ended_fills_no_log(tmp_path, written):
+    async with scene(tmp_path) as stage:
+        session, guest = await stage.awaiting()
+        await stage.signin.screen_seen(session.id)
+        for attempt in (1, 1, 7, 1, 999):
+            body = {"attempt": attempt, "code": 1, "lines": ["once"], "file": "none"}
+            await guest.link.report(ReportKind.CLI_ENDED, body)
+        await stage.signin.again(session.id, 1)
+        await guest.again.wait()
+        await guest.end_cli(1, "twice")
+
+    said = [line["detail"] for line in written() if line["event"] == "the tool ended without a sign-in"]
+    assert [detail.rpartition(" ")[2] for detail in said] == ["once", "twice"]
+
+
 @pytest.fixture
 async def service(tmp_path, written):
     async with running(tmp_path) as opened:

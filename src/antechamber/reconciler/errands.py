@@ -61,6 +61,7 @@ class SignInErrand:
         self._signin = signin
         self._settings = settings
         self._confined = asyncio.Event()
+        self._logged_run = 0
         self.job: Mapping[str, Any] = spec.job()
 
     async def on_report(self, report: Report) -> Reply:
@@ -169,7 +170,10 @@ class SignInErrand:
         session = await self._signin.cli_ended(
             self._session_id, body["attempt"], lines, reason=reason, detail=detail, code=body["code"]
         )
-        _log.warning("the tool ended without a sign-in", session=session.id, status=session.status, detail=detail)
+        if self._logged_run < body["attempt"] == session.attempt:
+            # once for each run: a machine may say it as often as it likes
+            self._logged_run = session.attempt
+            _log.warning("the tool ended without a sign-in", session=session.id, status=session.status, detail=detail)
 
     async def _note(self, fact: SessionFact) -> None:
         await self._store.sessions.apply(self._session_id, fact, at=now())
