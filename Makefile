@@ -24,10 +24,10 @@ CLEAN_STEPS ?=
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/' | column -t -s:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s%s\n", $$1, $$2 }' Makefile
 
 # the tools are looked at by the service itself, which hashes each byte of them
-run: system $(VENV)/.runtime $(EDITABLE) web ## Set everything up and serve the practice world's dashboard on 127.0.0.1:$(PORT)
+run: system $(VENV)/.runtime $(EDITABLE) web ## Set everything up and serve the practice world's dashboard on 127.0.0.1:8700 (PORT=… for another)
 	@exec $(BIN)/antechamber demo --install --port $(PORT)
 
 test: ## Set everything up, build the wheel, install it and pass every test with it (TIERS="unit docs" for some)

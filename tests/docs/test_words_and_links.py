@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -88,6 +89,23 @@ def test_each_make_target_that_is_named_exists(page):
     named = re.findall(r"^    make (\w+)|`make (\w+)`", page.read_text(), re.MULTILINE)
 
     assert {word for pair in named for word in pair if word} - targets == set()
+
+
+def test_make_says_what_there_is_a_line_each_with_what_a_bare_debian_has(tmp_path):
+    # mawk is there; column is in a package that is not
+    (tmp_path / "awk").symlink_to(shutil.which("awk"))
+    said = subprocess.run(
+        [shutil.which("make"), "--no-print-directory", "help"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    described = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert [line.split()[0] for line in said.splitlines()] == described
+    assert re.findall(r"\$\(\w+\)|\s$|##", said.rstrip("\n"), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
