@@ -65,4 +65,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except subprocess.CalledProcessError:
+        sys.exit(
+            "vendor.py: npm, whose words are above, did not bring what the pages need.\n"
+            "  Is the network there? npm does not look at the system's certificates: where a proxy opens TLS, set\n"
+            "  NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt. Then run the same command again."
+        )
