@@ -159,7 +159,9 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.DRIVER_UNAVAILABLE: Meaning(503, "No machine can be started here.", "Run `antechamber doctor` on the server."),
     Code.STORE_UNAVAILABLE: Meaning(503, "The database is not available.", "Try again shortly.", retryable=True),
     Code.ALREADY_RUNNING: Meaning(
-        500, "Another service uses this data directory.", "Stop it, or use another data directory."
+        500,
+        "Another service uses this data directory.",
+        "Use that one (`antechamber link` opens its dashboard), stop it, or use another data directory.",
     ),
     Code.NODE_IN_USE: Meaning(
         500,
@@ -167,7 +169,9 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         "Delete the file `node` in the copy.",
     ),
     Code.SERVICE_NOT_RUNNING: Meaning(
-        503, "No service runs with this data directory.", "Start one with `antechamber serve` or `antechamber demo`."
+        503,
+        "No service runs with this data directory.",
+        "Start one with `antechamber serve` or `antechamber demo`, or name the other world by --world.",
     ),
     Code.WRONG_WORLD: Meaning(
         500,
