@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # what is no terminal has no width: a program that reads a table wants each row on one line
-out: Final = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
-err: Final = Console(stderr=True, soft_wrap=True)
+# rich's own highlighting would colour parts of versions, paths and links
+out: Final = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 1000)
+err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -222,7 +223,7 @@ def _install_missing(*, yes: bool) -> None:
         return
     err.print(f"Missing: {', '.join(names)}.")
     if not yes:
-        err.print(f"  {debian.command(names)}", highlight=False)
+        err.print(f"  {debian.command(names)}")
         if not sys.stdin.isatty():
             raise OperatorError(
                 Code.MISCONFIGURED,

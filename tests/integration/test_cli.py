@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def without_bwrap(*command):
 
 def test_it_says_its_version(here):
     assert here.says("--version").out == f"antechamber {__version__}\n"
+
+
+def test_a_terminal_gets_no_colour_but_what_a_command_gives(here):
+    said = here.says("--version", FORCE_COLOR="1")
+    assert said.out == f"antechamber {__version__}\n"
+    sentence = here.says("credentials", "show", "cred_1", FORCE_COLOR="1").err.splitlines()[0]
+    assert re.fullmatch(r"\x1b\[[\d;]+m[^\x1b]+\x1b\[0m", sentence)
 
 
 @pytest.mark.parametrize("words", [(), ("credentials",), ("demo",)], ids=["all", "group", "command"])
