@@ -31,7 +31,7 @@ class SessionFact(StrEnum):
     SCREEN_SEEN = "screen_seen"
     CAPTURED = "captured"
     SIGN_IN_FAILED = "sign_in_failed"
-    """The guest or the provider's checks say that this attempt cannot succeed; carries its reason."""
+    """The guest or the provider's checks say that this sign-in cannot succeed; carries its reason."""
     CLI_GAVE_UP = "cli_gave_up"
     """The CLI ended without a credential while its person was there: they may have it started again."""
     STARTED_AGAIN = "started_again"

@@ -21,7 +21,7 @@ DEFAULT_APPLICATION: Final = "default"
 
 
 class SessionStatus(StrEnum):
-    """Where one sign-in attempt is."""
+    """Where one sign-in is."""
 
     PENDING = "pending"
     STARTING = "starting"

@@ -83,7 +83,7 @@ SESSION_EVENTS: Final[dict[str, Telling]] = {
     ),
     SessionFact.SIGN_IN_FAILED: Telling(
         (Maker.GUEST, Maker.SERVICE),
-        "This attempt cannot succeed; `reason` says why.",
+        "This sign-in cannot succeed; `reason` says why.",
         (
             Detail("cli_exit_code", int, "Where the tool ended: with which code.", always=False),
             Detail("attempt", int, "Where the tool ended: which run of it that was.", always=False),
