@@ -1,6 +1,6 @@
 """Take README's picture: the real sign-in page over a real machine in the practice world, looked at by a real Chromium.
 
-python -m tests.netns .venv/bin/python scripts/picture.py docs/images
+python -m tests.netns .venv/bin/python tests/picture.py FOLDER
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The whole job as a person does it: real service, machine, command-line tool and Chromium, seen in a real browser.
 
-Leaves pictures of each step in test-results/pictures; docs/images are taken from there.
+Leaves pictures of each step in test-results/pictures; the picture of README is taken from there.
 """
 
 import asyncio

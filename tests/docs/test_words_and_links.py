@@ -74,6 +74,12 @@ def test_every_page_is_reached_from_the_readme_and_each_of_docs_from_its_index()
     assert [name_of(page) for page in pages if page not in index] == [], "put them into docs/README.md"
 
 
+def test_each_picture_is_shown_by_a_page():
+    shown = {file for page in PAGES for file in links_of(page)}
+
+    assert set((ROOT / "docs/images").iterdir()) - shown == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_file_that_is_named_exists(page):
     named = re.findall(
