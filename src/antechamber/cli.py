@@ -371,9 +371,13 @@ def sessions_show(session_id: str, *, world: World = "serve", as_json: AsJson = 
     for name, value in found.items():
         if value not in (None, ""):
             out.print(f"{name:>20}  {escape(str(value))}")
-    said = ", ".join(f"{key} {value}" for key, value in machine.items() if value not in (None, ""))
-    out.print(f"{'machine':>20}  {escape(said)}")
-    _table(events, as_json=False)
+    out.print(f"{'machine':>20}  {escape(_said(machine))}")
+    _table([{**event, "fields": _said(event["fields"])} for event in events], as_json=False)
+
+
+def _said(fields: Mapping[str, Any]) -> str:
+    """Return in one line what is known."""
+    return ", ".join(f"{key} {value}" for key, value in fields.items() if value not in (None, ""))
 
 
 @credentials_cli.command("list")

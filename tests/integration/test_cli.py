@@ -173,6 +173,8 @@ async def asked(here, session_id, credential_id):
     assert session_id in (await here.says_meanwhile("sessions", "list")).out
     story = (await here.says_meanwhile("sessions", "show", session_id)).out
     assert "captured" in story
+    assert "version 1" in story
+    assert "{" not in story, "what an event carries is told in words"
     assert "nightly [bold]builds[/]" in story, "what a caller wrote is not taken for markup"
     return told
 

@@ -142,7 +142,9 @@ def _judge(found: dict[str, Any]) -> list[Check]:
             f"port 53 in a machine: {port}" if port else "the machine's DNS has its port",
             "in a container: run it with --security-opt systempaths=unconfined" if port else "",
         ),
-        Check("no network", found["interfaces"] == ["lo"], f"interfaces in a machine: {found['interfaces']}"),
+        Check(
+            "no network", found["interfaces"] == ["lo"], f"interfaces in a machine: {', '.join(found['interfaces'])}"
+        ),
         Check("system call filter", found["seccomp"] == ["2"], "a machine's programs are filtered"),
     ]
 
