@@ -46,7 +46,7 @@ async def test_a_text_that_was_copied_in_the_machine_reaches_the_persons_clipboa
     await outcome(page).filter(has_text="On your clipboard: 24 characters.").wait_for()
     assert await clipboard(page) == "Grüße, Ада 🙂\n\tDUMMY-code"
     assert "Grüße, Ада 🙂 ⏎ DUMMY-code" in await outcome(page).inner_text()
-    assert "several lines" in await outcome(page).inner_text()
+    assert "line ends" in await outcome(page).inner_text()
 
 
 async def test_nothing_is_fetched_and_nothing_written_without_the_click(careful):
@@ -124,6 +124,15 @@ async def test_what_cannot_be_seen_is_kept_as_it_is_and_pointed_at(careful):
     await outcome(page).filter(has_text="cannot be seen").wait_for()
     assert await clipboard(page) == "pay \u202e001\u202c\x1b[2J"
     assert await page.locator("#take-outcome bdi").inner_text() == "pay �001��[2J"
+
+
+@pytest.mark.parametrize(("copied", "said"), [("rm DUMMY\n", "line ends"), ("pay\U000e0041\u3164", "cannot be seen")])
+async def test_one_line_that_would_run_at_once_and_blank_letters_are_pointed_at(careful, copied, said):
+    page, far, button = await at_the_button(careful)
+    far.copies(copied)
+    await button.click()
+    await outcome(page).filter(has_text=said).wait_for()
+    assert await clipboard(page) == copied
 
 
 async def test_where_a_page_may_not_write_the_clipboard_the_person_copies_by_hand(people):

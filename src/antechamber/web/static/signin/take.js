@@ -4,8 +4,9 @@ import { make, part, say } from "../dom.js";
 import { NoText } from "./rfb.js";
 
 const SHOWN = 80;
-/* Controls but tab and line end, zero-width and direction marks: they can make a text look like another. */
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+/* Controls but tab and line end, format characters (zero-width, direction, tags) and blank letters: they can make a text
+   look like another. */
+const UNSEEN = /(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]/gu;
 
 /** Return the beginning of a text in one line, with a mark for what cannot be seen. */
 export function beginning(text) {
@@ -19,8 +20,8 @@ export function caution(text) {
   if (text.search(UNSEEN) >= 0) {
     return "signIn.take.unseen";
   }
-  // pasted into a terminal, each line end runs what stands before it
-  return text.trimEnd().includes("\n") ? "signIn.take.lines" : null;
+  // pasted into a terminal, each line end runs what stands before it: the last one too
+  return text.includes("\n") ? "signIn.take.lines" : null;
 }
 
 export function setUpTake(screen) {
