@@ -38,6 +38,8 @@ LINT = {
 TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "wheel", "acceptance", "browser")
 BESIDE_THE_OTHERS = ("integration",)
 ALONE = ("contract", "acceptance", "browser")
+WORKERS = {"integration": 3}
+"""How many files of a tier are gone through at once, where each mostly waits for its own services."""
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted", "sqlite", "postgres"),
@@ -83,6 +85,8 @@ def run_tier(tier: str, extra: list[str], said: IO[bytes] | None) -> Outcome:
     report.unlink(missing_ok=True)
     command = [PYTHON, "-m", "pytest", f"tests/{tier}", "-q", f"--junitxml={report}", *extra]
     command += ["-o", f"cache_dir=.pytest_cache/{tier}"]
+    if (workers := WORKERS.get(tier)) is not None:
+        command += ["-n", str(workers), "--dist", "loadfile"]
     begun = time.monotonic()
     code = subprocess.run(netns.argv(command), cwd=ROOT, stdout=said, stderr=said, check=False).returncode
     outcome.seconds = time.monotonic() - begun
