@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
-TARGET: Final = HERE.parent / "src" / "antechamber" / "web" / "static" / "vendor" / "novnc"
-TAKEN: Final = ("core", "vendor", "AUTHORS", "LICENSE.txt", "docs/LICENSE.MPL-2.0", "docs/LICENSE.BSD-3-Clause")
-"""Files and folders of the package that the pages load, and the licences that cover them."""
+VENDOR: Final = HERE.parent / "src" / "antechamber" / "web" / "static" / "vendor"
+TAKEN: Final = {
+    "novnc": (
+        "@novnc/novnc",
+        ("core", "vendor", "AUTHORS", "LICENSE.txt", "docs/LICENSE.MPL-2.0", "docs/LICENSE.BSD-3-Clause"),
+    ),
+    "xterm": ("@xterm/xterm", ("lib/xterm.mjs", "css/xterm.css", "LICENSE")),
+}
+"""By folder: the package, its files and folders that the pages load, and the licences that cover them."""
 STAMP: Final = "LOCK-SHA256"
 
 
@@ -38,8 +44,8 @@ def lock_hash() -> str:
 
 def whole() -> bool:
     """Say whether what this lock file names is in its place already."""
-    stamp = TARGET / STAMP
-    return stamp.exists() and stamp.read_text() == lock_hash()
+    stamps = [VENDOR / folder / STAMP for folder in TAKEN]
+    return all(stamp.exists() and stamp.read_text() == lock_hash() for stamp in stamps)
 
 
 def main() -> None:
@@ -49,10 +55,15 @@ def main() -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     subprocess.run(command, cwd=HERE, check=True, env={**os.environ, "PATH": path})
-    package = HERE / "node_modules" / "@novnc" / "novnc"
-    fresh = TARGET.with_name(f".novnc-{os.getpid()}")
+    for folder, (package, taken) in TAKEN.items():
+        copy(HERE / "node_modules" / package, taken, VENDOR / folder)
+
+
+def copy(package: Path, taken: tuple[str, ...], target: Path) -> None:
+    """Copy these files and folders of a package to where the pages find them."""
+    fresh = target.with_name(f".{target.name}-{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
-    for name in TAKEN:
+    for name in taken:
         source, place = package / name, fresh / Path(name).name
         if source.is_dir():
             shutil.copytree(source, place)
@@ -60,8 +71,8 @@ def main() -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, place)
     (fresh / STAMP).write_text(lock_hash())
-    shutil.rmtree(TARGET, ignore_errors=True)
-    fresh.rename(TARGET)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
 
 
 if __name__ == "__main__":

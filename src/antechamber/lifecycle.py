@@ -23,6 +23,8 @@ class SessionFact(StrEnum):
     SCREEN_UP = "screen_up"
     PAGE_ASKED = "page_asked"
     """The CLI asked for its sign-in page."""
+    TERMINAL_ASKS = "terminal_asks"
+    """The CLI waits for an answer at its terminal, which the browser cannot give."""
     BROWSER_CONFINED = "browser_confined"
     """Chromium's own sandbox was seen to be on."""
     MACHINE_READY = "machine_ready"
@@ -113,7 +115,7 @@ _TOO_SOON: Final = SessionRule(Act.REFUSE, error=Code.SCREEN_NOT_READY)
 _NOT_CAPTURED: Final = SessionRule(Act.REFUSE, error=Code.NOT_REJECTABLE)
 _RUNS: Final = SessionRule(Act.REFUSE, error=Code.CLI_RUNS)
 
-_STEPS: Final = dict.fromkeys((SF.SCREEN_UP, SF.PAGE_ASKED, SF.BROWSER_CONFINED), _NOTE)
+_STEPS: Final = dict.fromkeys((SF.SCREEN_UP, SF.PAGE_ASKED, SF.TERMINAL_ASKS, SF.BROWSER_CONFINED), _NOTE)
 _NO_MACHINE_YET: Final[dict[SessionFact, SessionRule]] = {
     **_STEPS,
     SF.OPENED: _NOTE,

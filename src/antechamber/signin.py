@@ -192,6 +192,20 @@ class SignIn:
             raise CallerError(Code.CONSENT_NEEDED)
         if session.status is not SessionStatus.AWAITING_SIGN_IN:
             raise CallerError(Code.SCREEN_NOT_READY)
+        return await self._grant_ticket(session_id)
+
+    async def terminal_ticket(self, session_id: str) -> Ticket:
+        """Give a ticket for the tool's terminal, also while the machine starts; raises as `ticket` does."""
+        session = await self.session(session_id)
+        if session.status.terminal:
+            raise CallerError(Code.SESSION_ENDED)
+        if session.consented_at is None:
+            raise CallerError(Code.CONSENT_NEEDED)
+        if session.status is SessionStatus.PENDING or self._providers.get(session.provider).terminal == "none":
+            raise CallerError(Code.SCREEN_NOT_READY)
+        return await self._grant_ticket(session_id)
+
+    async def _grant_ticket(self, session_id: str) -> Ticket:
         at = self._clock()
         ticket = Ticket(new_secret(), at + self._settings.duration("ticket"))
         await self._store.access.grant(

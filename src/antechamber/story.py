@@ -65,6 +65,9 @@ SESSION_EVENTS: Final[dict[str, Telling]] = {
     SessionFact.MACHINE_BOOTING: Telling((Maker.SERVICE,), "The machine is being started."),
     SessionFact.SCREEN_UP: Telling((Maker.GUEST,), "The machine's screen can be connected to."),
     SessionFact.PAGE_ASKED: Telling((Maker.GUEST,), "The tool asked for its sign-in page."),
+    SessionFact.TERMINAL_ASKS: Telling(
+        (Maker.GUEST,), "The tool waits for an answer at its terminal, and has asked for no page."
+    ),
     SessionFact.BROWSER_CONFINED: Telling((Maker.GUEST,), "The browser's own sandbox was seen to be on."),
     SessionFact.MACHINE_READY: Telling((Maker.SERVICE,), "The sign-in page is painted; the person can begin."),
     SessionFact.OPENED: Telling((Maker.PERSON,), "The link was exchanged for the session's cookie."),

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from antechamber.web import refusals, relay
+from antechamber.web import closes, refusals, relay
 from tests.docs.generate import DOCS, listed
 from tests.integration.web_service import running
 
@@ -18,7 +18,7 @@ SCRIPTS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_close_code_of_the_relay_is_on_the_page():
-    codes = {str(value.code) for value in vars(relay).values() if isinstance(value, relay.Close)}
+    codes = {str(value.code) for value in vars(closes).values() if isinstance(value, closes.Close)}
 
     assert codes == {code for code, _ in listed(relay.__doc__, r"\d{4}")}
     assert [code for code in codes if f"| `{code}` |" not in PAGE] == []

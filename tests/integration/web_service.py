@@ -17,6 +17,7 @@ import httpx
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
+from antechamber.link import TerminalView
 from antechamber.machine import Capabilities, Stream
 from antechamber.metrics import Fixed, Metrics, Scrape
 from antechamber.model import IdPrefix, new_id, new_secret
@@ -52,6 +53,19 @@ class Stage:
         self.ended = {}
         self.screens = asyncio.Queue()
         self.ready = True
+        self.terminals = asyncio.Queue()
+        """(the viewer's end, what was said to the machine) of each terminal that was opened."""
+
+    async def watch_terminal(self, session_id):
+        if not self.ready:
+            raise CallerError(Code.SCREEN_NOT_READY)
+        said = asyncio.Queue()
+        view = TerminalView(1, said.put)
+        await self.terminals.put((view, said))
+        return view
+
+    async def leave_terminal(self, session_id, view):
+        await view._say({"type": "terminal_close"})
 
     async def open_screen(self, session_id):
         if not self.ready:

@@ -22,6 +22,7 @@ GOOD = {
     ReportKind.PAGE_ASKED: {"host": "login.vendor-one.com"},
     ReportKind.CREDENTIAL: {"files": {"credential": FILE, "account": FILE}, "cli_version": "1.2"},
     ReportKind.NOTHING_YET: {},
+    ReportKind.TERMINAL_ASKS: {},
     ReportKind.CLI_ENDED: {"attempt": 1, "code": 3, "lines": ["no"], "file": "none"},
     ReportKind.CHECKED: {"accepted": False, "code": 1, "lines": []},
     ReportKind.TROUBLE: {"what": "screen", "detail": ""},

@@ -79,6 +79,7 @@ def test_the_wheel_holds_what_the_pages_take_from_npm_with_its_licences(wheel):
     assert {"LICENSE.MPL-2.0", "LICENSE.txt", "AUTHORS", "core/rfb.js", "vendor/pako/LICENSE"} <= {
         name.partition("/vendor/novnc/")[2] for name in packed
     }
+    assert {"LICENSE", "xterm.mjs", "xterm.css"} <= {name.partition("/vendor/xterm/")[2] for name in packed}
 
 
 def test_nothing_of_a_build_or_of_this_computer_is_in_the_wheel(wheel):

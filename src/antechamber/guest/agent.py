@@ -17,11 +17,14 @@ from antechamber.guest.protocol import FileState, ReportKind, Trouble
 from antechamber.guest.screen import Joiner, Screen, ScreenError
 from antechamber.guest.tasks import Tasks
 from antechamber.guest.uplink import Uplink
+from antechamber.guest.view import View
 
 if TYPE_CHECKING:
     from antechamber.guest.layout import Layout
     from antechamber.guest.sandbox import Sandbox
 
+_QUIET_S = 3.0
+"""A tool that has begun a line and says nothing more for so long waits for an answer."""
 _CLI_FINISHES_S = 1.0
 """Codex ends only when the browser has followed it to its own page of success: it may, before it is stopped."""
 
@@ -48,6 +51,7 @@ class Agent:
         self._screen: Screen | None = None
         self._opener: Opener | None = None
         self._egress: Egress | None = None
+        self._view = View(self._say)
         self._uplink = Uplink(
             layout.link,
             build=build,
@@ -78,6 +82,10 @@ class Agent:
                 self._again(message["attempt"])
             case "capture_done":
                 self._finish()
+            case "welcome":
+                self._view.close()
+            case word if word.startswith("terminal_") and not self._finished:
+                self._view.take(message)
             case "look_again":
                 state = FileState.NONE if self._capture is None or self._finished else self._capture.look_again()
                 if state is not None:
@@ -140,11 +148,11 @@ class Agent:
             report=lambda body: self._uplink.report(ReportKind.CREDENTIAL, body),
             send_again=self._uplink.send_again,
         )
-        self._cli = Cli(todo.argv, todo.drive, environment(todo, layout, opener=opener.program), layout)
+        self._cli = Cli(todo.argv, todo.drive, environment(todo, layout, opener=opener.program), layout, self._view)
         if self._watching is not None:
             self._watching.cancel()
         self._watching = self._tasks.spawn("capture", self._capture.run())
-        patience = self._tasks.spawn("patience", self._expect_page(todo.page_wait_s))
+        patience = self._tasks.spawn("patience", self._expect_page(todo.page_wait_s, self._cli))
         try:
             await self._run_cli(self._cli, self._capture)
         finally:
@@ -227,11 +235,18 @@ class Agent:
         await cli.started.wait()
         self._uplink.report(ReportKind.STARTED, {"cli_pid_started": True})
 
-    async def _expect_page(self, patience: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await self._page_asked.wait()
-            return
+    async def _expect_page(self, patience: float, cli: Cli) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
+        while (left := until - loop.time()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _QUIET_S / 3)):
+                    await self._page_asked.wait()
+                return
+            if cli.asks and loop.time() - cli.heard_at >= _QUIET_S:
+                # whoever answers it may take the session's own time
+                self._uplink.report(ReportKind.TERMINAL_ASKS, {})
+                return
         if not self._finished:
             self._trouble(Trouble.NO_PAGE, f"none in {patience:g} s")
 
@@ -241,6 +256,7 @@ class Agent:
         """Stop the CLI and wipe its home, once; the screen stays as it is."""
         if not self._finished:
             self._finished = True
+            self._view.close()
             self._page_asked.set()
             self._tasks.spawn("finish", self._wipe())
 
@@ -257,6 +273,9 @@ class Agent:
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink(missing_ok=True)
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._uplink.say(message)
 
     def _trouble(self, what: Trouble, detail: str) -> None:
         if not self._stopped.is_set():

@@ -9,13 +9,13 @@ import fcntl
 import os
 import secrets
 import signal
-import struct
 import termios
 from typing import TYPE_CHECKING
 
 from antechamber.guest import programs
 from antechamber.guest.acp import Conversation, RefusedError
 from antechamber.guest.programs import LastLines
+from antechamber.guest.pty import Pty
 from antechamber.guest.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from antechamber.guest.job import Drive, Job
     from antechamber.guest.layout import Layout
+    from antechamber.guest.view import View
 
 MARK = secrets.token_hex(8)
 """Of this run of the agent alone: what others started is never taken for the CLI's."""
@@ -55,8 +56,16 @@ def environment(job: Job, layout: Layout, *, opener: str | None) -> dict[str, st
 class Cli:
     """One run of the CLI."""
 
-    def __init__(self, argv: Sequence[str], drive: Drive, variables: dict[str, str], layout: Layout) -> None:
-        """Prepare; `run` starts it."""
+    def __init__(
+        self,
+        argv: Sequence[str],
+        drive: Drive,
+        variables: dict[str, str],
+        layout: Layout,
+        view: View | None = None,
+    ) -> None:
+        """Prepare; `run` starts it, and `view` gets what it writes."""
+        self._view = view
         self._argv = argv
         self._drive = drive
         self._variables = variables
@@ -64,6 +73,8 @@ class Cli:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.output = LastLines()
+        self.heard_at = 0.0
+        """When it wrote last, by the loop's clock."""
         self.started = asyncio.Event()
 
     async def run(self) -> int:
@@ -87,30 +98,38 @@ class Cli:
             await programs.stop(process, patience=0.3)
         programs.kill_marked(MARK)
 
+    @property
+    def asks(self) -> bool:
+        """Whether it has a terminal and has begun a line there, as a question is."""
+        return self._drive.how == "pty" and self.output.waits
+
     async def _plain(self) -> int:
         # a pipe of our own: asyncio's would stay open with a child that the CLI left behind
         ours, theirs = os.pipe()
+        if self._view is not None:
+            self._view.began()
         try:
             return await self._run_with(ours, theirs, stdin=asyncio.subprocess.DEVNULL, hear=self.output.feed)
         finally:
             os.close(ours)
 
     async def _in_terminal(self) -> int:
-        ours, theirs = os.openpty()
-        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        pty = Pty()
         terminal = Terminal(self._drive.answers)
 
         def hear(output: str) -> None:
             text, typed = terminal.feed(output)
             self.output.feed(text)
-            if typed:
-                with contextlib.suppress(OSError):
-                    os.write(ours, typed.encode())
+            pty.type(typed.encode())
 
+        if self._view is not None:
+            self._view.began(pty.type, pty.resize)
         try:
-            return await self._run_with(ours, theirs, stdin=theirs, hear=hear, before=_take_terminal)
+            return await self._run_with(pty.ours, pty.theirs, stdin=pty.theirs, hear=hear, before=_take_terminal)
         finally:
-            os.close(ours)
+            if self._view is not None:
+                self._view.ended()
+            pty.close()
 
     async def _run_with(
         self,
@@ -146,6 +165,9 @@ class Cli:
                 return False
             except OSError:  # EIO: the last program has closed the terminal
                 piece = b""
+            self.heard_at = loop.time()
+            if self._view is not None:
+                self._view.wrote(piece)
             hear(decoder.decode(piece, final=not piece))
             if not piece:
                 loop.remove_reader(ours)

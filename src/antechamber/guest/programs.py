@@ -33,6 +33,11 @@ class LastLines:
         self._lines += [line[:LINE_LENGTH] for line in whole if line.strip()]
         self._open = rest[-LINE_LENGTH:]
 
+    @property
+    def waits(self) -> bool:
+        """Whether what came last is the beginning of a line, as a question is."""
+        return bool(self._open.strip())
+
     def lines(self) -> list[str]:
         """Return what came last, at most LINES lines."""
         return [*self._lines, *([self._open] if self._open.strip() else [])][-LINES:]

@@ -8,12 +8,20 @@ Guest to host::
 
     hello            {protocol, build, incarnation, has_job}
     report           {id, kind, body}         kinds in ReportKind; acknowledged one by one
+    terminal         {viewer, output, fresh, writable}   a piece of what the CLI wrote, base64; the next one follows
+                                              `terminal_taken`. `fresh`: begin anew with it; `writable`: it can be
+                                              typed into
 Host to guest::
 
     welcome          {job?}                   the job is an object, see `guest/job.py`
     ack              {id}
     refuse           {id, code}               the report was not accepted and must not be sent again
     again            {attempt}                run the CLI for that time, from an empty home, unless it was run as often
+    terminal_open    {viewer}                 send what is kept of the CLI's output, and go on, to that viewer alone
+    terminal_taken   {viewer}                 the piece has reached the page
+    terminal_input   {viewer, input}          base64, for the CLI's terminal
+    terminal_size    {columns, rows}
+    terminal_close   {viewer}
     capture_done     {}                       stop the CLI, wipe its home; the screen stays as it is
     look_again       {}                       send a whole credential file at once if there is one; answered by a
                                               report `credential` or `nothing_yet`
@@ -34,7 +42,7 @@ import struct
 from enum import Enum
 from typing import Any, Final
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Raised when either end could misread the other."""
 
 MAX_FRAME: Final = 1024 * 1024
@@ -42,6 +50,15 @@ MAX_FRAME: Final = 1024 * 1024
 
 MAX_CREDENTIAL: Final = 256 * 1024
 """Bytes of one captured file."""
+
+TERMINAL_PIECE: Final = 24 * 1024
+"""Bytes of the CLI's output in one message."""
+
+TERMINAL_INPUT: Final = 4 * 1024
+"""Bytes that are typed at once."""
+
+TERMINAL_SIDES: Final = (20, 400)
+"""Least and most columns and rows of the CLI's terminal."""
 
 EGRESS_LINE: Final = 1024
 GO: Final = b"\x01"
@@ -60,6 +77,8 @@ class ReportKind(str, Enum):
     """{ok: bool, renderers: int, detail: str}: read from /proc."""
     PAGE_ASKED = "page_asked"
     """{host: str}: the CLI asked for a page of that host (the URL itself stays in the machine)."""
+    TERMINAL_ASKS = "terminal_asks"
+    """{}: the CLI waits at its terminal, has asked for no page, and what it wrote last is no whole line."""
     CREDENTIAL = "credential"
     """{files: {name: {content: base64, mtime_ns: int, mode: int}}}: name is `credential` or a companion's."""
     NOTHING_YET = "nothing_yet"

@@ -53,6 +53,11 @@ class Uplink:
             self._writer.write(frame)
         return str(message["id"])
 
+    def say(self, message: dict[str, Any]) -> None:
+        """Send a message that is no report: where the host is away, it is lost."""
+        if self._writer is not None:
+            self._writer.write(encode(message))
+
     def send_again(self, report_id: str) -> bool:
         """Send a report once more if it is still kept; tell whether it is."""
         message = self._kept.get(report_id)

@@ -2,5 +2,6 @@
 
 from antechamber.link.conversation import Ack, GuestLink, Refuse, Reply
 from antechamber.link.reports import Report
+from antechamber.link.terminal import Piece, TerminalView
 
-__all__ = ["Ack", "GuestLink", "Refuse", "Reply", "Report"]
+__all__ = ["Ack", "GuestLink", "Piece", "Refuse", "Reply", "Report", "TerminalView"]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from antechamber.errors import Code, MachineError
 from antechamber.guest.protocol import PROTOCOL, Framer, ProtocolError, ReportKind, encode
 from antechamber.link.reports import Report, checked, exactly
+from antechamber.link.terminal import TerminalView
 from antechamber.model import GuestText
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class GuestLink:
         self._wanted: dict[str, dict[str, Any]] = {}
         """What the guest is told after each reconnect."""
         self._looks: list[asyncio.Future[Report]] = []
+        self._view: TerminalView | None = None
+        self._viewers = 0
 
     @property
     def connected(self) -> bool:
@@ -138,6 +141,19 @@ class GuestLink:
         """Tell the guest to run the CLI for that time, unless it does; a guest that is away is told when it is back."""
         await self._want("again", attempt=attempt)
 
+    async def watch_terminal(self) -> TerminalView:
+        """Have one viewer follow what the CLI writes, an earlier one no more; a guest that is away is asked later."""
+        self._viewers += 1
+        view = self._view = TerminalView(self._viewers, self._say)
+        await view.begin()
+        return view
+
+    async def leave_terminal(self, view: TerminalView) -> None:
+        """Have the guest send nothing more to that viewer."""
+        if self._view is view:
+            self._view = None
+            await self._say({"type": "terminal_close", "viewer": view.viewer})
+
     async def look_again(self, within: timedelta) -> Report | None:
         """Ask for a whole credential file; return the report once it has been answered, None when none came in time.
 
@@ -174,15 +190,24 @@ class GuestLink:
             welcome["job"] = dict(self._job)
         await self._send(welcome)
         self._welcomed.set()
-        for message in list(self._wanted.values()):
-            await self._send(message)
+        await self._catch_up()
         todo = messages[1:]
         while True:
             for message in todo:
-                await self._take(message)
+                if message["type"] == "terminal":
+                    self._show(message)
+                else:
+                    await self._take(message)
             todo = await self._receive(stream, framer, at_least=1)
             if not todo:
                 return
+
+    async def _catch_up(self) -> None:
+        """Tell a guest that has come back what it missed."""
+        for message in list(self._wanted.values()):
+            await self._send(message)
+        if self._view is not None:
+            await self._view.begin()
 
     async def _receive(self, stream: Stream, framer: Framer, *, at_least: int) -> list[dict[str, Any]]:
         """Return the next messages, none at the end of the stream."""
@@ -208,6 +233,11 @@ class GuestLink:
         if hello["incarnation"] != self._incarnation:
             raise MachineError(Code.GUEST_PROTOCOL, detail="another incarnation")
         return bool(hello["has_job"])
+
+    def _show(self, message: dict[str, Any]) -> None:
+        # what was on its way to a viewer who has left is nobody's
+        if self._view is not None and message.get("viewer") == self._view.viewer:
+            self._view.put(message)
 
     async def _take(self, message: dict[str, Any]) -> None:
         if message["type"] != "report":
@@ -241,6 +271,12 @@ class GuestLink:
         if self._wanted.get(word) == message:
             return
         self._wanted[word] = message
+        if self.connected:
+            with contextlib.suppress(ConnectionError):
+                await self._send(message)
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        """Send what is worth nothing to a guest that is away."""
         if self.connected:
             with contextlib.suppress(ConnectionError):
                 await self._send(message)

@@ -101,6 +101,7 @@ _BODIES: Final[dict[ReportKind, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     ReportKind.SCREEN_UP: _empty,
     ReportKind.BROWSER_SANDBOX: _browser_sandbox,
     ReportKind.PAGE_ASKED: _page_asked,
+    ReportKind.TERMINAL_ASKS: _empty,
     ReportKind.CREDENTIAL: _credential,
     ReportKind.NOTHING_YET: _empty,
     ReportKind.CLI_ENDED: _cli_ended,

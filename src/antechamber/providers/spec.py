@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from antechamber.errors import Code, OperatorError
 from antechamber.providers import capture, job
@@ -67,6 +67,18 @@ class ProviderSpec:
     def background_hosts(self) -> tuple[str, ...]:
         """Hosts that the tool asks for besides."""
         return tuple(self.definition.sign_in.background_hosts)
+
+    @property
+    def terminal(self) -> Literal["write", "read", "none"]:
+        """Whether a person can see what the tool writes (`read`), and type into its terminal (`write`)."""
+        match self.definition.sign_in.drive.how:
+            case "pty":
+                return "write"
+            case "plain":
+                return "read"
+            case _:
+                # what a tool says by ACP is no text for people
+                return "none"
 
     @property
     def revoke_url(self) -> str:

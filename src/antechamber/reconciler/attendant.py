@@ -185,7 +185,9 @@ class Attendant:
                 row = await self._store.machines.get(self._row.id)
                 if row is None or row.state not in {MachineState.BOOTING, MachineState.READY}:
                     return
-                if session.status.terminal is False and row.state is MachineState.BOOTING and _past(row):
+                # the session's own deadline may be later: a person answers the tool before there is a page
+                late = session.expires_at is None or session.expires_at <= now()
+                if session.status.terminal is False and row.state is MachineState.BOOTING and _past(row) and late:
                     return
                 await changed.wait(wait)
 

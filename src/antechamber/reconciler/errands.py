@@ -99,6 +99,14 @@ class SignInErrand:
                 await self._note(SessionFact.SCREEN_UP)
             case ReportKind.PAGE_ASKED:
                 await self._note(SessionFact.PAGE_ASKED)
+            case ReportKind.TERMINAL_ASKS:
+                at = now()
+                await self._store.sessions.apply(
+                    self._session_id,
+                    SessionFact.TERMINAL_ASKS,
+                    at=at,
+                    expires_at=at + self._settings.duration("sign_in"),
+                )
             case ReportKind.BROWSER_SANDBOX:
                 if report.body["ok"]:
                     await self._note(SessionFact.BROWSER_CONFINED)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antechamber.egress import Policy, Use, World
+    from antechamber.link import TerminalView
     from antechamber.machine import Driver, Handle, Stream
     from antechamber.model import AuthSession, MachineRow
     from antechamber.nodes import Node
@@ -64,6 +65,19 @@ class Live:
             return await attendant.live.open_screen()
         except MachineError as error:
             raise CallerError(Code.SCREEN_NOT_READY, detail=error.detail) from error
+
+    async def watch_terminal(self, session_id: str) -> TerminalView:
+        """Have one viewer follow what the session's tool writes; raises CallerError screen_not_ready."""
+        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
+        if attendant is None or attendant.live is None or attendant.live.input_ended.is_set():
+            raise CallerError(Code.SCREEN_NOT_READY)
+        return await attendant.live.link.watch_terminal()
+
+    async def leave_terminal(self, session_id: str, view: TerminalView) -> None:
+        """End that; nothing happens where the machine has ended."""
+        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
+        if attendant is not None and attendant.live is not None:
+            await attendant.live.link.leave_terminal(view)
 
     def input_ended(self, session_id: str) -> asyncio.Event:
         """Return the event that is set when the person's input ends; set already where nothing runs."""

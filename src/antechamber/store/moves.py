@@ -32,6 +32,9 @@ _NOTED_AT: Final = {
 }
 """The column that keeps when a fact was first noted."""
 
+_NEW_DEADLINE: Final = {SessionFact.SCREEN_SEEN, SessionFact.TERMINAL_ASKS}
+"""The facts that give the present state another deadline, the first time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -108,7 +111,7 @@ async def _note(write: Write, session: AuthSession, decision: SessionDecision, g
     values: dict[str, Any] = {}
     if (column := _NOTED_AT.get(given.fact)) is not None:
         values[column] = given.at
-    if given.fact is SessionFact.SCREEN_SEEN and given.expires_at is not None:
+    if given.fact in _NEW_DEADLINE and given.expires_at is not None:
         values["expires_at"] = given.expires_at
     noted = await change(write.connection, session, values) if values else session
     return Moved(noted, decision, await _record(write, decision, noted, given, since=session.status_at))

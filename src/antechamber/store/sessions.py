@@ -141,9 +141,9 @@ class Sessions:
     ) -> Moved:
         """Let a fact do to the session what the table says; a refusal is in the decision, not an exception.
 
-        `expires_at` is the deadline of the state that a move leads to, or with the first SCREEN_SEEN the new deadline
-        of the present one. `detail` is kept when the session ends. A note or refusal that repeats itself writes
-        nothing, and the earlier event is returned. CallerError SESSION_NOT_FOUND. Not for CAPTURED: see
+        `expires_at` is the deadline of the state that a move leads to, or with the first SCREEN_SEEN or TERMINAL_ASKS
+        the new deadline of the present one. `detail` is kept when the session ends. A note or refusal that repeats
+        itself writes nothing, and the earlier event is returned. CallerError SESSION_NOT_FOUND. Not for CAPTURED: see
         `Credentials.capture`.
         """
         if fact is SessionFact.CAPTURED:

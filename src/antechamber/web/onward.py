@@ -60,6 +60,13 @@ async def elsewhere(services: Services, session_id: str) -> NodeRow | None:
     return node if node is not None and node.id != services.node else None
 
 
+async def require_here(services: Services, session_id: str) -> None:
+    """Raise CallerError wrong_node where a session's machine runs on another node, for what is not passed on."""
+    node = await elsewhere(services, session_id)
+    if node is not None:
+        raise CallerError(Code.WRONG_NODE, detail=f"the machine runs on {node.name}")
+
+
 def require_reachable(node: NodeRow | None, scope: Scope) -> None:
     """Raise CallerError wrong_node where a request is for a node that it cannot be passed on to."""
     if node is None:

@@ -13,6 +13,7 @@ from antechamber.web.access import set_session_cookie
 from antechamber.web.bodies import Again, Code, Nothing, SessionId, Wait
 from antechamber.web.events import STREAMED
 from antechamber.web.relay import Relays
+from antechamber.web.terminal import Terminals
 from antechamber.web.views import DestinationList, DestinationView, PageView, TicketView
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from antechamber.web.services import Services
 
 
-class _ScreenRoute:
-    """The screen's WebSocket, served without the framework's own wrapping of messages and errors."""
+class _SocketRoute:
+    """A session's WebSocket, served without the framework's own wrapping of messages and errors."""
 
-    def __init__(self, relays: Relays) -> None:
+    def __init__(self, relays: Relays | Terminals) -> None:
         self._relays = relays
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,9 +36,9 @@ def add_routes(app: FastAPI, services: Services) -> None:
     """Add the person's routes to the sign-in site."""
     _add_looking(app, services)
     _add_deciding(app, services)
-    app.router.routes.append(
-        WebSocketRoute("/api/auth/session/{session_id}/screen", _ScreenRoute(Relays(services)), name="screen")
-    )
+    for name, relays in (("screen", Relays(services)), ("terminal", Terminals(services))):
+        route = WebSocketRoute(f"/api/auth/session/{{session_id}}/{name}", _SocketRoute(relays), name=name)
+        app.router.routes.append(route)
 
 
 def _add_looking(app: FastAPI, services: Services) -> None:
@@ -88,6 +89,14 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
         given = await signin.ticket(session_id)
         # said here, where a page can read it: a WebSocket that is refused has no body for it
         onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
+        return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
+
+    @app.post("/api/auth/session/{session_id}/terminal/ticket", tags=["person"])
+    async def terminal_ticket(session_id: SessionId, body: Nothing | None = None) -> TicketView:
+        """Give a single-use ticket for the tool's terminal, or what it writes; 421 where it is on another node."""
+        del body
+        await onward.require_here(services, session_id)
+        given = await signin.terminal_ticket(session_id)
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
 
     @app.post("/api/auth/session/{session_id}/again", tags=["person"])

@@ -59,6 +59,8 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("POST", f"{_S}/consent"): _SESSION | {Code.SESSION_ENDED},
     ("POST", f"{_S}/ticket"): _SESSION
     | {Code.SESSION_ENDED, Code.CONSENT_NEEDED, Code.SCREEN_NOT_READY, Code.WRONG_NODE},
+    ("POST", f"{_S}/terminal/ticket"): _SESSION
+    | {Code.SESSION_ENDED, Code.CONSENT_NEEDED, Code.SCREEN_NOT_READY, Code.WRONG_NODE},
     ("POST", f"{_S}/again"): _SESSION | {Code.SESSION_ENDED, Code.CLI_RUNS},
     ("POST", f"{_S}/shown"): _SESSION | {Code.NOT_REJECTABLE},
     ("POST", f"{_S}/reject"): _SESSION | {Code.NOT_REJECTABLE},

@@ -19,15 +19,12 @@ A screen on another node is passed on to that node (`onward`), where all of this
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from antechamber.errors import AntechamberError, CallerError, Code
+from antechamber.errors import AntechamberError, CallerError
 from antechamber.log import get_logger
-from antechamber.model import Secret
 from antechamber.tasks import Tasks
-from antechamber.web import closes, faults, onward
+from antechamber.web import closes, faults, onward, seats
 from antechamber.web.closes import (
     BAD_TICKET,
     ENDED,
@@ -35,18 +32,15 @@ from antechamber.web.closes import (
     NOT_BINARY,
     NOT_READY,
     STALLED,
-    STOPPING,
-    TAKEN_OVER,
     Close,
 )
+from antechamber.web.seats import BINARY, Seats, Viewer, offered_ticket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.types import Message, Receive, Scope, Send
 
     from antechamber.machine import Stream
-    from antechamber.model import NodeRow
+    from antechamber.model import NodeRow, Secret
     from antechamber.web.services import Services
 
 _log = get_logger("relay")
@@ -54,25 +48,8 @@ _log = get_logger("relay")
 CHUNK: Final = 256 * 1024
 """Bytes read from the machine at once: each message costs as much as some ten thousand bytes."""
 
-STALL_S: Final = 60.0
+STALL_S: Final = seats.STALL_S
 """Seconds after which a page that takes nothing loses the screen."""
-
-_TICKET: Final = "ticket."
-_BINARY: Final = "binary"
-
-
-@dataclass(eq=False)
-class _Viewer:
-    """One connection to a screen."""
-
-    told: asyncio.Event = field(default_factory=asyncio.Event)
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    why: Close = STOPPING
-
-    def tell(self, why: Close) -> None:
-        if not self.told.is_set():
-            self.why = why
-            self.told.set()
 
 
 class _Page(NamedTuple):
@@ -89,7 +66,7 @@ class Relays:
     def __init__(self, services: Services) -> None:
         """Begin with none."""
         self._services = services
-        self._viewers: dict[str, _Viewer] = {}
+        self._seats = Seats(services.closing)
 
     async def serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket whose browser holds the session's cookie."""
@@ -101,7 +78,7 @@ class Relays:
             await faults.refuse(scope, receive, send, error)
             return
         await receive()  # the connect message
-        await send({"type": "websocket.accept", "subprotocol": _BINARY})
+        await send({"type": "websocket.accept", "subprotocol": BINARY})
         if node is None:
             why = await self._serve_here(session_id, ticket, receive, send)
         else:
@@ -128,8 +105,8 @@ class Relays:
 
     async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
         """Relay until either side ends; return what to close with, or None when the page has gone."""
-        viewer = _Viewer()
-        async with self._seat(session_id, viewer):
+        viewer = Viewer()
+        async with self._seats.taken(session_id, viewer):
             if viewer.told.is_set():
                 return viewer.why
             if self._services.live.input_ended(session_id).is_set():
@@ -146,27 +123,11 @@ class Relays:
                 # nothing is worth flushing to a machine whose viewer is gone
                 stream.writer.transport.abort()
 
-    @contextlib.asynccontextmanager
-    async def _seat(self, session_id: str, viewer: _Viewer) -> AsyncIterator[None]:
-        """Take the one seat; whoever has it is told and waited for."""
-        before = self._viewers.get(session_id)
-        self._viewers[session_id] = viewer
-        try:
-            with self._services.closing.under_way(lambda: viewer.tell(STOPPING)):
-                if before is not None:
-                    before.tell(TAKEN_OVER)
-                    await before.gone.wait()
-                yield
-        finally:
-            viewer.gone.set()
-            if self._viewers.get(session_id) is viewer:
-                del self._viewers[session_id]
-
 
 class _Relay:
     """One relay under way."""
 
-    def __init__(self, services: Services, session_id: str, stream: Stream, viewer: _Viewer) -> None:
+    def __init__(self, services: Services, session_id: str, stream: Stream, viewer: Viewer) -> None:
         self._services = services
         self._session_id = session_id
         self._stream = stream
@@ -226,13 +187,3 @@ class _Relay:
             except OSError:
                 return ENDED
             self._services.metrics.relayed("to_machine", len(received))
-
-
-def offered_ticket(subprotocols: list[str]) -> Secret:
-    """Return the ticket among the subprotocols that a page offers; raises CallerError when it is not as it must be."""
-    tickets = [offer.removeprefix(_TICKET) for offer in subprotocols if offer.startswith(_TICKET)]
-    if _BINARY not in subprotocols or len(tickets) != 1 or not tickets[0]:
-        raise CallerError(
-            Code.TICKET_NOT_VALID, message="The WebSocket must offer the subprotocols binary and ticket.TICKET."
-        )
-    return Secret(tickets[0])

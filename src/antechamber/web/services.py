@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from antechamber.link import TerminalView
     from antechamber.machine import Capabilities, Check, Stream
     from antechamber.metrics import Metrics
     from antechamber.model import Secret
@@ -28,12 +29,21 @@ class IsSet(Protocol):
     def is_set(self) -> bool:
         """Tell whether it has happened."""
 
+    async def wait(self) -> Literal[True]:
+        """Return once it has."""
+
 
 class Live(Protocol):
     """What runs now, by session; the reconciler has it."""
 
     async def open_screen(self, session_id: str) -> Stream:
         """Open the screen of the session's machine: raw RFB both ways. Raises CallerError screen_not_ready."""
+
+    async def watch_terminal(self, session_id: str) -> TerminalView:
+        """Have one viewer follow what the session's tool writes; raises CallerError screen_not_ready."""
+
+    async def leave_terminal(self, session_id: str, view: TerminalView) -> None:
+        """Have the tool's output sent to that viewer no more."""
 
     def input_ended(self, session_id: str) -> IsSet:
         """Return what is set once the credential is captured, so that no input reaches the machine any more."""

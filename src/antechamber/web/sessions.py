@@ -71,6 +71,7 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
         isolation=isolation,
         machine=speaking().isolation[isolation],
         rejectable=session.status is SessionStatus.COMPLETED and current,
+        cli_terminal=services.providers.get(session.provider).terminal,
         cli_said=session.cli_said.splitlines(),
         steps=[Step(step=row.kind, at=row.at) for row in rows if not row.fields.get("refused")],
     )

@@ -293,6 +293,8 @@ class PageView(SessionFields):
     rejectable: bool
     """Whether the person can still say that the account is not theirs."""
     steps: list[Step]
+    cli_terminal: Literal["write", "read", "none"]
+    """Whether what the tool writes can be seen, and whether it has a terminal to type into."""
     cli_said: list[str]
     """The last lines of a run of the tool that gave up."""
 

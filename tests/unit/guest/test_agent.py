@@ -265,3 +265,64 @@ async def test_a_check_is_answered(tmp_path):
     async with agent_with(tmp_path, todo) as (host, _):
         checked = await host.next_of(ReportKind.CHECKED)
         assert dict(checked.body) == {"accepted": True, "code": 0, "lines": []}
+
+
+ASK = """
+import os, pathlib, sys
+sys.stdout.write("\\x1b[1mWhich account?\\x1b[0m ")
+sys.stdout.flush()
+name = input()
+print(os.get_terminal_size().columns, name)
+input()
+"""
+
+
+async def seen_until(view, text):
+    """Take pieces until that text is among what was seen; return all of it and whether it could be typed into."""
+    got, writable = b"", False
+    async with asyncio.timeout(20):
+        while text not in got:
+            piece = await view.next()
+            if piece.fresh:
+                got, writable = b"", piece.writable
+            got += piece.output
+            await view.taken()
+    return got, writable
+
+
+async def test_a_question_at_the_terminal_is_told_seen_and_answered_by_the_person(tmp_path):
+    asking = job(ASK + WRITE + STAY, drive={"how": "pty", "answers": []}, page_wait_s=60)
+    async with agent_with(tmp_path, asking) as (host, _):
+        await host.next_of(ReportKind.TERMINAL_ASKS)
+        view = await host.link.watch_terminal()
+        await view.resize(91, 30)
+        seen, writable = await seen_until(view, b"account?")
+        assert writable
+        assert b"\x1b[1m" in seen
+        await view.type(b"ada\r")
+        await seen_until(view, b"91 ada")
+        await view.type(b"\r")
+        assert content(await host.next_of(ReportKind.CREDENTIAL)) == TOKENS
+    assert ReportKind.TROUBLE not in {report.kind for report in host.reports}
+
+
+async def test_a_tool_without_a_terminal_is_shown_to_read_only(tmp_path):
+    async with agent_with(tmp_path, job("print('look here', flush=True)\n" + STAY)) as (host, _):
+        await host.next_of(ReportKind.STARTED)
+        view = await host.link.watch_terminal()
+        assert await seen_until(view, b"look here") == (b"look here\n", False)
+        await host.link.leave_terminal(view)
+
+
+async def test_after_the_capture_nothing_more_is_shown_or_typed(tmp_path):
+    showing = job(WRITE + "print('whole', flush=True)\n" + STAY, drive={"how": "pty", "answers": []})
+    async with agent_with(tmp_path, showing) as (host, _):
+        await host.next_of(ReportKind.CREDENTIAL)
+        await host.link.capture_done()
+        async with asyncio.timeout(20):
+            while list(host.layout.home.iterdir()):
+                await asyncio.sleep(0.01)
+        view = await host.link.watch_terminal()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await view.next()

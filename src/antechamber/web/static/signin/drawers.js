@@ -2,11 +2,13 @@
 
 import { part } from "../dom.js";
 
-export function setUpDrawers(frame, { details, take, live }) {
+export function setUpDrawers(frame, { details, take, live, terminal }) {
   const drawers = [
     { opener: part("paste-open"), panel: part("paste-panel"), first: "#paste-text", opened() {}, closed: take.closed },
     { opener: part("live-open"), panel: part("live"), first: "#live-text", opened: live.opened, closed: live.closed },
     { opener: part("details-open"), panel: part("details-panel"), first: "[data-close]", opened: details.open, closed: details.close },
+    // its opener is within the details, which close when it opens
+    { opener: part("terminal-open"), back: part("details-open"), panel: part("terminal-panel"), first: "[data-close]", opened: terminal.opened, closed: terminal.closed },
   ];
 
   function set(drawer, open) {
@@ -30,14 +32,15 @@ export function setUpDrawers(frame, { details, take, live }) {
   drawers.forEach((drawer) => {
     const leave = () => {
       set(drawer, false);
-      drawer.opener.focus();
+      (drawer.back ?? drawer.opener).focus();
     };
     drawer.opener.addEventListener("click", () => {
       const open = drawer.panel.hidden;
       close();
       set(drawer, open);
     });
-    drawer.panel.addEventListener("keydown", (event) => event.key === "Escape" && leave());
+    // a terminal has its own use for Escape
+    drawer.panel.addEventListener("keydown", (event) => event.key === "Escape" && !event.target.closest(".terminal") && leave());
     drawer.panel.querySelector("[data-close]").addEventListener("click", leave);
   });
 
@@ -45,7 +48,8 @@ export function setUpDrawers(frame, { details, take, live }) {
   document.addEventListener(
     "keydown",
     (event) => {
-      if (frame.contains(document.activeElement) && event.ctrlKey && event.altKey && event.shiftKey) {
+      const within = frame.contains(document.activeElement) || document.activeElement.closest(".terminal");
+      if (within && event.ctrlKey && event.altKey && event.shiftKey) {
         event.preventDefault();
         event.stopPropagation();
         part("paste-open").focus();
@@ -53,5 +57,5 @@ export function setUpDrawers(frame, { details, take, live }) {
     },
     true,
   );
-  return { close };
+  return { close, openTerminal: () => drawers.at(-1).panel.hidden && part("terminal-open").click() };
 }

@@ -10,8 +10,9 @@ import { setUpLive } from "./live.js";
 import * as panels from "./panels.js";
 import { setUpOwnPaste, setUpPaste } from "./paste.js";
 import { fetchLibrary, Screen } from "./screen.js";
-import { isTerminal, settle, VIEWS, viewOf } from "./status.js";
+import { asksInTerminal, isTerminal, settle, VIEWS, viewOf } from "./status.js";
 import { setUpTake } from "./take.js";
+import { setUpTerminal } from "./terminal.js";
 import { watch } from "./watch.js";
 
 const SLOW_START_MS = 15_000;
@@ -20,7 +21,7 @@ const id = location.pathname.split("/")[2] ?? "";
 const frame = part("frame");
 const screen = new Screen(id, frame, onScreen);
 const time = countdown(part("countdown"), part("spoken"));
-const drawers = setUpDrawers(frame, { details: setUpDetails(id, screen), take: setUpTake(screen), live: setUpLive(screen) });
+const drawers = setUpDrawers(frame, { details: setUpDetails(id, screen), take: setUpTake(screen), live: setUpLive(screen), terminal: setUpTerminal(id, part("terminal")) });
 const connection = showsConnection(screen, frame);
 
 let session = null;
@@ -153,6 +154,9 @@ function render() {
   part("reference").textContent = session.session_id;
   const onScreen = isOnScreen(view);
   part("tools").hidden = !onScreen;
+  part("asks").hidden = !(asksInTerminal(session) && (onScreen || view === "starting"));
+  part("terminal-open").hidden = session.cli_terminal === "none";
+  part("terminal-none").hidden = session.cli_terminal !== "none";
   time.until(onScreen ? session.expires_at : null);
   if (isTerminal(session.status)) {
     screen.freeze();
@@ -360,6 +364,7 @@ function showConnection() {
 part("notice-close").addEventListener("click", () => {
   part("notice").hidden = true;
 });
+part("asks-open").addEventListener("click", () => drawers.openTerminal());
 part("cancel-open").addEventListener("click", askCancel);
 part("cancel-stay").addEventListener("click", () => part("cancel").close());
 part("cancel-stop").addEventListener("click", cancel);

@@ -53,6 +53,12 @@ export function settle(before, after) {
   return isTerminal(before.status) ? before : after;
 }
 
+/** Whether the tool waits at its terminal, and has not asked for a page since. */
+export function asksInTerminal(session) {
+  const steps = (session.steps ?? []).map((step) => step.step ?? step.kind);
+  return session.cli_terminal === "write" && !session.gave_up_at && steps.lastIndexOf("terminal_asks") > steps.lastIndexOf("page_asked");
+}
+
 const ORDER = ["pending", "starting", "awaiting_sign_in"];
 
 /** Return the steps of a start, each `done`, `now` or `later`, by what the service says has happened. */

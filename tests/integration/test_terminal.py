@@ -1,0 +1,134 @@
+"""The way between a page and its tool's terminal: the same doors as to the screen, and no byte after the capture."""
+
+import asyncio
+import base64
+import json
+from datetime import timedelta
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.integration.test_relay import closed, cookie_of
+from tests.integration.web_service import error_of, running
+
+
+@pytest.fixture
+async def service(tmp_path):
+    async with running(tmp_path) as service:
+        yield service
+
+
+def socket(service, session_id, *offers, cookie=None):
+    return connect(
+        f"{service.addresses.sign_in.websocket_origin}/api/auth/session/{session_id}/terminal",
+        origin=service.addresses.sign_in.origin,
+        subprotocols=list(offers),
+        additional_headers={"Cookie": cookie} if cookie else None,
+        compression=None,
+        proxy=None,
+    )
+
+
+async def ticket(browser, session_id):
+    answer = await browser.post(f"/api/auth/session/{session_id}/terminal/ticket", json={})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["ticket"]
+
+
+@pytest.fixture
+async def watched(service):
+    """(the page's socket, the machine's end, what was said to the machine, the session)."""
+    session_id, browser, _ = await service.ticketed()
+    offers = "binary", f"ticket.{await ticket(browser, session_id)}"
+    async with socket(service, session_id, *offers, cookie=cookie_of(browser, session_id)) as page:
+        view, said = await service.stage.terminals.get()
+        yield page, view, said, session_id
+
+
+def piece(output, *, fresh=False, writable=False):
+    text = base64.b64encode(output).decode()
+    return {"type": "terminal", "viewer": 1, "output": text, "fresh": fresh, "writable": writable}
+
+
+async def test_bytes_pass_both_ways_and_the_next_piece_is_asked_for_when_one_was_taken(watched):
+    page, view, said, _ = watched
+    view.put(piece(b"name? \x1b]52;c;aGk=\x07", fresh=True, writable=True))
+    assert json.loads(await page.recv()) == {"fresh": True, "writable": True}
+    assert await page.recv() == b"name? \x1b]52;c;aGk=\x07"
+    assert (await said.get())["type"] == "terminal_taken"
+    await page.send(b"ada\r")
+    assert base64.b64decode((await said.get())["input"]) == b"ada\r"
+    await page.send(json.dumps({"columns": 90, "rows": 30}))
+    assert await said.get() == {"type": "terminal_size", "columns": 90, "rows": 30}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["text", "[]", '{"columns": 90}', '{"columns": 1, "rows": 30}', '{"columns": true, "rows": 30}']
+)
+async def test_a_text_that_is_no_size_ends_it(watched, wrong):
+    page, _, _, _ = watched
+    await page.send(wrong)
+    assert (await closed(page))[0] == 1003
+
+
+async def test_after_the_capture_it_is_closed_and_nothing_more_is_typed(service, watched):
+    page, _, said, session_id = watched
+    service.stage.input_ended(session_id).set()
+    assert await closed(page) == (4010, "screen ended")
+    with pytest.raises(ConnectionClosed):
+        await page.send(b"after")
+    assert (await said.get())["type"] == "terminal_close"
+
+
+async def test_a_second_tab_takes_over_and_the_screen_is_not_disturbed(service):
+    session_id, browser, _ = await service.ticketed()
+    cookie = cookie_of(browser, session_id)
+    async with socket(
+        service, session_id, "binary", f"ticket.{await ticket(browser, session_id)}", cookie=cookie
+    ) as first:
+        await service.stage.terminals.get()
+        second = socket(service, session_id, "binary", f"ticket.{await ticket(browser, session_id)}", cookie=cookie)
+        async with second:
+            assert await closed(first) == (4001, "taken over")
+
+
+async def test_whoever_lacks_the_cookie_or_the_ticket_is_refused(service):
+    session_id, browser, _ = await service.ticketed()
+    good = await ticket(browser, session_id)
+    cookie = cookie_of(browser, session_id)
+    for offers, held in ((("binary", f"ticket.{good}"), None), (("binary",), cookie)):
+        with pytest.raises(InvalidStatus):
+            async with socket(service, session_id, *offers, cookie=held):
+                pass
+    async with socket(service, session_id, "binary", "ticket.x", cookie=cookie) as page:
+        assert await closed(page) == (4003, "ticket not valid")
+    assert service.stage.terminals.empty()
+
+
+async def test_a_ticket_is_given_while_the_machine_starts_but_never_before_consent_or_after_the_end(service):
+    session_id, browser = await service.opened()
+    address = f"/api/auth/session/{session_id}/terminal/ticket"
+    assert error_of(await browser.post(address, json={})) == (403, "consent_needed")
+    await browser.post(f"/api/auth/session/{session_id}/consent", json={})
+    assert error_of(await browser.post(address, json={}))[1] == "screen_not_ready"
+    await service.ready(session_id)
+    assert (await browser.post(address, json={})).status_code == 200
+    await service.signin.cancel(session_id, by_person=True)
+    assert error_of(await browser.post(address, json={})) == (409, "session_ended")
+
+
+async def test_a_tool_that_has_nothing_to_show_gets_no_ticket_and_the_page_is_told(service):
+    session_id, browser = await service.opened(await service.start(provider="gemini"))
+    await browser.post(f"/api/auth/session/{session_id}/consent", json={})
+    await service.ready(session_id)
+    assert (await browser.get(f"/api/auth/session/{session_id}")).json()["cli_terminal"] == "none"
+    refused = await browser.post(f"/api/auth/session/{session_id}/terminal/ticket", json={})
+    assert error_of(refused)[1] == "screen_not_ready"
+
+
+async def test_a_stopping_service_tells_the_page_to_come_again(service, watched):
+    page, _, _, _ = watched
+    stopping = asyncio.get_running_loop().create_task(service.server.stop(timedelta(seconds=5)))
+    assert await closed(page) == (1012, "service stopping")
+    await stopping
