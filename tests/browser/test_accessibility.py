@@ -23,6 +23,24 @@ TOO_WIDE = """() => [document.documentElement,
     return `${element.tagName}.${element.className}: ${element.scrollWidth} > ${element.clientWidth}: `
       + over.slice(-3).map((one) => one.outerHTML.slice(0, 80)).join(' | ');
   })"""
+BROKEN = """() => [...document.querySelectorAll('.button')].filter((button) => button.checkVisibility())
+  .flatMap((button) => {
+    const words = [];
+    const texts = document.createTreeWalker(button, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      for (const word of texts.currentNode.data.matchAll(/\\S+/g)) {
+        const range = document.createRange();
+        range.setStart(texts.currentNode, word.index);
+        range.setEnd(texts.currentNode, word.index + word[0].length);
+        if (range.getClientRects().length > 1) {
+          words.push(word[0]);
+        }
+      }
+    }
+    return words;
+  })"""
+"""The words of buttons that are broken over two lines."""
+
 MOVING = """() => [...document.querySelectorAll('*')].flatMap((element) =>
   ['', '::before', '::after'].filter((pseudo) => {
     const style = getComputedStyle(element, pseudo || null);
@@ -60,6 +78,7 @@ async def test_no_state_of_a_page_keeps_anybody_out(people, name):
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             found[width, scheme] = await violations(page)
         found[width, "wide"] = await page.evaluate(TOO_WIDE)
+        found[width, "broken"] = await page.evaluate(BROKEN)
         found[width, "tab"] = await faults_of_tab(page)
     await page.set_viewport_size({"width": 390, "height": HEIGHTS[390]})
     await page.evaluate("document.documentElement.style.fontSize = '200%'")
