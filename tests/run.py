@@ -47,7 +47,7 @@ MUST_RUN = {
     "migration": ("sqlite", "postgres"),
     "docs": ("the_examples", "the_rules_of_the_alerts", "tutorial"),
     "acceptance": ("codex", "claude_code", "gemini", "postgres", "two_services", "start_again", "of_your_own", "bench"),
-    "browser": ("whole_job", "proxy", "accessibility", "translation"),
+    "browser": ("terminal", "whole_job", "proxy", "accessibility", "translation"),
 }
 
 
