@@ -141,6 +141,23 @@ def test_a_folder_without_any_texts_or_with_another_english_is_refused(tmp_path)
         Languages.load(tmp_path)
 
 
+def test_texts_that_others_may_write_to_are_refused(tmp_path):
+    (tmp_path / "de.toml").write_text('name = "Deutsch"')
+    assert "de" in Languages.load(tmp_path).texts
+    (tmp_path / "de.toml").chmod(0o666)
+    with pytest.raises(OperatorError, match=f"{tmp_path}/de.toml: others may write to it"):
+        Languages.load(tmp_path)
+    (tmp_path / "de.toml").chmod(0o644)
+    tmp_path.chmod(0o777)
+    with pytest.raises(OperatorError, match=f"{tmp_path}: others may write to it"):
+        Languages.load(tmp_path)
+
+
+def test_a_providers_texts_that_are_no_strings_are_said_in_english(tmp_path):
+    (tmp_path / "de.toml").write_text("[providers.codex]\nnotices = [{a = 1}]")
+    assert Languages.load(tmp_path).texts["de"].of_provider("codex", "notices", ["One."]) == ["One."]
+
+
 def test_a_fixed_language_that_there_is_not_is_refused():
     with pytest.raises(OperatorError, match="no texts in the language tlh"):
         Languages.load(fixed="tlh")

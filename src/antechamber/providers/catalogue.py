@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from antechamber.errors import CallerError, Code, OperatorError
+from antechamber.ownership import others_may_write
 from antechamber.providers.definition import Definition
 from antechamber.providers.spec import ProviderSpec
 
@@ -50,14 +49,14 @@ class Providers:
                 faults.append(f"{folder}: holds no definition")
             own = folder != SHIPPED
             if own:
-                faults += _others_may_write(folder, *files)
+                faults += others_may_write(folder, *files)
             for file in files:
                 definition = _read(file, faults)
                 if definition is not None:
                     specs.append(spec := ProviderSpec(definition, folder))
                     if own and (npm := spec.npm_folder) is not None:
                         # nothing but the lock says which package is the tool
-                        faults += _others_may_write(npm, npm / "package.json", npm / "package-lock.json")
+                        faults += others_may_write(npm, npm / "package.json", npm / "package-lock.json")
         faults += _clashes(specs)
         if faults:
             raise OperatorError(
@@ -77,21 +76,6 @@ class Providers:
     def all(self) -> tuple[ProviderSpec, ...]:
         """Return every provider, in the order in which they are shown."""
         return self._specs
-
-
-def _others_may_write(*paths: Path) -> list[str]:
-    """Tell which of them are not the operator's alone: a definition says what runs, and what is captured."""
-    faults = []
-    for path in paths:
-        try:
-            found = path.stat()
-        except OSError:
-            continue  # said where it is read
-        if found.st_uid not in {0, os.geteuid()}:
-            faults.append(f"{path}: belongs to uid {found.st_uid}, and this runs as uid {os.geteuid()}")
-        elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            faults.append(f"{path}: others may write to it")
-    return faults
 
 
 def _read(file: Path, faults: list[str]) -> Definition | None:

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from antechamber.errors import CATALOGUE, AntechamberError, Code, OperatorError
 from antechamber.model import Reason
+from antechamber.ownership import others_may_write
 
 ENGLISH: Final = "en"
 _HERE: Final = Path(__file__).parent
@@ -68,7 +69,9 @@ class Texts:
     def of_provider(self, provider: str, name: str, english: Sequence[str]) -> list[str]:
         """Return a provider's `notices` or `captures`, in English where the file has not as many of them."""
         found = self.providers.get(provider, {}).get(name)
-        return list(found) if isinstance(found, list) and len(found) == len(english) else list(english)
+        if not isinstance(found, list) or len(found) != len(english):
+            return list(english)
+        return [str(one) for one in found] if all(isinstance(one, str) for one in found) else list(english)
 
 
 @cache
@@ -121,6 +124,9 @@ class Languages:
             if ENGLISH in own:
                 # what any language lacks is said in it, so it has to be whole
                 raise _misconfigured(f"The texts {own[ENGLISH]} are English, which is the package's own.")
+            if faults := others_may_write(folder, *own.values()):
+                # the sentence to which a person agrees is among them
+                raise _misconfigured(f"The texts are not the operator's alone: {'; '.join(faults)}.")
             files |= own
         odd = [tag for tag in files if not _TAG.fullmatch(tag)]
         if odd:
