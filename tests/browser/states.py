@@ -6,6 +6,7 @@ A state is a view (`body[data-view]`) with its variant and with what has been op
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -213,6 +214,18 @@ async def typing_on_a_phone(person, people):
     )
     page = await screen(phone, people)
     await page.get_by_role("button", name="Keyboard").tap()
+    return page
+
+
+@state("sign_in", "screen", "", "terminal-panel")
+async def terminal(person, people):
+    _, page, _ = await person.at_screen()
+    await page.get_by_role("button", name="Details").click()
+    await page.get_by_role("button", name="Show what the tool writes").click()
+    view_of_it, _said = await person.service.stage.terminals.get()
+    output = base64.b64encode(b"Which \x1b[1maccount\x1b[0m?\r\n> ").decode()
+    view_of_it.put({"type": "terminal", "viewer": 1, "output": output, "fresh": True, "writable": True})
+    await page.get_by_text("You can type here.").wait_for()
     return page
 
 

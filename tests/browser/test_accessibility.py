@@ -50,7 +50,7 @@ FOCUSED = """() => {
   const element = document.activeElement;
   const box = element.getBoundingClientRect();
   const style = getComputedStyle(element);
-  const frame = element.closest('.frame');
+  const frame = element.closest('.frame, .terminal');
   return {
     name: element.outerHTML.slice(0, 120),
     body: element === document.body,
@@ -103,7 +103,7 @@ async def faults_of_tab(page):
             break
         passed[focused["place"]] = focused["name"]
         if focused["screen"]:
-            # the screen takes Tab for itself, and its chord is the way out
+            # the screen and a terminal take Tab for themselves, and the chord is the way out
             await page.keyboard.press("Control+Alt+Shift")
             if (await page.evaluate(FOCUSED))["screen"]:
                 faults.append("the screen keeps the focus")

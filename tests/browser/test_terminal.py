@@ -92,6 +92,9 @@ async def test_a_tool_without_a_terminal_is_only_read(person):
     await page.keyboard.type("nothing")
     await tool.writes(b"more\n")
     await shown(page, "Starting", "Open the page", "more")
+    assert await page.evaluate("Boolean(document.activeElement.closest('.terminal'))")
+    await page.keyboard.press("Tab")
+    assert not await page.evaluate("Boolean(document.activeElement.closest('.terminal'))")
 
 
 async def test_nothing_that_the_tool_asks_of_a_terminal_is_answered_and_no_title_or_clipboard_is_set(people):

@@ -127,6 +127,8 @@ export function setUpTerminal(id, container) {
     mute(term.parser);
     openWith(term, container);
     container.querySelector("textarea").setAttribute("aria-label", say("signIn.terminal.label"));
+    // where nothing can be typed, Tab is the page's as everywhere
+    term.attachCustomKeyEventHandler((event) => writable || event.key !== "Tab");
     term.onData((typed) => {
       if (writable && socket?.readyState === WebSocket.OPEN) {
         socket.send(new TextEncoder().encode(typed));
