@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,9 @@ class Conversation:
     async def _request(self, method: str, parameters: dict[str, Any]) -> None:
         self._last += 1
         self._send({"id": self._last, "method": method, "params": parameters})
-        await self._writer.drain()
+        # what it said before it hung up is still to be read
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
         while (message := await self._next()) is not None:
             if "method" in message:
                 self._refuse(message)
