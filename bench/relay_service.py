@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.integration.web_service import Stage, running
 
-from antechamber import log
+from antechamber import log, tasks
 from antechamber.drivers import doors
 from antechamber.machine import Stream
 
@@ -56,4 +56,4 @@ async def main(folder: Path, path: str) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+        tasks.run(main(Path(sys.argv[1]), sys.argv[2]))

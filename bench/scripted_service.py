@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.integration.web_service import serving
 
-from antechamber import log
+from antechamber import log, tasks
 from antechamber.store import file_url
 from antechamber.tasks import Tasks
 from bench.scripted import installation
@@ -54,4 +54,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    tasks.run(main(Path(sys.argv[1])))

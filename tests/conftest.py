@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 from hypothesis import settings
 from psycopg import sql
 
 from antechamber.store import Store, file_url
 from tests.postgres import Server, programs
+
+_OF_A_MACHINE = ("unit/guest", "unit/keeper")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run each test on the loop on which its subject runs: uvloop, and in machines and keepers asyncio's own."""
+    inside = any(part in item.path.as_posix() for part in _OF_A_MACHINE)
+    return {"asyncio": asyncio.new_event_loop} if inside else {"uvloop": uvloop.new_event_loop}
+
 
 # by default an example that takes 200 ms fails: how long this computer lets a program wait is no property of ours, and
 # what never ends is ended by pytest's own timeout

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from antechamber import __version__, control, debian, log, operations
+from antechamber import __version__, control, debian, log, operations, tasks
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
 from antechamber.providers import Providers, install
@@ -127,7 +127,7 @@ def serve(port: Port = None, bind: Annotated[str | None, typer.Option(help="Addr
     settings = _settings("serve", port=port, bind=bind)
     log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
     log.take_crashes()
-    _run(app.run(settings, real_world(), _announce))
+    tasks.run(app.run(settings, real_world(), _announce))
 
 
 @cli.command()
@@ -162,13 +162,13 @@ def demo(
         settings = _settings("demo")
         # the timeline says what an INFO line would; a level that was asked for is another matter
         log.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
-        sys.exit(_run(practice.headless(chosen, as_json=as_json, screens=screens, console=out)))
+        sys.exit(tasks.run(practice.headless(chosen, as_json=as_json, screens=screens, console=out)))
     if providers or as_json or screens:
         raise typer.BadParameter("providers, --json and --screens go with --headless")
     settings = _settings("demo", port=port)
     log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
     log.take_crashes()
-    _run(practice.serve(settings, _announce))
+    tasks.run(practice.serve(settings, _announce))
 
 
 @cli.command()

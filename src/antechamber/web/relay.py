@@ -34,6 +34,7 @@ from antechamber.web.closes import (
     STALLED,
     Close,
 )
+from antechamber.web.pieces import Pieces
 from antechamber.web.seats import BINARY, Seats, Viewer, offered_ticket
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from antechamber.web.services import Services
 
 _log = get_logger("relay")
-
-CHUNK: Final = 256 * 1024
-"""Bytes read from the machine at once: each message costs as much as some ten thousand bytes."""
 
 STALL_S: Final = seats.STALL_S
 """Seconds after which a page that takes nothing loses the screen."""
@@ -145,9 +143,10 @@ class _Relay:
 
     async def _to_page(self, send: Send) -> Close | None:
         seen = False
+        pieces = Pieces(self._stream)
         while True:
             try:
-                received = await self._stream.reader.read(CHUNK)
+                received = await pieces.read()
             except OSError:
                 return ENDED
             if not received:
