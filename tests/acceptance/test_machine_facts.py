@@ -219,7 +219,7 @@ def test_the_machine_has_no_network_interface_but_its_own_loopback(facts):
     assert facts.interfaces == ["lo"]
 
 
-def test_nothing_listens_in_the_machine_but_names_forwarder_and_the_tools_callback(facts):
+def test_f047_nothing_listens_in_the_machine_but_names_forwarder_and_the_tools_callback(facts):
     # each name has an address of its own below 127.0.0.0/8, so the forwarder listens on all
     assert facts.listening <= CALLBACK_PORTS | {DNS_PORT} | FORWARDED
     assert facts.listening & CALLBACK_PORTS, "the tool waits for its callback"
@@ -260,7 +260,7 @@ def test_no_command_line_and_no_environment_holds_a_secret(facts):
         assert not any(secret in text for secret in [*facts.secrets, *(token.decode() for token in facts.tokens)])
 
 
-def test_nothing_is_left_of_the_machine(facts):
+def test_f075_nothing_is_left_of_the_machine(facts):
     assert facts.left == []
     assert facts.run_folders == []
 

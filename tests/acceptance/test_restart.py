@@ -75,7 +75,7 @@ async def test_a_machine_that_ended_while_no_service_ran_fails_its_session_at_th
     await nothing_left(machine)
 
 
-async def test_a_service_killed_right_after_the_capture_stays_completed_and_ends_the_machine(scene):
+async def test_f018_a_service_killed_right_after_the_capture_stays_completed_and_ends_the_machine(scene):
     service, person = scene.service, await scene.person("codex")
     await person.to_the_code()
     machine = await service.machine_of(person.session_id)

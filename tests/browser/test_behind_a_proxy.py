@@ -13,7 +13,7 @@ from tests.integration.web_service import running
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_person_signs_in_through_nginx_and_the_pages_find_nothing_amiss(tmp_path):
+async def test_f086_f086a_f086d_a_person_signs_in_through_nginx_and_the_pages_find_nothing_amiss(tmp_path):
     folder = tmp_path / "proxy"
     folder.mkdir()
     async with (

@@ -69,7 +69,7 @@ async def test_a_sign_in_that_is_open_elsewhere_can_be_started_over(person):
     await view(first, "cancelled")
 
 
-async def test_a_refusal_is_said_in_the_card_and_no_empty_tab_stays(person):
+async def test_f109_a_refusal_is_said_in_the_card_and_no_empty_tab_stays(person):
     page = await person.dashboard()
     await view(page, "open")
 
@@ -148,7 +148,7 @@ async def test_the_label_chooses_whose_card_is_shown_and_is_remembered(person):
     await page.get_by_text("Connected", exact=True).wait_for()
 
 
-async def test_a_service_that_does_not_answer_is_said_what_is_shown_is_marked_and_it_is_found_again(person):
+async def test_f096_a_service_that_does_not_answer_is_said_what_is_shown_is_marked_and_it_is_found_again(person):
     await signed_in(person)
     page = await person.dashboard()
     await view(page, "open")

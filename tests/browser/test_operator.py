@@ -131,7 +131,7 @@ async def test_health_says_first_what_is_wrong_and_what_to_do(person):
     assert top["y"] < panel["y"]
 
 
-async def test_every_word_of_the_two_state_machines_has_a_text(person):
+async def test_f084_every_word_of_the_two_state_machines_has_a_text(person):
     page = await person.dashboard()
     await view(page, "open")
     names = [f"facts.{fact}" for fact in (*SessionFact, CREATED, DELETED)]

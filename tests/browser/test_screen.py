@@ -12,7 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 ENTER, BACKSPACE, CONTROL = 0xFF0D, 0xFF08, 0xFFE3
 
 
-async def test_what_the_person_types_reaches_the_machine_without_a_click_first(person):
+async def test_f083f_what_the_person_types_reaches_the_machine_without_a_click_first(person):
     _, page, far = await person.at_screen()
     await page.keyboard.type("ada@example.com")
     await page.keyboard.press("Enter")
@@ -20,7 +20,7 @@ async def test_what_the_person_types_reaches_the_machine_without_a_click_first(p
     assert far.typed == "ada@example.com\n"
 
 
-async def test_the_picture_fills_the_window_and_follows_its_size(person):
+async def test_f083e_the_picture_fills_the_window_and_follows_its_size(person):
     _, page, far = await person.at_screen()
     await far.until(lambda far: far.size[0] == 1280)
     await page.set_viewport_size({"width": 1000, "height": 700})
@@ -90,7 +90,7 @@ async def test_control_alt_and_shift_leave_the_screen_for_the_page_s_own_control
     assert await page.get_by_role("application").get_attribute("aria-label")
 
 
-async def test_a_lost_connection_is_made_again_and_the_last_picture_stays_meanwhile(person):
+async def test_f086_a_lost_connection_is_made_again_and_the_last_picture_stays_meanwhile(person):
     _, page, far = await person.at_screen()
     await far.end()
     again = await person.far_end(page)
@@ -99,7 +99,7 @@ async def test_a_lost_connection_is_made_again_and_the_last_picture_stays_meanwh
     assert await page.locator("#frame canvas").count() == 1
 
 
-async def test_a_screen_that_stays_away_is_said_and_tried_again_with_growing_waits(person):
+async def test_f086g_f088_a_screen_that_stays_away_is_said_and_tried_again_with_growing_waits(person):
     _, page, far = await person.at_screen()
     tickets = []
     page.on("request", lambda request: tickets.append(request.url) if request.url.endswith("/ticket") else None)

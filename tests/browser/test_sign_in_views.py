@@ -20,7 +20,7 @@ async def end(service, session_id, fact, reason=None):
     await service.store.sessions.apply(session_id, fact, at=now(), reason=reason)
 
 
-async def test_every_status_of_the_service_has_a_view_of_its_own_words(person):
+async def test_f084_every_status_of_the_service_has_a_view_of_its_own_words(person):
     _, page = await person.sign_in()
     await view(page, "consent")
     for status in SessionStatus:
@@ -35,7 +35,7 @@ async def test_every_status_of_the_service_has_a_view_of_its_own_words(person):
         )
 
 
-async def test_a_status_that_the_page_does_not_know_is_never_taken_for_another(person):
+async def test_f084_a_status_that_the_page_does_not_know_is_never_taken_for_another(person):
     _, page = await person.sign_in()
     await view(page, "consent")
     told = await page.evaluate(

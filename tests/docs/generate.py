@@ -21,6 +21,7 @@ from antechamber.model import Reason
 from antechamber.settings import Settings
 from antechamber.story import MACHINE_EVENTS, REFUSED, SESSION_EVENTS, Detail
 from antechamber.web import events, refusals, relay
+from tests.docs.failures import Failure, Named, every_test, named_after, rule, themes
 from tests.integration import web_service
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -201,6 +202,39 @@ def metrics_page() -> str:
     )
 
 
+FAILURES_INTRO = """# What went wrong before
+
+The system that Antechamber replaces lost sign-ins, and this is how: every failure that its own reports tell, with what
+must hold so that it cannot happen again. The house was built from this list, and it is kept by it: a failure that could
+happen here has tests whose names begin with its number (`test_f031_…`), and one that cannot names the rule that
+excludes it and the test that guards the rule. A number with a letter is a part of the one without, or was told beside
+it. The list itself is `tests/docs/failures.toml`; this page is made of it by `python -m tests.docs.generate`, and
+`tests/docs/test_failures.py` fails where a number has neither.
+"""
+
+
+def failures_page() -> str:
+    lines = [FAILURES_INTRO]
+    for title, told in themes():
+        lines += [f"## {title}", "", "| number | what went wrong | what must hold | how it is held here |"]
+        lines += ["|---|---|---|---|"]
+        lines += [f"| {one.number} | {one.wrong} | {one.holds} | {held(one)} |" for one in told]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def held(failure: Failure) -> str:
+    if failure.rule is None:
+        return "tests: " + "; ".join(map(linked, named_after(failure.number)))
+    said, link = rule(failure.rule) or ("", "")
+    guard = next((test for test in every_test() if f"{test.file}::{test.name}" == failure.guard), Named("", "open"))
+    return f"rule: [{said}]({link}); guarded by {linked(guard)}"
+
+
+def linked(test: Named) -> str:
+    return f"[{test.sentence}](../{test.file})"
+
+
 TYPES = {str: "text", int: "number", bool: "true or false"}
 
 
@@ -358,6 +392,7 @@ PAGES = {
     "cli.md": cli_page,
     "events.md": events_page,
     "api.md": api_page,
+    "failures.md": failures_page,
 }
 
 

@@ -32,7 +32,7 @@ async def test_each_route_says_with_which_errors_it_answers(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here to run the examples with")
-async def test_the_examples_do_what_they_say(tmp_path):
+async def test_f104_the_examples_do_what_they_say(tmp_path):
     (tmp_path / "operator").mkdir()
     async with running(tmp_path) as service:
         (tmp_path / "operator" / "operator-token").write_text(service.token)

@@ -44,7 +44,7 @@ async def service(tmp_path):
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATOR_ROUTES)
-async def test_every_operator_route_refuses_whoever_has_no_credentials_or_wrong_ones(service, method, path):
+async def test_f046_every_operator_route_refuses_whoever_has_no_credentials_or_wrong_ones(service, method, path):
     session_id = (await service.start())["session_id"]
     path = path.replace("{id}", session_id)
     origin = service.addresses.dashboard.origin
@@ -64,7 +64,7 @@ async def test_every_operator_route_refuses_whoever_has_no_credentials_or_wrong_
 
 
 @pytest.mark.parametrize(("method", "path"), PERSON_ROUTES)
-async def test_every_person_route_takes_that_sessions_cookie_and_nothing_else(service, method, path):
+async def test_f046_every_person_route_takes_that_sessions_cookie_and_nothing_else(service, method, path):
     session_id, _ = await service.opened()
     other_id, other = await service.opened(await service.start(user_id="bob"))
     cookie = other.cookies.get(f"antechamber_{other_id}")

@@ -103,7 +103,7 @@ async def test_a_target_that_is_a_whole_url_names_no_route(service):
             assert await status_of(service, site, "POST", site.url + path) == 404
 
 
-async def test_every_route_as_it_is_spelt_is_behind_its_wall_unless_it_is_listed_as_open(service):
+async def test_f046_f097_every_route_as_it_is_spelt_is_behind_its_wall_unless_it_is_listed_as_open(service):
     session_id, _ = await service.opened()
     open_on_both = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/static/base.css")}
     exchange = f"/api/auth/session/{session_id}/open"
@@ -120,7 +120,7 @@ async def test_every_route_as_it_is_spelt_is_behind_its_wall_unless_it_is_listed
     assert await status_of(service, service.addresses.sign_in, "GET", exchange) == 401
 
 
-async def test_each_wall_refuses_what_is_not_listed_even_with_nothing_before_it(service):
+async def test_f090_each_wall_refuses_what_is_not_listed_even_with_nothing_before_it(service):
     session_id, _ = await service.opened()
     arrived = []
 

@@ -10,7 +10,7 @@ async def service(site):
         yield service
 
 
-async def test_a_started_session_has_a_link_on_the_sign_in_host_with_its_code_in_the_fragment(service):
+async def test_f086h_a_started_session_has_a_link_on_the_sign_in_host_with_its_code_in_the_fragment(service):
     operator = await service.operator()
     answer = await operator.post("/api/auth/session", json={"user_id": "ada", "provider": "codex"})
     assert answer.status_code == 201
@@ -65,7 +65,7 @@ async def test_an_idempotency_key_answers_the_same_session_and_refuses_another_b
     assert error_of(other) == (422, "idempotency_mismatch")
 
 
-async def test_the_poll_of_the_predecessor_answers_pending_then_ready_without_a_secret(service):
+async def test_f041_the_poll_of_the_predecessor_answers_pending_then_ready_without_a_secret(service):
     session_id, _ = await service.opened()
     operator = await service.operator()
     path = f"/api/auth/session/{session_id}/credentials"

@@ -118,7 +118,7 @@ async def test_an_idempotency_key_that_is_no_plain_word_is_refused(operator, key
 @pytest.mark.parametrize(
     "session_id", ["1", "ses_", "ses_ABC", "mac_00000000000000000000", "ses_0000000000000000000i", "ses_" + "0" * 21]
 )
-async def test_a_malformed_session_id_is_told_from_an_unknown_one(operator, session_id):
+async def test_f098_a_malformed_session_id_is_told_from_an_unknown_one(operator, session_id):
     assert error_of(await operator.get(f"/api/auth/session/{session_id}")) == (422, "malformed_id")
 
 

@@ -55,7 +55,7 @@ def cookies_set(answer):
     return found
 
 
-async def test_a_sign_in_from_end_to_end_whose_secrets_are_in_no_log(behind):
+async def test_f040_f045_f086d_a_sign_in_from_end_to_end_whose_secrets_are_in_no_log(behind):
     service, proxy = behind
     operator = await service.operator()
     started = await service.start()
@@ -211,7 +211,7 @@ async def test_a_path_that_can_be_read_in_two_ways_leads_to_nothing_protected(be
     assert b"driver" not in answer
 
 
-async def test_whoever_goes_away_is_noticed_by_the_service(behind):
+async def test_f110_whoever_goes_away_is_noticed_by_the_service(behind):
     service, proxy = behind
     session_id, browser, ticket = await service.ticketed()
     name = f"__Secure-antechamber_{session_id}"

@@ -112,7 +112,7 @@ def test_doctor_is_content_where_everything_is_there(here):
     assert all(check["remedy"] for check in checks.values() if not check["ok"])
 
 
-def test_doctor_names_the_remedy_for_each_thing_that_is_missing(here):
+def test_f052_f079c_doctor_names_the_remedy_for_each_thing_that_is_missing(here):
     command = without_bwrap(*here.command("doctor"))
     said = here.run(command, ANTECHAMBER_SHARED_DIR=str(here.root / "shared"), ANTECHAMBER_PROT="1")
 

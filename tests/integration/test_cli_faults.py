@@ -191,7 +191,7 @@ def read(path):
 
 
 @pytest.mark.machine
-def test_a_running_service_answers_the_commands_and_keeps_others_off_its_data(here):
+def test_f091_a_running_service_answers_the_commands_and_keeps_others_off_its_data(here):
     with here.serving("serve", "--port", "0") as (service, announced):
         link = next(word for word in announced.split() if "#code=" in word)
         again = here.says("link")

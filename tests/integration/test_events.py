@@ -48,7 +48,7 @@ def kinds(messages):
     return [data["kind"] if name is None else f"<{name}>" for name, _, data in messages]
 
 
-async def test_the_stream_tells_every_event_once_in_order_and_ends_with_the_session(service):
+async def test_f088_the_stream_tells_every_event_once_in_order_and_ends_with_the_session(service):
     session_id, browser = await service.opened()
     async with browser.stream("GET", f"/api/auth/session/{session_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -210,7 +210,7 @@ async def test_a_long_poll_of_an_ended_session_waits_for_its_machine_a_second_at
     assert asyncio.get_running_loop().time() - begun < 5
 
 
-async def test_a_client_that_goes_away_leaves_nothing_under_way(service):
+async def test_f110_a_client_that_goes_away_leaves_nothing_under_way(service):
     session_id, browser = await service.opened()
     async with browser.stream("GET", f"/api/auth/session/{session_id}/events") as answer:
         await Stream(answer).next()

@@ -22,7 +22,7 @@ PAGE = (
 
 
 @pytest.mark.parametrize("opener", ["browser", "xdg-open"])
-async def test_a_whole_sign_in_from_the_clis_start_to_the_captured_files(opener):
+async def test_f079b_f083_f083b_a_whole_sign_in_from_the_clis_start_to_the_captured_files(opener):
     pages = Pages()
     pages.page = PAGE.replace(b"STATE", b"right")
     async with machine_with(sign_in_job(opener, screen=True, browser=True), pages) as bench:
@@ -59,7 +59,7 @@ async def test_a_whole_sign_in_from_the_clis_start_to_the_captured_files(opener)
         assert ReportKind.TROUBLE not in kinds
 
 
-async def test_a_browser_that_was_closed_comes_back_with_the_page_that_the_cli_asked_for():
+async def test_f083h_f085_a_browser_that_was_closed_comes_back_with_the_page_that_the_cli_asked_for():
     pages = Pages()
     pages.page = b"<h1>Sign in</h1><img src=http://localhost:1455/seen>"
     async with machine_with(sign_in_job("loses its browser", screen=True, browser=True), pages) as bench:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.machine
         ("stale", 0, "stale"),
     ],
 )
-async def test_a_cli_that_ends_without_a_whole_file_is_told_with_what_it_left(scene, code, file):
+async def test_f110_a_cli_that_ends_without_a_whole_file_is_told_with_what_it_left(scene, code, file):
     async with machine_with(sign_in_job(scene), Pages()) as bench:
         ended = await bench.next_of(ReportKind.CLI_ENDED, ReportKind.CREDENTIAL)
         assert (ended.kind, ended.body["code"], ended.body["file"]) == (ReportKind.CLI_ENDED, code, file)

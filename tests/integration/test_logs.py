@@ -55,7 +55,7 @@ async def test_each_line_of_a_sign_in_is_json_with_its_session_and_machine(tmp_p
     assert "DUMMY" not in json.dumps(lines)
 
 
-async def test_lines_of_two_machines_at_once_do_not_mix(tmp_path, written):
+async def test_f069e_lines_of_two_machines_at_once_do_not_mix(tmp_path, written):
     async with scene(tmp_path) as stage:
         started = [await stage.awaiting(user_id=user) for user in ("ada", "bob")]
         for _, guest in started:
@@ -142,7 +142,7 @@ async def test_requests_that_only_look_are_for_who_looks_closer(service, written
     assert [(line["level"], line["status"]) for line in served(written())] == [("debug", 200), ("info", 404)]
 
 
-async def test_no_link_cookie_token_or_query_reaches_the_log(service, written):
+async def test_f045_no_link_cookie_token_or_query_reaches_the_log(service, written):
     started = await service.start()
     session_id, browser = await service.opened(started)
     link = started["sign_in_url"].partition("#")[2]

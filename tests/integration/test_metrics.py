@@ -328,7 +328,7 @@ async def test_a_busy_event_loop_is_seen(service):
     assert value(metrics, "antechamber_event_loop_lag_seconds_sum") >= 0
 
 
-def test_every_name_and_label_keeps_prometheus_conventions():
+def test_f099_every_name_and_label_keeps_prometheus_conventions():
     for metric in TABLE:
         assert metric.name.startswith("antechamber_")
         assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER), metric.name

@@ -142,7 +142,7 @@ async def test_a_credential_has_its_versions_and_a_tombstone_keeps_them_without_
     assert error_of(unknown) == (404, "credential_not_found")
 
 
-async def test_the_status_says_what_the_service_runs_on_and_what_is_wrong(service, tmp_path):
+async def test_f096_f099_the_status_says_what_the_service_runs_on_and_what_is_wrong(service, tmp_path):
     await service.start()
     told = await ask(service, "/api/status")
     assert told["database"] == {"reachable": True, "kind": "sqlite", "revision": told["database"]["revision"]}

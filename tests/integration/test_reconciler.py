@@ -25,7 +25,7 @@ async def test_a_session_completes_and_stays_completed_after_its_machine_is_gone
         assert not stage.host.running()
 
 
-async def test_f001_a_machine_that_ends_with_code_1_right_after_the_capture_changes_nothing(site):
+async def test_f001_f002_a_machine_that_ends_with_code_1_right_after_the_capture_changes_nothing(site):
     async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         assert await guest.sign_in(WHOLE) is None
@@ -96,7 +96,7 @@ async def test_a_tool_that_gives_up_fails_the_session_and_says_its_last_lines_to
         assert "\x1b" not in failed.detail
 
 
-async def test_a_tool_that_gives_up_before_its_person_is_started_again_and_completes(site):
+async def test_f058_a_tool_that_gives_up_before_its_person_is_started_again_and_completes(site):
     async with scene(site.folder, database_url=site.url, again_s=60) as stage:
         session, guest = await stage.awaiting()
         await stage.signin.screen_seen(session.id)
@@ -166,14 +166,14 @@ async def test_a_browser_without_its_sandbox_is_refused(site):
         assert (await stage.until(session.id, SessionStatus.FAILED)).reason is Reason.SANDBOX_OFF
 
 
-async def test_a_guest_of_another_build_is_refused(site):
+async def test_f056_a_guest_of_another_build_is_refused(site):
     async with scene(site.folder, database_url=site.url) as stage:
         stage.make_guest = lambda: SignInGuest(build="of yesterday", page_host=PAGE_HOST)
         session = await stage.start()
         assert (await stage.until(session.id, SessionStatus.FAILED)).reason is Reason.GUEST_VERSION
 
 
-async def test_a_machine_whose_page_never_opens_fails_when_its_time_is_over(site):
+async def test_f061_a_machine_whose_page_never_opens_fails_when_its_time_is_over(site):
     async with scene(site.folder, database_url=site.url, start_s=1) as stage:
         stage.make_guest = lambda: SignInGuest(build=BUILD)
         session = await stage.start()
@@ -182,20 +182,20 @@ async def test_a_machine_whose_page_never_opens_fails_when_its_time_is_over(site
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_nobody_came(site):
+async def test_f058_nobody_came(site):
     async with scene(site.folder, database_url=site.url, nobody_came_s=0.5) as stage:
         session, _ = await stage.awaiting()
         assert (await stage.until(session.id, SessionStatus.EXPIRED)).reason is Reason.NOBODY_CAME
 
 
-async def test_the_sign_in_clock_starts_when_the_screen_is_first_seen(site):
+async def test_f025_the_sign_in_clock_starts_when_the_screen_is_first_seen(site):
     async with scene(site.folder, database_url=site.url, nobody_came_s=60, sign_in_s=0.5) as stage:
         session, _ = await stage.awaiting()
         await stage.signin.screen_seen(session.id)
         assert (await stage.until(session.id, SessionStatus.EXPIRED)).reason is Reason.SIGN_IN_TIMED_OUT
 
 
-async def test_a_whole_file_that_nobody_told_of_is_found_before_the_session_expires(site):
+async def test_f026_a_whole_file_that_nobody_told_of_is_found_before_the_session_expires(site):
     async with scene(site.folder, database_url=site.url, nobody_came_s=0.5) as stage:
         session, guest = await stage.awaiting()
         guest.write_file(WHOLE)
@@ -203,7 +203,7 @@ async def test_a_whole_file_that_nobody_told_of_is_found_before_the_session_expi
         assert done.status is SessionStatus.COMPLETED
 
 
-async def test_a_restarted_service_finds_the_machine_and_the_sign_in_completes(site):
+async def test_f017_a_restarted_service_finds_the_machine_and_the_sign_in_completes(site):
     async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         await stage.restart()
@@ -213,7 +213,7 @@ async def test_a_restarted_service_finds_the_machine_and_the_sign_in_completes(s
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_a_restarted_service_lets_a_booting_machine_become_ready(site):
+async def test_f063_a_restarted_service_lets_a_booting_machine_become_ready(site):
     async with scene(site.folder, database_url=site.url) as stage:
         gate = asyncio.Event()
 
@@ -241,7 +241,7 @@ async def test_a_machine_that_ended_while_the_service_was_away_is_told_truly(sit
         assert (await stage.machine_ended(session.id)).exit_code == 9
 
 
-async def test_a_machine_that_no_row_asks_for_is_reclaimed_before_anything_starts(site):
+async def test_f075_a_machine_that_no_row_asks_for_is_reclaimed_before_anything_starts(site):
     async with scene(site.folder, database_url=site.url) as stage:
         machine_id, incarnation = new_id(IdPrefix.MACHINE), new_id(IdPrefix.INCARNATION)
         driver = stage.reconciler.driver
@@ -299,7 +299,7 @@ async def test_the_grace_ends_at_once_when_the_page_has_shown_success(site):
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE
 
 
-async def test_a_replaced_session_is_cancelled_as_superseded_and_its_machine_ends(site):
+async def test_f106_a_replaced_session_is_cancelled_as_superseded_and_its_machine_ends(site):
     async with scene(site.folder, database_url=site.url) as stage:
         first, _ = await stage.awaiting()
         second, _ = await stage.awaiting(replace=True)

@@ -57,7 +57,7 @@ async def test_a_capture_that_fails_by_a_fault_of_ours_fails_the_session_once_an
     assert "task failed" not in logged
 
 
-async def test_another_report_that_fails_by_a_fault_of_ours_fails_the_session_too(tmp_path):
+async def test_f013_another_report_that_fails_by_a_fault_of_ours_fails_the_session_too(tmp_path):
     async with scene(tmp_path) as stage:
         session, guest = await stage.awaiting()
         (attendant,) = stage.reconciler.live.attendants.values()

@@ -48,7 +48,7 @@ async def told(capsys, words):
 
 
 @pytest.mark.timeout(90)
-async def test_a_credential_is_kept_while_the_database_is_away_and_stored_when_it_is_back(site, capsys):
+async def test_f003_f060_a_credential_is_kept_while_the_database_is_away_and_stored_when_it_is_back(site, capsys):
     async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
         with locked(site):

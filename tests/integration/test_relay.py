@@ -82,7 +82,7 @@ async def test_bytes_pass_both_ways_untouched_and_the_first_to_the_page_start_th
         assert session.expires_at != before
 
 
-async def test_a_ticket_is_used_once_and_only_by_its_own_session(service):
+async def test_f048_a_ticket_is_used_once_and_only_by_its_own_session(service):
     session_id, browser, ticket = await service.ticketed()
     cookie = cookie_of(browser, session_id)
     async with watching(service, session_id, browser, ticket) as (page, machine):
@@ -103,7 +103,7 @@ async def test_a_ticket_is_used_once_and_only_by_its_own_session(service):
         assert await closed(page) == (4003, "ticket not valid")
 
 
-async def test_whoever_lacks_the_cookie_the_origin_or_the_ticket_is_refused_before_the_handshake(service):
+async def test_f048_whoever_lacks_the_cookie_the_origin_or_the_ticket_is_refused_before_the_handshake(service):
     session_id, browser, ticket = await service.ticketed()
     cookie = cookie_of(browser, session_id)
     good = ("binary", f"ticket.{ticket}")
@@ -233,7 +233,7 @@ async def test_after_the_capture_no_byte_of_the_page_reaches_the_machine(service
         assert await closed(page) == (4010, "screen ended")
 
 
-async def test_the_end_of_the_screen_closes_the_page_with_its_own_code(service):
+async def test_f086f_the_end_of_the_screen_closes_the_page_with_its_own_code(service):
     session_id, browser, _ = await service.ticketed()
     async with watching(service, session_id, browser) as (page, machine):
         machine.writer.write(BANNER)
@@ -241,7 +241,7 @@ async def test_the_end_of_the_screen_closes_the_page_with_its_own_code(service):
         assert await closed(page) == (4010, "screen ended")
 
 
-async def test_a_screen_that_cannot_be_opened_says_so(service):
+async def test_f083g_f086f_a_screen_that_cannot_be_opened_says_so(service):
     session_id, browser, ticket = await service.ticketed()
     service.stage.ready = False
     cookie = cookie_of(browser, session_id)

@@ -90,7 +90,7 @@ async def ready(services):
     return here, there, session_id, at_the_other, guest
 
 
-async def test_a_sign_in_on_one_is_seen_in_the_stream_and_the_poll_of_the_other_at_once(services):
+async def test_f021_a_sign_in_on_one_is_seen_in_the_stream_and_the_poll_of_the_other_at_once(services):
     here, there, session_id, browser, guest = await ready(services)
     path = f"/api/auth/session/{session_id}"
     async with asyncio.timeout(SOON_S), browser.stream("GET", f"{path}/events") as answer:
@@ -114,7 +114,7 @@ async def test_a_sign_in_on_one_is_seen_in_the_stream_and_the_poll_of_the_other_
     assert [row["session_id"] for row in listed] == [session_id]
 
 
-async def test_a_cancel_at_one_stops_the_machine_of_the_other_at_once(services):
+async def test_f107_a_cancel_at_one_stops_the_machine_of_the_other_at_once(services):
     here, there, session_id, browser, _ = await ready(services)
     async with asyncio.timeout(SOON_S):
         answer = await browser.post(f"/api/auth/session/{session_id}/cancel", json={})

@@ -124,14 +124,14 @@ async def upgraded(place):
     return url
 
 
-def test_an_upgraded_database_is_what_a_created_one_is(place, created, upgraded):
+def test_f042_an_upgraded_database_is_what_a_created_one_is(place, created, upgraded):
     theirs, ours = place.tables_of(upgraded), place.tables_of(created)
     assert theirs.keys() == ours.keys()
     for name, sql in ours.items():
         assert theirs[name] == sql
 
 
-def test_the_library_finds_no_difference_either(upgraded):
+def test_f042_the_library_finds_no_difference_either(upgraded):
     engine = engine_of(upgraded)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -176,7 +176,7 @@ async def test_a_database_of_a_later_release_is_refused(place, upgraded):
     assert refused.value.code is Code.SCHEMA_TOO_NEW
 
 
-async def test_tables_that_are_not_ours_are_not_written_over(place):
+async def test_f016_tables_that_are_not_ours_are_not_written_over(place):
     url = place.new("other")
     place.run(url, "CREATE TABLE auth_sessions (mine TEXT)")
     before = place.tables_of(url)

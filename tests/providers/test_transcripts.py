@@ -50,7 +50,7 @@ def test_the_transcripts_are_of_the_pinned_version_and_of_the_definitions_own_co
 
 
 @pytest.mark.parametrize("provider", IDS)
-def test_the_tool_asks_for_one_page_of_a_known_sign_in_host_by_the_opener(provider):
+def test_f055_the_tool_asks_for_one_page_of_a_known_sign_in_host_by_the_opener(provider):
     spec, said = PROVIDERS.get(provider), transcript(provider, "sign_in")
     assert len(said["opener"]) == 1
     page = urlsplit(said["opener"][0])
@@ -84,7 +84,7 @@ def test_an_acp_tool_offers_the_method_that_the_definition_chooses(provider):
 
 
 @pytest.mark.parametrize("provider", CHECKED)
-def test_the_tool_accepts_a_whole_credential_and_refuses_broken_ones(provider):
+def test_f034_the_tool_accepts_a_whole_credential_and_refuses_broken_ones(provider):
     said = transcript(provider, "check")
     spec = PROVIDERS.get(provider)
     whole = {name: CapturedFile(text.encode()) for name, text in SAMPLES[provider]["whole"].items()}

@@ -49,7 +49,7 @@ def test_staging_again_changes_nothing(source, shared):
 
 
 @pytest.mark.parametrize("change", ["content", "name", "mode", "link", "new"])
-def test_any_change_of_the_source_makes_another_folder(source, shared, change):
+def test_f079d_f091f_any_change_of_the_source_makes_another_folder(source, shared, change):
     first = assets.stage(source, shared, "cli")
     match change:
         case "content":
@@ -74,7 +74,7 @@ def test_an_altered_copy_is_replaced(source, shared):
     assert [path.name for path in shared.iterdir() if path.name not in {".lock", copy.name}] == []
 
 
-def test_what_an_interrupted_copy_left_is_no_obstacle(source, shared):
+def test_f080_what_an_interrupted_copy_left_is_no_obstacle(source, shared):
     half = shared / f".cli-{assets.content_hash(source)}.{os.getpid()}"
     half.mkdir(parents=True)
     (half / "half").write_text("half")
@@ -104,7 +104,7 @@ def test_a_missing_source_is_the_operators_matter(tmp_path, shared):
         assets.stage(tmp_path / "missing", shared, "cli")
 
 
-def test_many_at_once_make_one_copy(source, shared):
+def test_f080_many_at_once_make_one_copy(source, shared):
     copies = []
     threads = [threading.Thread(target=lambda: copies.append(assets.stage(source, shared, "cli"))) for _ in range(8)]
     for thread in threads:
@@ -115,7 +115,7 @@ def test_many_at_once_make_one_copy(source, shared):
     assert len(set(copies)) == 1
 
 
-def test_the_guest_is_staged_compiled_under_its_build_id(shared):
+def test_f079a_the_guest_is_staged_compiled_under_its_build_id(shared):
     folder = assets.stage_guest(shared)
     assert folder.name == f"guest-{assets.guest_build_id()}"
     assert (folder / "BUILD").read_text() == assets.guest_build_id()
@@ -126,14 +126,14 @@ def test_the_guest_is_staged_compiled_under_its_build_id(shared):
     assert assets.stage_guest(shared) == folder
 
 
-def test_the_staged_guest_needs_nothing_but_the_machines_python(shared):
+def test_f081d_the_staged_guest_needs_nothing_but_the_machines_python(shared):
     folder = assets.stage_guest(shared)
     code = f"import sys; sys.path.insert(0, {str(folder)!r}); import antechamber.guest.main as m; print(m.build_id())"
     ran = subprocess.run(["/usr/bin/python3", "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == assets.guest_build_id()
 
 
-def test_an_altered_guest_is_staged_again(shared):
+def test_f079e_f091e_an_altered_guest_is_staged_again(shared):
     folder = assets.stage_guest(shared)
     (folder / "antechamber/guest/main.py").write_text("altered")
     assets.stage_guest(shared)

@@ -141,7 +141,7 @@ async def test_no_service_is_its_own_error(tmp_path):
     assert caught.value.code is Code.SERVICE_NOT_RUNNING
 
 
-async def test_a_socket_that_a_killed_service_left_is_replaced(serve, tmp_path):
+async def test_f072_a_socket_that_a_killed_service_left_is_replaced(serve, tmp_path):
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / control.SOCKET_NAME))
     left.close()

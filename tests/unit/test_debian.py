@@ -156,7 +156,7 @@ def test_a_person_is_asked_once_and_only_yes_installs(computer, answer, installs
         assert said.returncode == 1
 
 
-def test_the_script_for_make_reads_the_same_list(computer):
+def test_f079f_the_script_for_make_reads_the_same_list(computer):
     script = ROOT / "scripts" / "system-packages"
 
     done = subprocess.run(

@@ -43,7 +43,7 @@ class Addresses:
             raise
 
 
-def test_families_take_turns_and_the_first_ones_family_begins():
+def test_f093_families_take_turns_and_the_first_ones_family_begins():
     assert interleaved([*V6[:2], *V4[:3]]) == [V6[0], V4[0], V6[1], V4[1], V4[2]]
     assert interleaved([]) == []
 

@@ -23,7 +23,7 @@ async def remote(tmp_path):
         yield server
 
 
-async def test_a_public_name_is_resolved_and_reached_at_the_address_that_was_checked(remote):
+async def test_f092_a_public_name_is_resolved_and_reached_at_the_address_that_was_checked(remote):
     scene = Scene(Zone(some_dev=[PUBLIC]), remote)
     assert await scene.word("resolve", "some.dev") == "ok"
     guest = await scene.ask("connect", "Some.dev.")
@@ -203,7 +203,7 @@ async def test_closing_after_a_while_lets_what_is_open_go_on_until_then(remote):
     await guest.close()
 
 
-async def test_the_page_has_opened_when_bytes_came_back_from_a_sign_in_host(remote):
+async def test_f069k_the_page_has_opened_when_bytes_came_back_from_a_sign_in_host(remote):
     scene = Scene(Zone(login_some_dev=[PUBLIC]), remote)
     carried = asyncio.get_running_loop().create_task(scene.egress.carried(["*.some.dev"]))
     guest = await scene.ask("connect", "login.some.dev")

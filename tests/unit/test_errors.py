@@ -18,7 +18,7 @@ from antechamber.errors import (
 KINDS = (CallerError, OperatorError, MachineError, ProviderError, VaultError)
 
 
-def test_every_code_has_its_meaning_and_nothing_else_has():
+def test_f100_every_code_has_its_meaning_and_nothing_else_has():
     assert CATALOGUE.keys() == set(Code)
 
 

@@ -61,7 +61,7 @@ def test_every_bad_end_has_a_reason_in_the_table_and_a_good_one_none():
 
 
 @given(session_facts)
-def test_terminal_is_absorbing(facts):
+def test_f002_f010_terminal_is_absorbing(facts):
     way = walk(facts)
     ends = [status for status in way if status.terminal]
     assert len(set(ends)) <= 1
@@ -98,7 +98,7 @@ def test_whatever_comes_after_completion_changes_nothing(fact):
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL_STATUSES))
-def test_the_end_of_a_machine_is_no_verdict_on_an_ended_session(status):
+def test_f002_the_end_of_a_machine_is_no_verdict_on_an_ended_session(status):
     assert decide_session(status, SF.MACHINE_ENDED).act is Act.NOTE
 
 
@@ -109,7 +109,7 @@ def test_a_capture_that_comes_too_late_is_refused_and_told_so(status):
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL_STATUSES))
-def test_cancelling_what_has_ended_is_refused(status):
+def test_f107_cancelling_what_has_ended_is_refused(status):
     assert decide_session(status, SF.CANCELLED).error is Code.SESSION_ENDED
 
 

@@ -101,7 +101,7 @@ async def test_a_guest_without_a_job_gets_it_and_one_that_has_it_does_not():
         ({"type": "welcome"}, Code.GUEST_PROTOCOL),
     ],
 )
-async def test_a_guest_of_another_version_or_incarnation_is_not_spoken_with(wrong, code):
+async def test_f056_a_guest_of_another_version_or_incarnation_is_not_spoken_with(wrong, code):
     link = link_with(job={"kind": "check"})
     async with dialled(link) as guest:
         guest.say(**{**HELLO, **wrong})

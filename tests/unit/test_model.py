@@ -26,7 +26,7 @@ from antechamber.model import (
 )
 
 
-def test_each_status_is_live_or_terminal_and_not_both():
+def test_f084b_each_status_is_live_or_terminal_and_not_both():
     assert set(SessionStatus) == LIVE_STATUSES | TERMINAL_STATUSES
     assert not LIVE_STATUSES & TERMINAL_STATUSES
     assert {state for state in MachineState if state.ended} == {MachineState.GONE, MachineState.LOST}

@@ -90,7 +90,7 @@ async def test_a_closed_door_is_said_and_not_waited_for():
 
 
 @pytest.mark.parametrize(("said", "code"), [(b"", Code.GUEST_PROTOCOL), (b"HTTP/1.1 400", Code.GUEST_PROTOCOL)])
-async def test_a_screen_that_is_no_rfb_is_an_error(said, code):
+async def test_f062_a_screen_that_is_no_rfb_is_an_error(said, code):
     door = Door()
     guest = await door.dial()
     host = await anext(door.streams())

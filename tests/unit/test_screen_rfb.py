@@ -80,7 +80,7 @@ def test_a_resize_and_other_messages_are_followed():
     assert painter.feed(update(raw(0, 250, 400, 50)))
 
 
-def test_a_page_that_is_still_blank_is_not_painted():
+def test_f062_a_page_that_is_still_blank_is_not_painted():
     painter = met()
     painter.watch()
     assert not painter.feed(update(raw(0, 0, WIDTH, HEIGHT)))

@@ -36,7 +36,7 @@ def test_several_words_are_separated_by_commas(monkeypatch, given, words):
     assert read_settings().egress_deny == words
 
 
-def test_every_fault_is_named_with_its_variable_and_none_with_its_value(monkeypatch):
+def test_f068_every_fault_is_named_with_its_variable_and_none_with_its_value(monkeypatch):
     bad = {"PORT": "70000", "DATA_DIR": "relative", "DASHBOARD_URL": "ftp://DUMMY", "SWEEP_S": "-1", "DRIVERS": ","}
     for name, value in bad.items():
         monkeypatch.setenv(f"ANTECHAMBER_{name}", value)
@@ -52,7 +52,7 @@ def test_every_fault_is_named_with_its_variable_and_none_with_its_value(monkeypa
 @pytest.mark.parametrize(
     "url", ["example.com", "ftp://example.com", "https://", "https://example.com/path", "https://ann@example.com"]
 )
-def test_a_base_url_is_scheme_and_host_alone(url):
+def test_f094_a_base_url_is_scheme_and_host_alone(url):
     with pytest.raises(OperatorError, match="without a path"):
         read_settings(sign_in_url=url)
 

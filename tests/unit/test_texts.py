@@ -27,7 +27,7 @@ def languages(folder, table, tag="xx", **options):
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_has_a_safe_sentence_and_a_next_step(reason):
+def test_f100_every_reason_has_a_safe_sentence_and_a_next_step(reason):
     told = english().reasons[reason]
     assert told.message.endswith(".")
     assert told.next.endswith(".")

@@ -75,14 +75,14 @@ def test_first_starts_of_several_processes_have_one_key(path):
 
 
 @pytest.mark.parametrize(("known", "has_rows"), [("key_00000001", False), (None, True), ("key_00000001", True)])
-def test_a_missing_key_is_never_made_anew_over_what_was_sealed(path, known, has_rows):
+def test_f044_a_missing_key_is_never_made_anew_over_what_was_sealed(path, known, has_rows):
     error = refusal(path, known, has_rows=has_rows)
     assert error.code is Code.KEY_MISSING
     assert str(path) in error.detail
     assert not path.exists()
 
 
-def test_another_installations_key_is_refused(path):
+def test_f044_another_installations_key_is_refused(path):
     vault = first(path)
     error = refusal(path, "key_00000001", has_rows=True)
     assert error.code is Code.KEY_MISMATCH

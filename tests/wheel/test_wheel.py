@@ -25,7 +25,7 @@ def metadata(wheel):
         return BytesParser().parsebytes(packed.read(name))
 
 
-def test_what_is_tested_is_what_make_said():
+def test_f091i_what_is_tested_is_what_make_said():
     where = Path(antechamber.__file__).parent
 
     if os.environ.get("TESTED") == "wheel":
@@ -57,7 +57,7 @@ def test_a_file_carries_the_date_that_was_asked_for(build):
     assert one != other
 
 
-def test_the_wheel_holds_every_file_that_the_repository_holds_of_the_package(wheel):
+def test_f091d_the_wheel_holds_every_file_that_the_repository_holds_of_the_package(wheel):
     listed = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z", "src/antechamber"],
         cwd=ROOT,

@@ -77,7 +77,7 @@ def test_root_of_a_namespace_with_one_uid_shares_its_account_and_says_so():
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: a program cannot be hidden for this test")
 @pytest.mark.parametrize(("program", "package"), [("bwrap", "bubblewrap"), ("chromium", "chromium")])
-def test_a_missing_program_is_named_with_its_package(program, package):
+def test_f052_f091h_a_missing_program_is_named_with_its_package(program, package):
     _, checks = _checked(
         *("unshare", "--mount", "--propagation", "private"), prepare=f"mount --bind /dev/null /usr/bin/{program} && "
     )

@@ -93,7 +93,7 @@ async def test_a_uid_that_another_installation_uses_is_not_offered_and_not_taken
         neighbour.remove()
 
 
-async def test_the_keeper_leaves_its_starter_behind(bench):
+async def test_f091g_the_keeper_leaves_its_starter_behind(bench):
     machine = await bench.start("stay")
     proc = Path("/proc", str(bench.host.keeper(machine.handle)))
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
@@ -109,7 +109,7 @@ async def test_the_keeper_leaves_its_starter_behind(bench):
     assert shared <= {"anon_inode:[eventpoll]"}, "no pipe or socket of the starter's"
 
 
-async def test_only_the_incarnations_secret_opens_the_keeper(bench):
+async def test_f047_only_the_incarnations_secret_opens_the_keeper(bench):
     machine = await bench.start("stay")
     control = Path(machine.handle["folder"], "keeper.sock")
     for request in (b'{"op": "stop"}', b'{"op": "stop", "secret": "DUMMY"}', b"[]", b"garbage", b"x" * 10_000):
@@ -133,7 +133,7 @@ async def test_a_service_that_died_before_the_keeper_came_leaves_no_machine(benc
     await bench.up(machine)
 
 
-async def test_a_folder_that_a_crash_left_half_made_is_cleared_away(bench):
+async def test_f072_a_folder_that_a_crash_left_half_made_is_cleared_away(bench):
     _, handle = bench.planned("stay")
     half_made = Path(handle["folder"]).with_name("." + handle["incarnation"])
     half_made.mkdir()
@@ -148,7 +148,7 @@ async def test_another_installations_machines_are_not_found(bench):
     assert await bench.host.driver().found() == []
 
 
-async def test_a_stopped_keeper_is_not_a_dead_machine(bench):
+async def test_f105_a_stopped_keeper_is_not_a_dead_machine(bench):
     machine = await bench.start("stay")
     await bench.up(machine)
     await machine.let_go()
@@ -210,7 +210,7 @@ async def test_a_machine_trusts_what_its_world_adds_and_nothing_else(bench):
     assert not (etc / "antechamber/ca.pem").exists()
 
 
-async def test_a_machine_starts_and_stops_quickly(bench, record_property):
+async def test_f063_a_machine_starts_and_stops_quickly(bench, record_property):
     await (await bench.start("exit", "0")).ended()
     begun = time.perf_counter()
     machine = await bench.start("stay")

@@ -31,7 +31,7 @@ async def bring_to(status, store, steps, noon):
 
 
 @pytest.mark.parametrize(("status", "fact"), CELLS, ids=str)
-async def test_every_cell_of_the_table_is_what_the_database_takes(store, steps, noon, status, fact):
+async def test_f030_every_cell_of_the_table_is_what_the_database_takes(store, steps, noon, status, fact):
     session = await bring_to(status, store, steps, noon)
     rule = SESSION_TABLE[status][fact]
     moved = await store.sessions.apply(session.id, fact, at=noon + timedelta(seconds=5))

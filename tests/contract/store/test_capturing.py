@@ -83,7 +83,7 @@ async def test_a_capture_of_an_unknown_session_is_an_error_of_the_caller(steps):
     assert refused.value.code is Code.SESSION_NOT_FOUND
 
 
-async def test_signing_in_again_raises_the_version_and_keeps_the_id(store, steps, noon, prompt):
+async def test_f043_signing_in_again_raises_the_version_and_keeps_the_id(store, steps, noon, prompt):
     first = await steps.completed()
     second = await steps.completed(ciphertext=b"DUMMY second", at=noon + timedelta(days=1))
     assert second.credential.id == first.credential.id
@@ -124,7 +124,7 @@ async def test_a_credential_that_was_deleted_meanwhile_is_a_conflict_and_then_a_
     assert again.credential.id != first.credential.id
 
 
-async def test_completed_stays_completed_whatever_comes_after(store, steps, noon):
+async def test_f001b_completed_stays_completed_whatever_comes_after(store, steps, noon):
     session = (await steps.completed()).session
     for fact in SessionFact:
         if fact is not SessionFact.CAPTURED:
@@ -143,7 +143,7 @@ BROKEN = {
 MENDED = {"sqlite": "DROP TRIGGER broken", "postgres": "ALTER TABLE events DROP CONSTRAINT the_disk_burns"}
 
 
-async def test_an_error_within_a_capture_leaves_nothing_of_it(store, steps, prompt):
+async def test_f001_an_error_within_a_capture_leaves_nothing_of_it(store, steps, prompt):
     first = await steps.completed()
     session = await steps.awaiting()
     prompt.run(BROKEN[prompt.kind])

@@ -60,7 +60,7 @@ async def test_another_owner_or_provider_gets_a_session_of_its_own(steps):
     assert len({session.id for session in sessions}) == 3
 
 
-async def test_after_a_terminal_session_a_new_one_is_created(steps):
+async def test_f019_after_a_terminal_session_a_new_one_is_created(steps):
     ended = await steps.cancelled()
     assert (await steps.create()).session.id != ended.id
 

@@ -77,7 +77,7 @@ async def test_what_was_deleted_is_in_no_version_of_a_row_any_more(store, steps,
     assert postgres_only.run(versions, SECRET) == [(0,)]
 
 
-async def test_deleting_again_returns_the_same_tombstone(store, steps, noon):
+async def test_f077_deleting_again_returns_the_same_tombstone(store, steps, noon):
     captured = await steps.completed()
     first = await store.credentials.delete(captured.credential.id, at=noon)
     again = await store.credentials.delete(captured.credential.id, at=noon + timedelta(days=1))

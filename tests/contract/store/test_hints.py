@@ -20,7 +20,7 @@ async def test_a_move_wakes_those_who_watch_the_session_or_all_sessions(store, s
         assert not await of_other.wait(0.01)
 
 
-async def test_what_is_hinted_is_committed_already(store, steps, noon):
+async def test_f015_what_is_hinted_is_committed_already(store, steps, noon):
     session = await steps.pending()
     with store.changes.watch(session_topic(session.id)) as changed:
         task = steps.store.sessions.apply(session.id, SessionFact.MACHINE_BOOTING, at=noon)

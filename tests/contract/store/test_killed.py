@@ -32,7 +32,7 @@ def told_before_it_was_killed(url: str, acknowledged: int) -> list[str]:
 
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 20])
-async def test_a_killed_writer_leaves_every_capture_whole(prompt, acknowledged):
+async def test_f001_f003_a_killed_writer_leaves_every_capture_whole(prompt, acknowledged):
     told = told_before_it_was_killed(prompt.url, acknowledged)
     store = await Store.open(prompt.url, world="demo")
     for session_id in told:

@@ -46,7 +46,7 @@ async def test_a_page_before_an_unknown_session_is_an_error_of_the_caller(store)
     assert refused.value.code is Code.SESSION_NOT_FOUND
 
 
-async def test_a_live_session_is_due_from_its_deadline_on_and_an_ended_one_never(store, steps, noon):
+async def test_f008_a_live_session_is_due_from_its_deadline_on_and_an_ended_one_never(store, steps, noon):
     session = await steps.pending()
     assert await store.sessions.due(noon + timedelta(seconds=59)) == []
     assert await store.sessions.due(noon + timedelta(seconds=60)) == [session]

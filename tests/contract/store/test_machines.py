@@ -23,7 +23,7 @@ WAY = {
 
 
 @pytest.mark.parametrize(("state", "fact"), CELLS, ids=str)
-async def test_every_cell_of_the_table_is_what_the_database_takes(store, steps, noon, state, fact):
+async def test_f030_every_cell_of_the_table_is_what_the_database_takes(store, steps, noon, state, fact):
     row = await steps.check_machine()
     for step in WAY[state]:
         row, _ = await store.machines.apply(row.id, step, incarnation=row.incarnation, at=noon)
@@ -35,7 +35,7 @@ async def test_every_cell_of_the_table_is_what_the_database_takes(store, steps, 
     assert after.state.ended == (after.ended_at is not None) == (after.expires_at is None)
 
 
-async def test_a_requested_machine_begins_with_its_handle_and_uid_stored(store, steps, noon):
+async def test_f014_a_requested_machine_begins_with_its_handle_and_uid_stored(store, steps, noon):
     session = await steps.pending()
     begun = await steps.begin(await steps.machine(session), host_uid=200_001, handle={"dir": "/run/x", "n": [1]})
     assert (begun.state, begun.host_uid, begun.handle) == (MachineState.BOOTING, 200_001, {"dir": "/run/x", "n": [1]})
@@ -45,7 +45,7 @@ async def test_a_requested_machine_begins_with_its_handle_and_uid_stored(store, 
     assert [event.kind for event in await store.sessions.events(session.id)] == ["created"]
 
 
-async def test_a_taken_uid_is_told_and_is_free_once_its_machine_has_ended(store, steps):
+async def test_f074_a_taken_uid_is_told_and_is_free_once_its_machine_has_ended(store, steps):
     first = await steps.begin(await steps.check_machine(), host_uid=200_001)
     second = await steps.check_machine()
     assert await steps.begin(second, host_uid=200_001) is None
@@ -92,7 +92,7 @@ async def test_an_unknown_machine_is_an_error(store, noon):
     assert await store.machines.of_session("ses_00000000000000000000") is None
 
 
-async def test_an_end_keeps_its_exit_code_and_detail_and_a_second_one_changes_nothing(store, steps, noon):
+async def test_f077_an_end_keeps_its_exit_code_and_detail_and_a_second_one_changes_nothing(store, steps, noon):
     row = await steps.begin(await steps.check_machine())
     ended, _ = await store.machines.apply(
         row.id, MachineFact.ENDED, incarnation=row.incarnation, at=noon, exit_code=1, detail="killed"

@@ -74,7 +74,7 @@ async def test_every_connection_has_its_pragmas(store, sqlite_only):
         await connection.close()
 
 
-async def test_a_database_of_a_later_release_is_refused_and_left_alone(store, prompt):
+async def test_f016_a_database_of_a_later_release_is_refused_and_left_alone(store, prompt):
     await store.close()
     prompt.run("UPDATE alembic_version SET version_num = '9999'")
     before = prompt.content()

@@ -38,7 +38,7 @@ async def expired(store, steps, noon):
         "expires_at = '2030-01-01T00:00:00.000000Z'",
     ],
 )
-async def test_a_completed_session_is_not_changed_from_a_prompt(store, prompt, completed, assignment):
+async def test_f010_a_completed_session_is_not_changed_from_a_prompt(store, prompt, completed, assignment):
     refusal = prompt.refused_change("auth_sessions", assignment, completed.id)
     assert refusal == "a terminal session does not change"
     assert await store.sessions.get(completed.id) == completed
@@ -113,7 +113,7 @@ async def test_there_is_no_second_live_session_of_one_owner_and_provider(steps, 
 
 
 @pytest.mark.parametrize("column", ["id", "application", "user_id", "provider", "machine_id", "created_at"])
-async def test_a_session_stays_whose_it_is(steps, prompt, column):
+async def test_f022_a_session_stays_whose_it_is(steps, prompt, column):
     session = await steps.pending()
     value = "2030-01-01T00:00:00.000000Z" if column == "created_at" else "mallory"
     refusal = prompt.refused_change("auth_sessions", f"{column} = '{value}'", session.id)
@@ -186,7 +186,7 @@ async def test_an_ended_machine_does_not_change_and_no_machine_becomes_another(s
         assert refusal == "an ended machine does not change"
 
 
-async def test_two_machines_that_have_not_ended_never_have_one_uid(steps, prompt):
+async def test_f074_two_machines_that_have_not_ended_never_have_one_uid(steps, prompt):
     await steps.begin(await steps.check_machine(), host_uid=200_001)
     other = await steps.begin(await steps.check_machine(), host_uid=200_002)
     assert "UNIQUE" in prompt.refusal("UPDATE machines SET host_uid = 200001 WHERE id = ?", other.id)
@@ -218,7 +218,7 @@ CHECKS = {
 }
 
 
-async def test_every_word_of_every_enum_is_accepted_by_its_column(store, steps, prompt, noon):
+async def test_f030_f102_every_word_of_every_enum_is_accepted_by_its_column(store, steps, prompt, noon):
     for reason in Reason:
         session = await steps.awaiting()
         moved = await store.sessions.apply(session.id, SessionFact.SIGN_IN_FAILED, at=noon, reason=reason)
@@ -230,7 +230,7 @@ async def test_every_word_of_every_enum_is_accepted_by_its_column(store, steps, 
     assert all(f"'{word}'" in checks for enum in (SessionStatus, MachineState, MachineKind) for word in enum)
 
 
-async def test_a_word_that_no_enum_has_is_refused_everywhere(steps, prompt, completed):
+async def test_f102_a_word_that_no_enum_has_is_refused_everywhere(steps, prompt, completed):
     row = await steps.begin(await steps.check_machine())
     refusals = [
         prompt.refused_change("machines", "state = 'asleep'", row.id),

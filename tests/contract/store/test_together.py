@@ -31,7 +31,7 @@ async def pair(store, prompt):
     await other.close()
 
 
-async def test_of_capture_cancel_expiry_and_a_machines_end_at_once_exactly_one_wins(pair, noon):
+async def test_f010_f107_of_capture_cancel_expiry_and_a_machines_end_at_once_exactly_one_wins(pair, noon):
     first, second = pair
     winners = set()
     for turn in range(8):
@@ -56,7 +56,7 @@ async def test_of_capture_cancel_expiry_and_a_machines_end_at_once_exactly_one_w
     assert len(winners) > 1
 
 
-async def test_many_requests_at_once_make_one_live_session(pair, prompt):
+async def test_f024_f106_many_requests_at_once_make_one_live_session(pair, prompt):
     first, second = pair
     created = await asyncio.gather(*(steps.create() for steps in (first, second) * 5))
     assert len({one.session.id for one in created}) == 1
@@ -86,7 +86,7 @@ async def test_two_captures_of_one_session_at_once_store_one_version(pair, promp
     assert prompt.run("SELECT credential_id, version FROM credential_versions") == [(outcomes[0].credential.id, 1)]
 
 
-async def test_captures_that_read_the_same_version_do_not_overwrite_each_other(pair, noon):
+async def test_f106_captures_that_read_the_same_version_do_not_overwrite_each_other(pair, noon):
     first, second = pair
     credential = (await first.completed()).credential
     session = await first.awaiting()
@@ -98,7 +98,7 @@ async def test_captures_that_read_the_same_version_do_not_overwrite_each_other(p
     assert (capture.outcome == "conflict") == (deletion is not None)
 
 
-async def test_one_uid_goes_to_one_machine(pair):
+async def test_f074_f108_one_uid_goes_to_one_machine(pair):
     first, second = pair
     rows = [await first.check_machine() for _ in range(6)]
     begun = await asyncio.gather(
@@ -187,7 +187,7 @@ async def test_whoever_is_cancelled_at_any_statement_leaves_it_whole_and_no_lock
 
 
 @pytest.mark.parametrize("part", ["sessions", "machines", "nodes", "credentials", "access", "destinations"])
-async def test_every_public_method_of_the_store_runs_to_its_end(store, part):
+async def test_f009_every_public_method_of_the_store_runs_to_its_end(store, part):
     methods = inspect.getmembers(type(getattr(store, part)), inspect.iscoroutinefunction)
     public = [method for name, method in methods if not name.startswith("_")]
     assert public

@@ -59,7 +59,7 @@ def test_the_network_is_the_keepers_and_nested_user_namespaces_stay_possible(fol
     assert {"--die-with-parent", "--new-session", "--clearenv", "--unshare-user", "--unshare-pid"} <= set(argv)
 
 
-def test_the_specs_environment_is_the_last_word_but_for_nothing_else(folder):
+def test_f092_the_specs_environment_is_the_last_word_but_for_nothing_else(folder):
     spec = replace(MachineSpec("mac", INCARNATION), environment={"LANG": "de_DE.UTF-8", "EXTRA": "1"})
     argv = bwrap.options(spec, folder)
     names = [argv[at + 1] for at, word in enumerate(argv) if word == "--setenv"]
@@ -115,7 +115,7 @@ async def test_a_path_too_long_for_a_socket_is_the_operators_matter(tmp_path):
     assert "shorter" in caught.value.next
 
 
-def test_a_malformed_incarnation_never_becomes_a_path(tmp_path):
+def test_f112_a_malformed_incarnation_never_becomes_a_path(tmp_path):
     driver = NamespaceDriver(run_dir=tmp_path, settings=Settings(), installation="ins_test", node="nod_test")
     for incarnation in ("../../etc", "inc_../../../../../etc", "", "mac_00000000000000000000"):
         with pytest.raises(ValueError, match="not an incarnation"):

@@ -200,7 +200,7 @@ async def test_a_file_of_a_later_run_is_captured(tmp_path):
         assert content(await host.next_of(ReportKind.CREDENTIAL)) == TOKENS
 
 
-async def test_a_cli_that_asks_for_no_page_in_time_is_told_and_may_still_succeed(tmp_path):
+async def test_f057_a_cli_that_asks_for_no_page_in_time_is_told_and_may_still_succeed(tmp_path):
     program = "import time\nwhile not (__import__('pathlib').Path.home() / 'go').exists(): time.sleep(0.01)\n" + WRITE
     async with agent_with(tmp_path, job(program, page_wait_s=0.05)) as (host, _):
         assert (await host.next_of(ReportKind.TROUBLE)).body["what"] == "no_page"

@@ -71,7 +71,7 @@ async def test_a_file_that_is_moved_in_is_reported_at_once(watch):
     assert await on.next() == {"credential": TOKENS}
 
 
-async def test_a_file_that_is_written_in_place_is_reported_when_it_is_whole(watch, tmp_path):
+async def test_f038_a_file_that_is_written_in_place_is_reported_when_it_is_whole(watch, tmp_path):
     on = watch()
     with (tmp_path / ".tool/auth.json").open("w") as file:
         file.write(TOKENS[:9])
@@ -137,7 +137,7 @@ async def test_a_folder_that_the_cli_makes_anew_is_watched_again(watch, tmp_path
     assert await on.next() == {"credential": TOKENS}
 
 
-async def test_a_file_from_before_the_start_is_not_reported(watch, tmp_path):
+async def test_f037_a_file_from_before_the_start_is_not_reported(watch, tmp_path):
     (tmp_path / ".tool").mkdir()
     (tmp_path / ".tool/auth.json").write_text(TOKENS)
     os.utime(tmp_path / ".tool/auth.json", (1, 1))

@@ -58,7 +58,7 @@ async def test_a_cli_that_is_missing_is_an_error(tmp_path):
         await ran.run()
 
 
-async def test_a_cli_in_a_terminal_has_one_and_gets_its_answers(tmp_path):
+async def test_f050_f051_a_cli_in_a_terminal_has_one_and_gets_its_answers(tmp_path):
     program = (
         "import os, sys, termios, tty\n"
         "assert os.isatty(0) and os.isatty(1) and os.getsid(0) == os.getpid()\n"

@@ -7,7 +7,7 @@ import pytest
 from antechamber.guest.doors import dial
 
 
-async def test_a_patient_dial_waits_until_somebody_listens(tmp_path):
+async def test_f064_a_patient_dial_waits_until_somebody_listens(tmp_path):
     door = tmp_path / "egress.sock"
     dialling = asyncio.get_running_loop().create_task(dial(door, within=10, patient=True))
     for _ in range(5):
@@ -22,7 +22,7 @@ async def test_a_patient_dial_waits_until_somebody_listens(tmp_path):
     await server.wait_closed()
 
 
-async def test_an_impatient_one_says_at_once_that_nobody_listens(tmp_path):
+async def test_f064_an_impatient_one_says_at_once_that_nobody_listens(tmp_path):
     with pytest.raises(FileNotFoundError):
         await dial(tmp_path / "egress.sock", within=10)
 

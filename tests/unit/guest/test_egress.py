@@ -76,7 +76,7 @@ async def test_a_name_that_the_host_knows_gets_an_address_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [28, 65, 64, 16, 15, 255])
-async def test_every_other_question_is_answered_empty_without_asking(tmp_path, kind):
+async def test_f093_every_other_question_is_answered_empty_without_asking(tmp_path, kind):
     async with way_out(tmp_path) as (egress, host):
         assert await ask(egress, NAME, kind) == (dns.NOERROR, None)
         assert host.asked == []

@@ -58,7 +58,7 @@ def test_a_job_is_read_with_its_defaults_and_limits():
         {"page_wait_s": True},
     ],
 )
-def test_a_job_that_is_not_understood_is_refused_whole(wrong):
+def test_f081g_a_job_that_is_not_understood_is_refused_whole(wrong):
     with pytest.raises(BadJobError):
         parse({**SIGN_IN, **wrong})
 

@@ -32,7 +32,7 @@ async def run(program, *arguments):
 
 
 @pytest.mark.parametrize("name", ["xdg-open", "open-page"])
-async def test_a_url_arrives_byte_for_byte_and_nothing_is_printed(opener, name):
+async def test_f053_a_url_arrives_byte_for_byte_and_nothing_is_printed(opener, name):
     layout, _, opened = opener
     assert await run(layout.commands / name, URL) == (0, b"")
     assert await opened.get() == (URL, "login.vendor-one.com")

@@ -22,7 +22,7 @@ def fed(terminal: Terminal, output: str, step: int) -> tuple[str, str]:
     [("\x1b[6n", "\x1b[1;1R"), ("\x1b[?6n", "\x1b[?1;1R"), ("\x1b[5n", "\x1b[0n"), ("\x1b[c", "\x1b[?1;2c")],
 )
 @pytest.mark.parametrize("step", [1, 2, 100])
-def test_a_question_to_the_terminal_is_answered_also_when_it_comes_in_pieces(asked, told, step):
+def test_f051_a_question_to_the_terminal_is_answered_also_when_it_comes_in_pieces(asked, told, step):
     assert fed(Terminal([]), f"before{asked}after", step) == ("beforeafter", told)
 
 

@@ -80,7 +80,7 @@ async def test_it_dials_until_there_is_a_host_and_says_who_it_is(both):
     assert told == [{"type": "welcome", "job": {"kind": "check"}}]
 
 
-async def test_a_report_is_sent_again_after_each_break_until_it_is_acknowledged(both):
+async def test_f039_a_report_is_sent_again_after_each_break_until_it_is_acknowledged(both):
     host, uplink, _, settled = both
     await host.listen()
     ident = uplink.report(ReportKind.SCREEN_UP, {})

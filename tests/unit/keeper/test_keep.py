@@ -71,7 +71,7 @@ async def test_a_signal_is_recorded_as_128_and_its_number(kept):
     assert (await kept.end())["code"] == 128 + signal.SIGSEGV
 
 
-async def test_a_start_that_fails_says_what_was_printed(kept):
+async def test_f069i_a_start_that_fails_says_what_was_printed(kept):
     with pytest.raises(MachineError) as caught:
         await kept.start("echo no such thing >&2; exit 1")
     assert caught.value.detail == "no such thing"
@@ -94,7 +94,7 @@ async def test_what_the_program_leaves_running_is_ended_with_it(kept):
     assert left == []
 
 
-async def test_output_is_kept_up_to_a_limit(kept):
+async def test_f073_output_is_kept_up_to_a_limit(kept):
     await kept.start(STARTED + f"head -c {LOG_LIMIT * 4} /dev/zero")
     await kept.end()
     assert (kept.folder.path / "machine.log").stat().st_size == LOG_LIMIT

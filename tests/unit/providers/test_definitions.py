@@ -54,7 +54,7 @@ def test_the_three_shipped_definitions_are_valid(providers):
         ("gemini_cli", "gemini"),
     ],
 )
-def test_every_alias_leads_to_the_one_canonical_id(providers, asked, canonical):
+def test_f032_every_alias_leads_to_the_one_canonical_id(providers, asked, canonical):
     assert providers.get(asked).id == canonical
 
 

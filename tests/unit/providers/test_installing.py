@@ -61,7 +61,7 @@ def code_of(call):
     return caught.value.code
 
 
-def test_an_installed_tool_is_readable_by_all_and_proves_what_it_is(spec, shared):
+def test_f082_an_installed_tool_is_readable_by_all_and_proves_what_it_is(spec, shared):
     seen = []
     done = install.install(spec, shared, lambda now, total: seen.append((now, total)))
     program = spec.program_in(done.folder)
@@ -138,7 +138,7 @@ def test_another_lock_is_another_folder(spec, shared):
     assert install.cli_folder(spec, shared) != before
 
 
-def test_node_is_copied_once_and_again_when_it_is_altered(shared):
+def test_f082_node_is_copied_once_and_again_when_it_is_altered(shared):
     folder = install.node(shared)
     binary = folder / "bin" / "node"
     assert binary.stat().st_mode & 0o777 == 0o755

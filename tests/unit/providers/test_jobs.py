@@ -85,6 +85,6 @@ def test_a_computer_for_which_no_vendor_makes_a_program_is_told_so(providers):
     assert caught.value.code is Code.PROVIDER_NOT_INSTALLED
 
 
-def test_the_program_is_that_of_the_computers_processor(providers):
+def test_f082_the_program_is_that_of_the_computers_processor(providers):
     assert "codex-linux-arm64/vendor/aarch64-unknown-linux-musl" in providers.get("codex").program_for("aarch64")
     assert "codex-linux-x64/vendor/x86_64-unknown-linux-musl" in providers.get("codex").program_for("x86_64")

@@ -29,7 +29,7 @@ def code_of(spec, files, **options):
 
 
 @pytest.mark.parametrize(("provider", "plan"), [("codex", "plus"), ("claude_code", "max"), ("gemini", None)])
-def test_a_whole_file_gives_account_plan_and_expiry(providers, samples, provider, plan):
+def test_f049_a_whole_file_gives_account_plan_and_expiry(providers, samples, provider, plan):
     parsed = providers.get(provider).parse(captured(samples.SAMPLES[provider]["whole"]))
     assert parsed.claims.account == samples.ACCOUNT
     assert parsed.claims.plan == plan
@@ -65,7 +65,7 @@ def test_a_bundle_of_another_provider_does_not_open(providers, samples):
         ("empty_object", Code.CREDENTIAL_INCOMPLETE),
     ],
 )
-def test_a_file_that_is_cut_off_or_lacks_something_is_refused(providers, samples, provider, case, code):
+def test_f036_a_file_that_is_cut_off_or_lacks_something_is_refused(providers, samples, provider, case, code):
     assert code_of(providers.get(provider), captured(samples.SAMPLES[provider][case])) is code
 
 
@@ -93,7 +93,7 @@ def test_no_file_at_all_is_incomplete(providers):
     assert code_of(providers.get("codex"), {}) is Code.CREDENTIAL_INCOMPLETE
 
 
-def test_a_file_older_than_its_session_is_stale(providers, samples):
+def test_f037_a_file_older_than_its_session_is_stale(providers, samples):
     spec, text = providers.get("codex"), samples.SAMPLES["codex"]["whole"]["credential"]
     began = datetime(2026, 11, 22, 14, tzinfo=UTC)
     for moment, accepted in ((began - timedelta(seconds=1), False), (began + timedelta(seconds=1), True)):
@@ -120,7 +120,7 @@ def test_an_optional_field_of_another_type_is_a_warning_only(providers, samples)
     assert parsed.warnings == ("~/.codex/auth.json: last_refresh is not a text",)
 
 
-def test_claudes_older_form_is_taken_with_the_same_claims_and_stored_as_it_is(providers):
+def test_f036_claudes_older_form_is_taken_with_the_same_claims_and_stored_as_it_is(providers):
     older = {"anthropic": {"type": "oauth", "refresh": "DUMMY-r", "access": "DUMMY-a", "expires": 4_102_444_800_000}}
     text = json.dumps(older)
     parsed = providers.get("claude").parse({"credential": CapturedFile(text.encode())})
@@ -261,7 +261,7 @@ def test_whatever_the_values_are_a_file_is_taken_or_refused_and_its_secrets_stay
 
 
 @given(st.sampled_from(IDS), st.integers(min_value=0))
-def test_no_beginning_of_a_whole_file_is_taken_for_the_whole(provider, cut):
+def test_f038_no_beginning_of_a_whole_file_is_taken_for_the_whole(provider, cut):
     from_guest = WHOLE[provider]
     with pytest.raises(ProviderError):
         LOADED.get(provider).parse({"credential": CapturedFile(from_guest[: cut % len(from_guest)])})

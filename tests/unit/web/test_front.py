@@ -43,7 +43,7 @@ def guarded(app, closing=None):
 
 
 @pytest.mark.parametrize("code", Code)
-async def test_each_error_is_answered_with_its_status_and_envelope_and_without_its_detail(code):
+async def test_f109_each_error_is_answered_with_its_status_and_envelope_and_without_its_detail(code):
     error = CallerError(code, detail="DUMMY detail")
     async with client(guarded(raising(error))) as browser:
         answer = await browser.get("/")

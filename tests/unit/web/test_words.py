@@ -73,7 +73,7 @@ def test_a_default_port_is_left_out_as_browsers_do():
 
 
 @given(st.text(max_size=140))
-def test_a_user_id_is_printable_text_of_1_to_128_characters_or_refused(text):
+def test_f098_a_user_id_is_printable_text_of_1_to_128_characters_or_refused(text):
     try:
         start = Start(user_id=text, provider="codex")
     except ValidationError:
