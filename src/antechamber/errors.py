@@ -17,7 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 
 class Code(StrEnum):
@@ -43,6 +46,10 @@ class Code(StrEnum):
     SESSION_ENDED = "session_ended"
     ALREADY_OPEN = "already_open"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    OWNER_LIVE_LIMIT = "owner_live_limit"
+    OWNER_START_LIMIT = "owner_start_limit"
+    LIVE_LIMIT = "live_limit"
+    START_LIMIT = "start_limit"
     LINK_NOT_VALID = "link_not_valid"
     TICKET_NOT_VALID = "ticket_not_valid"
     CONSENT_NEEDED = "consent_needed"
@@ -136,6 +143,30 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.IDEMPOTENCY_MISMATCH: Meaning(
         422, "This Idempotency-Key was used with another body.", "Use a new key, or send the same body."
     ),
+    Code.OWNER_LIVE_LIMIT: Meaning(
+        429,
+        "This user has as many sign-ins open as are allowed at once.",
+        "Finish or stop one of them, or wait until one has ended.",
+        retryable=True,
+    ),
+    Code.OWNER_START_LIMIT: Meaning(
+        429,
+        "For this user as many sign-ins were started within an hour as are allowed.",
+        "Wait until the first of them is an hour old; an open one can still be finished.",
+        retryable=True,
+    ),
+    Code.LIVE_LIMIT: Meaning(
+        429,
+        "As many sign-ins are open as this service allows at once.",
+        "Wait until one of them has ended.",
+        retryable=True,
+    ),
+    Code.START_LIMIT: Meaning(
+        429,
+        "As many sign-ins were started within an hour as this service allows.",
+        "Wait until the first of them is an hour old.",
+        retryable=True,
+    ),
     Code.LINK_NOT_VALID: Meaning(403, "This link is used up or too old.", "Ask for a new link where you got this one."),
     Code.TICKET_NOT_VALID: Meaning(
         403, "This screen ticket is used up or too old.", "Reload the page.", retryable=True
@@ -222,10 +253,17 @@ class AntechamberError(Exception):
     """An error with a code; `detail` is for the operator's log and never leaves the service.
 
     `message` replaces the catalogue's sentence where a more exact one is safe to show (which field, which provider).
+    `retry_after` is the time after which the same request would not be refused, where that is known.
     """
 
     def __init__(
-        self, code: Code, *, message: str | None = None, next_step: str | None = None, detail: str = ""
+        self,
+        code: Code,
+        *,
+        message: str | None = None,
+        next_step: str | None = None,
+        detail: str = "",
+        retry_after: timedelta | None = None,
     ) -> None:
         """Make the error of that code."""
         meaning = CATALOGUE[code]
@@ -233,6 +271,7 @@ class AntechamberError(Exception):
         self.message = message or meaning.message
         self.next = next_step or meaning.next
         self.detail = detail
+        self.retry_after = retry_after
         super().__init__(f"{code}: {self.message}" + (f" ({detail})" if detail else ""))
 
     @property

@@ -27,6 +27,7 @@ def _words(given: object) -> object:
 
 
 Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
@@ -109,6 +110,17 @@ class Settings(BaseSettings):
     )
     machine_uids: int = Field(200, ge=1, le=60_000, description="How many host uids machines may use.")
     unclaimed_s: Seconds = Field(900, description="A machine that no service has claimed for so long ends itself.")
+
+    owner_live: Count = Field(
+        10, description="Sign-ins that one user may have open at once, over all tools; 0: any number."
+    )
+    owner_starts_an_hour: Count = Field(
+        60, description="Sign-ins that may be started for one user within an hour; 0: any number."
+    )
+    live: Count = Field(500, description="Sign-ins that may be open at once, of all users together; 0: any number.")
+    starts_an_hour: Count = Field(
+        3000, description="Sign-ins that may be started within an hour, for all users together; 0: any number."
+    )
 
     start_s: Seconds = Field(60, description="Time for a machine to be ready.")
     nobody_came_s: Seconds = Field(600, description="Time for the person to come once the machine is ready.")

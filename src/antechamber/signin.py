@@ -32,7 +32,7 @@ from antechamber.model import (
     new_id,
     new_secret,
 )
-from antechamber.store import CliEnded, Idempotency, NewSession
+from antechamber.store import CliEnded, Idempotency, Limits, NewSession
 from antechamber.tracing import parent_of
 
 if TYPE_CHECKING:
@@ -111,6 +111,12 @@ class SignIn:
         self._driver = driver
         self._require = require
         self._clock = clock
+        self._limits = Limits(
+            owner_live=settings.owner_live,
+            owner_starts=settings.owner_starts_an_hour,
+            live=settings.live,
+            starts=settings.starts_an_hour,
+        )
         self.changes = store.changes
 
     # -- starting ----------------------------------------------------------------------------------------------------
@@ -121,7 +127,8 @@ class SignIn:
         """Make a session, or return the live one of this owner and provider with a fresh link while none was opened.
 
         `traceparent` is the caller's own span, as W3C Trace Context writes it; one that is not well-formed is ignored.
-        Raises CallerError: unknown_provider, already_open, idempotency_mismatch; OperatorError when it cannot work.
+        Raises CallerError: unknown_provider, already_open, idempotency_mismatch, and where a session more would be too
+        many owner_live_limit, owner_start_limit, live_limit or start_limit; OperatorError when it cannot work.
         """
         spec = self._providers.get(request.provider)
         self._require(spec)
@@ -139,7 +146,9 @@ class SignIn:
         if idempotency_key is not None:
             body = json.dumps({**asdict(request), "provider": spec.id}, sort_keys=True)
             idempotency = Idempotency(idempotency_key, hashlib.sha256(body.encode()).hexdigest(), caller)
-        created = await self._store.sessions.create(new, at=at, replace=request.replace, idempotency=idempotency)
+        created = await self._store.sessions.create(
+            new, at=at, replace=request.replace, idempotency=idempotency, limits=self._limits
+        )
         session = created.session
         if created.outcome == "live" and session.opened_at is not None:
             raise CallerError(Code.ALREADY_OPEN)

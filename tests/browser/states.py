@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import GuestText, IdPrefix, Owner, Reason, new_id
+from antechamber.signin import StartRequest
 from tests.browser.conftest import view
 from tests.integration.web_service import now
 
@@ -468,6 +469,16 @@ async def trouble(person, people):
     await view(page, "open")
     await refuse(page, "**/api/machines*", 503, "store_unavailable")
     await page.get_by_role("link", name="Machines").click()
+    return page
+
+
+@state("dashboard", "open", "connect-trouble")
+async def one_sign_in_too_many(person, people):
+    for _ in range(person.service.settings.owner_starts_an_hour):
+        started = await person.service.signin.start(StartRequest("me", "gemini"), idempotency_key=None, caller="test")
+        await end(person, started.session.id, SessionFact.CANCELLED)
+    page = await person.dashboard()
+    await page.get_by_role("button", name="Connect Codex").click()
     return page
 
 

@@ -1,12 +1,14 @@
 """The dashboard: getting in, connecting a tool, and what is stored."""
 
 import json
+import re
 
 import pytest
 
 from antechamber.model import SessionStatus
 from antechamber.providers import Providers
 from tests.browser.conftest import view
+from tests.browser.states import one_sign_in_too_many
 from tests.providers.samples import ACCOUNT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -82,6 +84,14 @@ async def test_f109_a_refusal_is_said_in_the_card_and_no_empty_tab_stays(person)
     await page.route("**/api/auth/session", refuse)
     await page.get_by_role("button", name="Connect Codex").click()
     await page.get_by_role("alert").filter(has_text="No machine.").wait_for()
+    assert [one.url for one in person.context.pages] == [page.url]
+
+
+async def test_one_sign_in_too_many_is_said_with_the_time_at_which_the_next_one_is_allowed(person):
+    page = await one_sign_in_too_many(person, None)
+    said = page.get_by_role("alert").filter(has_text="as many sign-ins were started within an hour")
+    await said.get_by_text("Wait until the first of them is an hour old").wait_for()
+    assert re.search(r"Try again at \d\d:\d\d:\d\d\.", await said.inner_text())
     assert [one.url for one in person.context.pages] == [page.url]
 
 

@@ -80,6 +80,7 @@ def errors_page() -> str:
             "# Errors",
             "",
             'Every error is `{"error": {"code", "message", "next", "retryable"}}`. Codes are stable.',
+            "A 429 has `Retry-After`: see [how many at once](how-to/limits.md).",
             "Made from `errors.py` by `python -m tests.docs.generate`.",
             "",
             "| code | HTTP | message | next step | retryable |",

@@ -10,6 +10,7 @@ from antechamber.store.attempts import CliEnded
 from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credentials import Captured, Rejected, Version
 from antechamber.store.dialect import file_url
+from antechamber.store.limits import Limits
 from antechamber.store.moves import Moved
 from antechamber.store.observer import Observer, Recorded, Several
 from antechamber.store.retention import Pruned
@@ -27,6 +28,7 @@ __all__ = [
     "CliEnded",
     "Created",
     "Idempotency",
+    "Limits",
     "Moved",
     "NewSession",
     "Observer",

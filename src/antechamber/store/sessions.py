@@ -26,6 +26,7 @@ from antechamber.store.access import void_in
 from antechamber.store.changes import MACHINES, SESSIONS, session_topic
 from antechamber.store.database import to_its_end
 from antechamber.store.events import record
+from antechamber.store.limits import Limits, refuse_beyond, take_turn
 from antechamber.store.moves import Given, Moved, apply_fact, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.retention import Pruned, prune
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.store.database import Database, Write
+
+NO_LIMITS: Final = Limits()
 
 CREATED: Final = "created"
 """The kind of a session's first event."""
@@ -95,14 +98,18 @@ class Sessions:
         replace: bool = False,
         idempotency: Idempotency | None = None,
         links_void: bool = True,
+        limits: Limits = NO_LIMITS,
     ) -> Created:
         """Create a pending session with its requested machine, or return the one that answers this request already.
 
         `replace` ends a live one of the same owner and provider in the same transaction. With `links_void` the links
         of an answer that is not new are void, unless one was opened. CallerError IDEMPOTENCY_MISMATCH: the same key
-        came with another body.
+        came with another body; one of the `…_LIMIT`s, when a new one would be more than `limits` allow: then nothing is
+        written, and what `replace` would have ended goes on. An answer that is not new counts for nothing.
         """
         async with self._database.write() as write:
+            if limits.any:
+                await take_turn(write.connection)
             known = await _answered(write.connection, idempotency) if idempotency else None
             if known is not None:
                 return await _again(write, known, "repeated", links_void=links_void)
@@ -115,6 +122,7 @@ class Sessions:
                 if idempotency is not None and live.opened_at is None:
                     await _remember(write.connection, idempotency, live.id, at)
                 return await _again(write, live, "live", links_void=links_void)
+            await refuse_beyond(write.connection, limits, new.owner, at)
             session = await _insert(write, new, at)
             if idempotency is not None:
                 await _remember(write.connection, idempotency, session.id, at)

@@ -75,6 +75,8 @@ class _End:
         try:
             error = answer.json()["error"]
             code, message = str(error["code"]), str(error["message"])
+            if (seconds := answer.headers.get("Retry-After")) is not None:
+                message += f" Try again in {seconds} s."
         except (ValueError, KeyError, TypeError):
             code, message = "no_error_object", answer.text[:200]
         raise Refused(f"{method} {path}", answer.status_code, code, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -59,6 +60,9 @@ def response(error: AntechamberError, headers: Mapping[str, str] | None = None) 
     extra = dict(headers or {})
     if error.http_status == 401:
         extra["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        # whole seconds, and never too few
+        extra["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
     return JSONResponse(envelope(error), status_code=error.http_status, headers=extra)
 
 

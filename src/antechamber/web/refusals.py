@@ -39,6 +39,10 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
             Code.UNKNOWN_PROVIDER,
             Code.ALREADY_OPEN,
             Code.IDEMPOTENCY_MISMATCH,
+            Code.OWNER_LIVE_LIMIT,
+            Code.OWNER_START_LIMIT,
+            Code.LIVE_LIMIT,
+            Code.START_LIMIT,
             Code.PROVIDER_NOT_INSTALLED,
             Code.PROVIDER_ALTERED,
         }

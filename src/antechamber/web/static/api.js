@@ -4,12 +4,14 @@ import { say } from "./dom.js";
 
 /** An answer that was an error, or none at all (`code` is then "unreachable"). */
 export class Refusal extends Error {
-  constructor(status, code, message, next, retryable) {
+  constructor(status, code, message, next, retryable, retryAfter = null) {
     super(message);
     this.status = status;
     this.code = code;
     this.next = next;
     this.retryable = retryable;
+    /** Seconds after which the same request would not be refused, where the service knows it. */
+    this.retryAfter = retryAfter;
   }
 
   /** Return the error if it is a Refusal; a fault of the page itself goes on its way. */
@@ -74,7 +76,7 @@ export async function call(method, path, body, headers = {}) {
       ? unreachable()
       : new Refusal(answer.status, "unknown", say("errors.unknown"), say("errors.unknownNext"), true);
   }
-  throw new Refusal(answer.status, error.code, error.message, error.next, Boolean(error.retryable));
+  throw new Refusal(answer.status, error.code, error.message, error.next, Boolean(error.retryable), Number(answer.headers.get("Retry-After")) || null);
 }
 
 /** Waiting times that double from `first` to `most` milliseconds, with a little chance so that pages do not march in step. */

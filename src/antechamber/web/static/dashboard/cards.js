@@ -1,7 +1,7 @@
 /* One card for each tool: what to know beforehand, how it stands, and Connect. */
 
 import { button, make, prose, say } from "../dom.js";
-import { ago } from "./time.js";
+import { ago, timeOfDay } from "./time.js";
 
 const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
 
@@ -31,7 +31,8 @@ function accountLine(credential) {
   return make("p", { class: "account" }, words.filter(Boolean).join(", "), make("span", { class: "quiet small" }, say("dashboard.card.stored", { when: ago(credential.stored_at) })));
 }
 
-/* `asked` is what followed from the last click: {state: "opening" | "popup" | "already" | "trouble", url?, message?, next?} */
+/* `asked` is what followed from the last click: {state: "opening" | "popup" | "already" | "trouble", url?, message?, next?, until?},
+   `until` the time in milliseconds at which the same click would not be refused. */
 function outcome(provider, asked, live, actions) {
   if (asked?.state === "popup") {
     return make(
@@ -55,7 +56,13 @@ function outcome(provider, asked, live, actions) {
     );
   }
   if (asked?.state === "trouble") {
-    return make("div", { class: "note bad", role: "alert" }, make("p", {}, prose(asked.message)), asked.next ? make("p", { class: "small" }, prose(asked.next)) : null);
+    return make(
+      "div",
+      { class: asked.until ? "note warn" : "note bad", role: "alert" },
+      make("p", {}, prose(asked.message)),
+      asked.next ? make("p", { class: "small" }, prose(asked.next)) : null,
+      asked.until ? make("p", { class: "small" }, say("dashboard.card.until", { time: timeOfDay(asked.until) })) : null,
+    );
   }
   return null;
 }

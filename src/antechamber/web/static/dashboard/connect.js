@@ -60,7 +60,7 @@ export function connectView(context) {
     },
     moving: (known) => known.sessions.some(underWay),
     state: (_, own) => JSON.stringify([owner(), [...own.asked]]),
-    variant: () => "connect",
+    variant: (_, own) => ([...own.asked.values()].some(({ state }) => state === "trouble") ? "connect-trouble" : "connect"),
     fill(known, own) {
       cards.replaceChildren(...own.providers.map((provider) => card(provider, owner(), known, own.asked.get(provider.id), own)));
       latest.replaceChildren(sessionList(known.sessions.slice(0, LATEST), own));

@@ -1,6 +1,6 @@
 /* The dashboard: gets in, shows the view that the address asks for, and asks the service again after each of its hints. */
 
-import { backoff, call, Refusal, setClock } from "../api.js";
+import { backoff, call, now, Refusal, setClock } from "../api.js";
 import { button, enter, fillTexts, make, part, prose, say } from "../dom.js";
 import { connectView } from "./connect.js";
 import { credentialsView } from "./credentials.js";
@@ -286,10 +286,14 @@ async function connect(provider, replace) {
   } catch (error) {
     tab?.close();
     const refusal = Refusal.of(error);
-    asked.set(provider.id, refusal.code === "already_open" ? { state: "already" } : { state: "trouble", message: refusal.message, next: refusal.next });
+    asked.set(provider.id, refusal.code === "already_open" ? { state: "already" } : troubleOf(refusal));
   }
   draw();
   look();
+}
+
+function troubleOf({ message, next, retryAfter }) {
+  return { state: "trouble", message, next, until: retryAfter ? now() + retryAfter * 1000 : null };
 }
 
 function settle(provider) {

@@ -4,7 +4,7 @@
 export const VIEWS = Object.freeze({
   opening: [],
   closed: ["used"],
-  open: ["loading", "trouble", "connect", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "machines", "machines-none", "health", "health-bad"],
+  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "machines", "machines-none", "health", "health-bad"],
 });
 
 /** The sections, in the order of the bar. */

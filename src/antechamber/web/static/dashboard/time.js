@@ -29,6 +29,11 @@ export function clockMark(time) {
   return make("time", { datetime: time, title: full.format(new Date(time)) }, clock.format(new Date(time)));
 }
 
+/** Return the time of the day of a moment in milliseconds. */
+export function timeOfDay(moment) {
+  return clock.format(new Date(moment));
+}
+
 /** Return a number of seconds in words of two units at most. */
 export function lasted(seconds) {
   if (seconds < 10) {

@@ -1,0 +1,95 @@
+"""How many sessions there may be: counted inside the transaction that creates one, so that none too many passes.
+
+SQLite has one writer at a time. On PostgreSQL those who create sessions take turns by the lock of the installation's
+row, which nothing else locks; where there is no limit nobody takes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, select
+
+from antechamber.errors import CallerError, Code
+from antechamber.store.schema import installation, is_live, sessions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.model import Owner
+
+WINDOW: Final = timedelta(hours=1)
+"""The time over which starts are counted; it moves along, and never begins anew at a full hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many sessions may be live at once, and how many may be started within an hour; 0: as many as one likes."""
+
+    owner_live: int = 0
+    owner_starts: int = 0
+    live: int = 0
+    """Of all owners together."""
+    starts: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return any((self.owner_live, self.owner_starts, self.live, self.starts))
+
+
+async def take_turn(connection: AsyncConnection) -> None:
+    """Let nobody else count and create sessions until the commit; to be taken before any row of a session is."""
+    await connection.execute(select(installation.c.singleton).with_for_update())
+
+
+async def refuse_beyond(connection: AsyncConnection, limits: Limits, owner: Owner, at: datetime) -> None:
+    """Raise CallerError where one session more would be too many, with the time after which it would not be.
+
+    Of starts that is the moment at which enough of them are an hour old. Nobody can know when a person is done: of live
+    sessions it is the first moment at which so many have reached the deadline that they have now. Where several limits
+    are reached, the one that lasts longest is told.
+    """
+    own = (sessions.c.application == owner.application, sessions.c.user_id == owner.user_id)
+    refused = [
+        (until, code)
+        for until, code in (
+            (await _starts_until(connection, limits.owner_starts, at, *own), Code.OWNER_START_LIMIT),
+            (await _live_until(connection, limits.owner_live, *own), Code.OWNER_LIVE_LIMIT),
+            (await _starts_until(connection, limits.starts, at), Code.START_LIMIT),
+            (await _live_until(connection, limits.live), Code.LIVE_LIMIT),
+        )
+        if until is not None
+    ]
+    if refused:
+        until, code = max(refused, key=lambda one: one[0])
+        raise CallerError(code, retry_after=max(until - at, timedelta(0)))
+
+
+async def _starts_until(
+    connection: AsyncConnection, limit: int, at: datetime, *own: ColumnElement[bool]
+) -> datetime | None:
+    if not limit:
+        return None
+    # the last start that keeps the count at the limit: once it is an hour old, one is free
+    wanted = select(sessions.c.created_at).where(sessions.c.created_at > at - WINDOW, *own)
+    wanted = wanted.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).offset(limit - 1).limit(1)
+    found: datetime | None = (await connection.execute(wanted)).scalar_one_or_none()
+    return None if found is None else found + WINDOW
+
+
+async def _live_until(connection: AsyncConnection, limit: int, *own: ColumnElement[bool]) -> datetime | None:
+    if not limit:
+        return None
+    counted: Any = await connection.execute(select(func.count()).select_from(sessions).where(is_live(), *own))
+    too_many = counted.scalar_one() - limit
+    if too_many < 0:
+        return None
+    wanted = select(sessions.c.expires_at).where(is_live(), *own).order_by(sessions.c.expires_at)
+    found: datetime = (await connection.execute(wanted.offset(too_many).limit(1))).scalar_one()
+    return found
