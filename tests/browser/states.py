@@ -321,6 +321,28 @@ _ended("cancelled", SessionFact.CANCELLED)
 _ended("expired", SessionFact.TIME_RAN_OUT)
 
 
+# -- where there is no page ------------------------------------------------------------------------------------------
+
+
+def _fault(kind, address):
+    @state("fault", "fault", kind)
+    async def fault(person, people):
+        addresses = person.service.addresses
+        # any name below localhost is this computer to Chromium, and neither site's
+        nobodys = addresses.sign_in.url.replace("localhost", "nobody.localhost")
+        return await person.page(
+            address.format(dashboard=addresses.dashboard.url, sign_in=addresses.sign_in.url, nobodys=nobodys)
+        )
+
+
+_fault("only-sign-ins", "{sign_in}/")
+_fault("only-dashboard", "{dashboard}/s/ses_00000000000000000000")
+_fault("nobodys", "{nobodys}/")
+_fault("nothing", "{dashboard}/nowhere")
+_fault("nothing-here", "{sign_in}/nowhere")
+_fault("other", "{dashboard}/api/status")
+
+
 # -- the dashboard ---------------------------------------------------------------------------------------------------
 
 

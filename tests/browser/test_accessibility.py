@@ -2,6 +2,7 @@
 
 import pytest
 
+from antechamber.web.fault_page import KINDS
 from tests.browser.axe import violations
 from tests.browser.states import STATES
 
@@ -147,3 +148,4 @@ async def test_every_state_that_the_pages_know_is_in_the_list(person):
         assert {(state.view, state.variant) for state in mine} == known
         over = await page.evaluate(OVER, OPENED)
         assert {opened for state in mine for opened in state.opened} == set(over)
+    assert {state.variant for state in STATES.values() if state.page == "fault"} == set(KINDS)

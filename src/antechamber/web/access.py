@@ -48,6 +48,11 @@ SESSION_COOKIE_SECONDS: Final = 24 * 3600
 DASHBOARD_COOKIE_SECONDS: Final = 12 * 3600
 
 
+def is_dashboard_page(path: str) -> bool:
+    """Tell whether the dashboard's page is at that path."""
+    return path in DASHBOARD_PAGES or _ONE_SESSION.fullmatch(path) is not None
+
+
 def dashboard_cookie(site: Site) -> str:
     """Return the name of the dashboard's cookie."""
     return "__Host-antechamber_dashboard" if site.secure else "antechamber_dashboard"
@@ -125,7 +130,7 @@ class OperatorOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         path: str = scope["path"]
-        open_path = path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or _ONE_SESSION.fullmatch(path) is not None
+        open_path = path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or is_dashboard_page(path)
         is_open = scope["type"] == "http" and open_path
         if not is_open and not await self._is_operator(scope):
             raise CallerError(Code.NOT_SIGNED_IN)

@@ -16,6 +16,7 @@ from antechamber.texts import Languages
 from antechamber.web import access, api, faults, measured, overview, pages, person, refusals
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
+from antechamber.web.fault_page import FaultPage
 from antechamber.web.front import Bodies, Guard, Hosted, Hosts, Origins, content_policy
 from antechamber.web.language import Speaking
 from antechamber.web.services import Installation, InstalledTool, Services
@@ -135,7 +136,8 @@ def create_app(
         ),
         Hosted(sites[1], Origins(browser_only, sites[1]), _knows(sign_in)),
     )
-    guard = Guard(hosts, content_policy(*sites), closing, on_refused=metrics.refused)
+    page = FaultPage(addresses, practice=services.practice)
+    guard = Guard(hosts, content_policy(*sites), closing, on_refused=metrics.refused, page=page)
     return WebApp(Speaking(guard, languages), addresses, closing)
 
 

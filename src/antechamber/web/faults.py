@@ -1,4 +1,7 @@
-"""The one place that turns errors into answers: `{"error": {"code", "message", "next", "retryable"}}`."""
+"""The one place that turns errors into answers: `{"error": {"code", "message", "next", "retryable"}}`.
+
+A browser that a person sent to the address is shown a page instead, where the scope has something that makes it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.log import get_logger
@@ -16,7 +19,7 @@ from antechamber.model import clean_text
 from antechamber.texts import speaking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fastapi import FastAPI
     from starlette.requests import Request
@@ -39,6 +42,9 @@ _FAULTS_NAMED: Final = 5
 ANSWERED: Final = "antechamber.error"
 """The scope's entry with the code of the error that the request was answered with."""
 
+PAGE: Final = "antechamber.fault_page"
+"""The scope's entry with what makes a page of an error, or None for whoever reads no page."""
+
 
 def envelope(error: AntechamberError) -> dict[str, Any]:
     """Return the body of an answer with that error, in the asker's language; its detail stays behind."""
@@ -53,7 +59,7 @@ def envelope(error: AntechamberError) -> dict[str, Any]:
     }
 
 
-def response(error: AntechamberError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def response(scope: Scope, error: AntechamberError, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer with that error, and log what is not the caller's fault."""
     if not isinstance(error, CallerError):
         _log.warning("request failed", code=str(error.code), detail=error.detail or error.message)
@@ -63,7 +69,11 @@ def response(error: AntechamberError, headers: Mapping[str, str] | None = None) 
     if error.retry_after is not None:
         # whole seconds, and never too few
         extra["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    return JSONResponse(envelope(error), status_code=error.http_status, headers=extra)
+    page: Callable[[Scope, AntechamberError], Response | None] | None = scope.get(PAGE)
+    answer = page(scope, error) if page else None
+    answer = answer or JSONResponse(envelope(error), status_code=error.http_status)
+    answer.headers.update(extra)
+    return answer
 
 
 def _named(location: tuple[Any, ...]) -> str:
@@ -97,7 +107,7 @@ def from_http(error: HTTPException) -> AntechamberError:
 def install(app: FastAPI) -> None:
     """Make the framework answer with our envelope."""
 
-    async def answer(request: Request, error: Exception) -> JSONResponse:
+    async def answer(request: Request, error: Exception) -> Response:
         headers = None
         match error:
             case AntechamberError():
@@ -110,7 +120,7 @@ def install(app: FastAPI) -> None:
                 # the framework raises it again afterwards, and `front.Guard` logs it whole
                 ours = OperatorError(Code.INTERNAL)
         request.scope[ANSWERED] = ours.code
-        return response(ours, headers)
+        return response(request.scope, ours, headers)
 
     for kind in (AntechamberError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, answer)
@@ -120,7 +130,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: AntechamberE
     """Answer a request, or a WebSocket that is not accepted yet, with that error."""
     scope[ANSWERED] = error.code
     if scope["type"] == "http":
-        await response(error)(scope, receive, send)
+        await response(scope, error)(scope, receive, send)
         return
     await send(
         {

@@ -19,6 +19,7 @@ from antechamber.web import faults
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from antechamber.web.addresses import Site
@@ -115,10 +116,17 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, policy: bytes, closing: Closing, *, on_refused: Callable[[Code], None] = lambda _: None
+        self,
+        app: ASGIApp,
+        policy: bytes,
+        closing: Closing,
+        *,
+        on_refused: Callable[[Code], None] = lambda _: None,
+        page: Callable[[Scope, AntechamberError], Response | None] | None = None,
     ) -> None:
-        """Wrap an app; `on_refused` is told the code of each answer that is an error."""
+        """Wrap an app; `on_refused` is told the code of each answer that is an error, `page` makes it readable."""
         self._app = app
+        self._page = page
         self._on_refused = on_refused
         self._closing = closing
         self._headers = {**_HEADERS, b"content-security-policy": policy}
@@ -126,6 +134,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; its lines in the log have its id, which the answer has too."""
         request_id = request_id_of(scope)
+        scope[faults.PAGE] = self._page
         began = asyncio.get_running_loop().time()
         status: int | None = None
 
