@@ -145,6 +145,11 @@ class Settings(BaseSettings):
     egress_rate: int = Field(100, ge=1, description="Requests a second of one session, on average over ten seconds.")
     egress_deny: Words = Field((), description="Names (with their subdomains) and networks that no machine reaches.")
     destinations_kept_s: Seconds = Field(86_400, description="How long a session's destinations are kept.")
+    events_kept_s: Seconds = Field(
+        7_776_000,
+        description="How long an ended session is kept, with its machine and what happened to both; while its "
+        "credential is stored its row stays. Default 90 days.",
+    )
     idempotency_kept_s: Seconds = Field(86_400, description="How long an Idempotency-Key is remembered.")
     heartbeat_s: Seconds = Field(15, gt=0, description="Interval of heartbeats in event streams.")
     body_bytes: int = Field(65_536, ge=1024, description="Largest request body.")

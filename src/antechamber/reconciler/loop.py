@@ -12,6 +12,7 @@ from antechamber.log import about, get_logger
 from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
 from antechamber.metrics import Metrics
 from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
+from antechamber.reconciler import pruning
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
 from antechamber.signin import now
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from antechamber.store import Store
 
 _log = get_logger("reconciler")
-_PRUNE_EVERY: Final = timedelta(minutes=10)
 _CHECK_ENDS_WITHIN: Final = timedelta(seconds=30)
 
 
@@ -139,6 +139,7 @@ class Reconciler:
         """Reclaim what nobody asks for any more, then begin."""
         await self.reclaim()
         self._loop = spawn("reconciler", self._run())
+        self._tasks.spawn("pruning", pruning.go_on(self.store, self.settings))
 
     async def close(self) -> None:
         """Stop attending; the machines go on and are found again."""
@@ -173,14 +174,10 @@ class Reconciler:
         return True
 
     async def _run(self) -> None:
-        pruned_at = now()
         with self.store.changes.watch("machines") as machines:
             while True:
                 try:
                     await self._pass()
-                    if now() - pruned_at > _PRUNE_EVERY:
-                        pruned_at = now()
-                        await self._prune()
                 except AntechamberError as error:
                     # the database may be away for a while: the next pass sees the same truth
                     _log.warning("a pass failed", code=error.code, detail=error.detail)
@@ -198,13 +195,6 @@ class Reconciler:
         for session in await self.store.sessions.due(now()):
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
-
-    async def _prune(self) -> None:
-        await self.store.sessions.prune(
-            now(),
-            idempotency_kept=self.settings.duration("idempotency_kept"),
-            destinations_kept=self.settings.duration("destinations_kept"),
-        )
 
     async def _attend(self, row: MachineRow) -> None:
         attendant = Attendant(row, self)

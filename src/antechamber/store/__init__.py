@@ -1,7 +1,7 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
-`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `access`, `destinations`)
-have one file each.
+`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `access`, `destinations`,
+`retention`) have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
@@ -13,7 +13,7 @@ from antechamber.store.dialect import file_url
 from antechamber.store.limits import Limits
 from antechamber.store.moves import Moved
 from antechamber.store.observer import Observer, Recorded, Several
-from antechamber.store.retention import Pruned
+from antechamber.store.retention import Kept, Pruned
 from antechamber.store.sessions import CREATED, Created, Idempotency, NewSession
 from antechamber.store.standing import Standing
 from antechamber.store.store import About, Store
@@ -28,6 +28,7 @@ __all__ = [
     "CliEnded",
     "Created",
     "Idempotency",
+    "Kept",
     "Limits",
     "Moved",
     "NewSession",

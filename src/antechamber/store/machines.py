@@ -1,10 +1,10 @@
-"""Machines: requested, begun with a handle and a host uid, moved by facts, forgotten."""
+"""Machines: requested, begun with a handle and a host uid, moved by facts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, true, update
 
 from antechamber.errors import Code, MachineError
 from antechamber.lifecycle import Act, MachineDecision, MachineFact, decide_machine
@@ -14,7 +14,7 @@ from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
-from antechamber.store.schema import ENDED_STATES, events, has_not_ended, machines
+from antechamber.store.schema import ENDED_STATES, has_not_ended, machines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,17 +189,6 @@ class Machines:
         """Return the machines whose state's deadline has come, the most overdue first."""
         wanted = select(machines).where(has_not_ended(), machines.c.expires_at <= at)
         return await self._many(wanted.order_by(machines.c.expires_at))
-
-    @to_its_end
-    async def forget(self, *, ended_before: datetime) -> int:
-        """Delete the rows of machines that ended before that time; return how many. Their sessions stay."""
-        old = select(machines.c.id).where(machines.c.state.in_(ENDED_STATES), machines.c.ended_at < ended_before)
-        async with self._database.write() as write:
-            await write.connection.execute(
-                delete(events).where(events.c.machine_id.in_(old), events.c.session_id.is_(None))
-            )
-            gone = await write.connection.execute(delete(machines).where(machines.c.id.in_(old)))
-            return gone.rowcount
 
     async def _one(self, wanted: Select[Any]) -> MachineRow | None:
         async with self._database.read() as connection:

@@ -176,6 +176,7 @@ credentials: Final = Table(
         name="tombstone_is_empty",
     ),
     Index("one_live_credential", "application", "user_id", "provider", unique=True, **_where("deleted_at IS NULL")),
+    Index("credentials_deleted", "deleted_at", **_where("deleted_at IS NOT NULL")),
 )
 
 credential_versions: Final = Table(
@@ -250,6 +251,14 @@ sessions: Final = Table(
     Index("sessions_newest", "created_at", "id"),
     Index("sessions_of_owner", "application", "user_id", "created_at", "id"),
     Index("sessions_live", "created_at", "id", **_where(f"status IN {words(LIVE_STATUSES)}")),
+    Index("sessions_ended", "ended_at", **_where("ended_at IS NOT NULL")),
+    # what deletes a version looks here for whoever points at it
+    Index(
+        "sessions_captured",
+        "captured_credential_id",
+        "captured_version",
+        **_where("captured_credential_id IS NOT NULL"),
+    ),
 )
 
 machines: Final = Table(
@@ -283,6 +292,7 @@ machines: Final = Table(
     Index("machines_due", "expires_at", **_where("expires_at IS NOT NULL")),
     Index("machines_newest", "created_at", "id"),
     Index("machines_running", "created_at", "id", **_where(f"state NOT IN {words(ENDED_STATES)}")),
+    Index("machines_ended", "ended_at", **_where("ended_at IS NOT NULL")),
 )
 
 nodes: Final = Table(
@@ -313,6 +323,7 @@ events: Final = Table(
     _one_of("act", Act),
     _one_of("reason", Reason),
     Index("events_of_session", "session_id", "seq"),
+    Index("events_old", "at"),
     # a sequence number that was once given is never given again, or a resumed stream would skip an event
     sqlite_autoincrement=True,
 )
@@ -356,6 +367,7 @@ idempotency_keys: Final = Table(
     Column("session_id", WORD, ForeignKey("auth_sessions.id", ondelete="CASCADE"), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Index("idempotency_keys_old", "created_at"),
+    Index("idempotency_keys_of_session", "session_id"),
 )
 
 

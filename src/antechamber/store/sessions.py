@@ -29,13 +29,12 @@ from antechamber.store.events import record
 from antechamber.store.limits import Limits, refuse_beyond, take_turn
 from antechamber.store.moves import Given, Moved, apply_fact, locked
 from antechamber.store.observer import Recorded
-from antechamber.store.retention import Pruned, prune
 from antechamber.store.rows import event_of, session_of
 from antechamber.store.schema import events, idempotency_keys, is_live, machines, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -197,11 +196,6 @@ class Sessions:
             wanted = wanted.where(events.c.machine_id.is_(None))
         async with self._database.read() as connection:
             return [event_of(row) for row in await connection.execute(wanted.order_by(events.c.seq).limit(limit))]
-
-    @to_its_end
-    async def prune(self, at: datetime, *, idempotency_kept: timedelta, destinations_kept: timedelta) -> Pruned:
-        """Delete what is kept for a while only and is past its time: see `retention`."""
-        return await prune(self._database, at, idempotency_kept=idempotency_kept, destinations_kept=destinations_kept)
 
     @to_its_end
     async def list(

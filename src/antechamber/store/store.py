@@ -20,6 +20,7 @@ from antechamber.store.dialect import dialect_of
 from antechamber.store.machines import Machines
 from antechamber.store.migrate import migrate, refuse_later
 from antechamber.store.nodes import Nodes
+from antechamber.store.retention import Retention
 from antechamber.store.schema import credentials, installation
 from antechamber.store.sessions import Sessions
 from antechamber.store.standing import Standing, standing
@@ -59,6 +60,7 @@ class Store:
         self.credentials: Final = Credentials(database)
         self.access: Final = Access(database)
         self.destinations: Final = Destinations(database)
+        self.retention: Final = Retention(database)
 
     @classmethod
     @to_its_end

@@ -19,12 +19,14 @@ from tests.postgres import Server
 
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import AuthSession, Claims, Fields, IdPrefix, MachineRow, Owner, Reason, Sealed, new_id
-from antechamber.store import Captured, Created, NewSession, Store, file_url
+from antechamber.store import Captured, Created, Kept, NewSession, Store, file_url
 
 DATABASES = ("sqlite", "postgres")
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 NODE = "nod_00000000000000000000"
 OTHER_NODE = "nod_00000000000000000001"
+DAY = Kept(timedelta(hours=24), timedelta(hours=24), timedelta(hours=24))
+"""Everything is kept for a day."""
 
 
 def later(seconds: float) -> datetime:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tests.contract.store.conftest import DAY
 
 from antechamber.model import AccessKind, Secret, new_secret
 
@@ -101,7 +102,6 @@ async def test_expired_rights_are_pruned_and_others_stay(store, steps, noon, gra
     session = await steps.pending()
     await grant(TICKET, session.id, seconds=30)
     cookie = await grant(COOKIE, session.id, seconds=600)
-    day = timedelta(hours=24)
-    pruned = await store.sessions.prune(noon + timedelta(seconds=30), idempotency_kept=day, destinations_kept=day)
+    pruned = await store.retention.prune(noon + timedelta(seconds=30), DAY)
     assert pruned.access == 1
     assert await store.access.holds(COOKIE, cookie, session_id=session.id, at=noon)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tests.contract.store.conftest import DAY
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
@@ -137,8 +138,7 @@ async def test_links_stay_when_the_caller_says_so(store, steps, noon):
 
 async def test_an_expired_key_is_pruned_and_then_free(store, steps, noon):
     first = await steps.create(idempotency=KEY)
-    kept = {"idempotency_kept": timedelta(hours=24), "destinations_kept": timedelta(hours=24)}
-    assert (await store.sessions.prune(noon + timedelta(hours=23), **kept)).idempotency_keys == 0
+    assert (await store.retention.prune(noon + timedelta(hours=23), DAY)).idempotency_keys == 0
     await store.sessions.apply(first.session.id, SessionFact.CANCELLED, at=noon)
-    assert (await store.sessions.prune(noon + timedelta(hours=24), **kept)).idempotency_keys == 1
+    assert (await store.retention.prune(noon + timedelta(hours=24), DAY)).idempotency_keys == 1
     assert (await steps.create(idempotency=KEY)).outcome == "created"

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tests.contract.store.conftest import DAY
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
@@ -104,7 +105,6 @@ async def test_destinations_are_forgotten_after_their_time(store, steps, noon):
             connections=1,
             at=noon + timedelta(hours=hours),
         )
-    day = timedelta(hours=24)
-    pruned = await store.sessions.prune(noon + timedelta(hours=25), idempotency_kept=day, destinations_kept=day)
+    pruned = await store.retention.prune(noon + timedelta(hours=25), DAY)
     assert pruned.destinations == 1
     assert [one.name for one in await store.destinations.list(session.id)] == ["h2.test"]

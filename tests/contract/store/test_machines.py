@@ -135,15 +135,3 @@ async def test_the_lists_tell_what_runs_what_is_due_and_what_was(store, steps, n
     assert len(await store.machines.due(noon + timedelta(seconds=60))) == 2
     assert {row.id for row in await store.machines.list(10)} == {ended.id, *(row.id for row in running)}
     assert len(await store.machines.list(2)) == 2
-
-
-async def test_only_machines_that_ended_long_ago_are_forgotten_and_their_sessions_stay(store, steps, noon):
-    session = await steps.cancelled()
-    row = await steps.end_machine(await steps.machine(session))
-    check = await steps.end_machine(await steps.begin(await steps.check_machine()))
-    await steps.check_machine()
-    assert await store.machines.forget(ended_before=noon) == 0
-    assert await store.machines.forget(ended_before=noon + timedelta(seconds=1)) == 2
-    assert await store.machines.get(row.id) is None is await store.machines.get(check.id)
-    assert (await store.sessions.get(session.id)).machine_id == row.id
-    assert len(await store.machines.list(10)) == 1

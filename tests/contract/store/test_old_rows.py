@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import Fields, IdPrefix, Owner, new_id
-from antechamber.store import NewSession, Store, file_url
+from antechamber.store import Kept, NewSession, Store, file_url
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 ADA = Owner("ada")
@@ -39,7 +39,7 @@ async def daily_round(store):
     await store.sessions.list(live=True, limit=1)
     await store.sessions.list(owner=ADA, limit=1)
     await store.sessions.list(limit=1)
-    await store.sessions.prune(NOON, idempotency_kept=timedelta(1), destinations_kept=timedelta(1))
+    await store.retention.prune(NOON, Kept(timedelta(1), timedelta(1), timedelta(1)))
     await store.credentials.current(ADA, "codex")
     await store.has_sealed_rows()
 
