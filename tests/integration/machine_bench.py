@@ -62,6 +62,7 @@ class Pages:
     def __init__(self) -> None:
         self.page = b"<h1>Sign in</h1>"
         self.asked: list[str] = []
+        self.heads: list[bytes] = []
         self._changed = asyncio.Condition()
 
     async def was_asked(self, path: str, *, times: int) -> None:
@@ -84,6 +85,7 @@ class Pages:
             head = await stream.reader.readuntil(b"\r\n\r\n")
             async with self._changed:
                 self.asked.append(head.split(b" ")[1].decode())
+                self.heads.append(head)
                 self._changed.notify_all()
             stream.writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"

@@ -54,6 +54,8 @@ async def test_f079b_f083_f083b_a_whole_sign_in_from_the_clis_start_to_the_captu
         assert (await read_banner(another)).startswith(b"RFB 003.")
         another.writer.close()
         assert pages.asked[0] == "/authorize?state=right"
+        # nothing tells the vendor that a window was waiting
+        assert b"referer:" not in pages.heads[0].lower()
         kinds = [report.kind for report in bench.reports]
         assert ReportKind.CLI_ENDED not in kinds
         assert ReportKind.TROUBLE not in kinds
@@ -68,6 +70,11 @@ async def test_f083h_f085_a_browser_that_was_closed_comes_back_with_the_page_tha
             await pages.was_asked("/authorize?state=right", times=2)
         kinds = [report.kind for report in bench.reports]
         assert ReportKind.TROUBLE not in kinds
+
+
+async def test_the_browser_is_seen_to_be_confined_before_there_is_a_page():
+    async with machine_with(sign_in_job("idles", screen=True, browser=True), Pages()) as bench:
+        assert (await bench.next_of(ReportKind.BROWSER_SANDBOX, within=20)).body["ok"]
 
 
 async def test_many_screens_are_opened_one_after_another_and_at_once():

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from antechamber.guest import programs, sandbox
+from antechamber.guest.first_page import FirstPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ _RESTARTS = 5
 _PROOF_S = 30.0
 _LOOK_EVERY_S = 0.1
 _LOCK_EVERY_S = 0.02
+_FIRST_ASKS_S = 10.0
 
 
 class BrowserError(Exception):
@@ -34,18 +36,21 @@ class Browser:
         self._variables = variables
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
-        self._first_page: str | None = None
         self._page: str | None = None
         self._shown: str | None = None
+        self._first = FirstPage()
         self._stopping = False
 
     async def run(self) -> None:
         """Keep Chromium running until `stop`; raises BrowserError when it ends too often, OSError without it."""
         self._prefer()
         for _ in range(1 + _RESTARTS):
-            # a page that was asked for already is the first one: no empty window behind it
+            self._first.close()
+            self._first = FirstPage()
+            # a page that was asked for already is the first one
             self._shown = self._page
-            self._process = await programs.start(self._command(self._page or "about:blank"), self._variables)
+            page = self._page or await self._first.start()
+            self._process = await programs.start(self._command(page), self._variables)
             await self._hand_over(self._process)
             await self._process.wait()
             if self._stopping:
@@ -60,10 +65,16 @@ class Browser:
             await self._hand_over(self._process)
 
     async def _hand_over(self, first: asyncio.subprocess.Process) -> None:
-        """Show the page asked for last: started again on its profile, Chromium hands it to the one that runs."""
+        """Show the page asked for last: in the window that waits for one, or else in a new one.
+
+        Started again on its profile, Chromium hands a page to the one that runs.
+        """
+        page = self._page
+        if page is not None and self._shown != page and await self._first.show(page, within=_FIRST_ASKS_S):
+            self._shown = page
         lock = self._profile / "SingletonSocket"
         # before the first has its lock the second could take it: the first would end, and be taken for closed
-        while self._page is not None and self._shown is None and first.returncode is None:
+        while self._page is not None and self._shown != self._page and first.returncode is None:
             if lock.is_symlink():
                 self._shown = self._page
                 second = await programs.start(self._command(self._page, "--new-window"), self._variables)
@@ -94,6 +105,7 @@ class Browser:
     async def stop(self) -> None:
         """End Chromium."""
         self._stopping = True
+        self._first.close()
         if self._process is not None:
             await programs.stop(self._process, patience=0.5)
 
