@@ -127,6 +127,7 @@ class SignInGuest:
         """Set when the host had the tool started again."""
         self.input = bytearray()
         """What reached the screen besides requests for frames: keys and pointer."""
+        self._pictures: set[_Picture] = set()
 
     async def __call__(self, guest: ScriptedGuest) -> int:
         """Be the machine's program."""
@@ -177,6 +178,7 @@ class SignInGuest:
             await link.report(ReportKind.PAGE_ASKED, {"host": self._page_host})
             await ask(guest, {"op": "connect", "name": self._page_host, "port": 443}, b"\x16\x03\x01")
         self.page_open.set()
+        self._repaint()
 
     async def _obey(self, link: LinkEnd) -> None:
         while (order := await link.orders.get()) != "stop":
@@ -204,50 +206,84 @@ class SignInGuest:
                 await asyncio.sleep(_AGAIN_S)
 
     async def _picture(self, stream: Stream) -> None:
-        """Be a VNC server (RFC 6143) with one picture, painted anew for each request."""
+        """Be a VNC server (RFC 6143) with one picture, which is new with the page and with each key and click."""
         reader, writer = stream.reader, stream.writer
+        picture = _Picture(writer)
         try:
-            writer.write(b"RFB 003.008\n")
-            await reader.readexactly(12)
-            writer.write(b"\x01\x01")
-            await reader.readexactly(1)
-            writer.write(bytes(4))
-            await reader.readexactly(1)
-            pixels = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
-            writer.write(struct.pack(">HH", _WIDTH, _HEIGHT) + pixels + struct.pack(">I", 8) + b"scripted")
-            bytes_per_pixel = 4
+            await _greet(reader, writer)
+            self._pictures.add(picture)
             while True:
-                bytes_per_pixel = await self._client_message(reader, writer, bytes_per_pixel)
+                if came := await picture.take(reader):
+                    self.input += came
+                    self._repaint()
+                await writer.drain()
         except (asyncio.IncompleteReadError, OSError):
             pass  # the viewer has gone
         finally:
+            self._pictures.discard(picture)
             writer.close()
 
-    async def _client_message(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_per_pixel: int
-    ) -> int:
+    def _repaint(self) -> None:
+        for picture in self._pictures:
+            picture.change()
+
+
+class _Picture:
+    """What one viewer has of the screen; as with a real server, who has it all waits until something has changed."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._bytes_per_pixel = 4
+        self._is_new = True
+        self._wanted = False
+
+    async def take(self, reader: asyncio.StreamReader) -> bytes:
+        """Take one message of the viewer; return the input that came with it."""
         kind = (await reader.readexactly(1))[0]
         match kind:
             case 0:
-                bytes_per_pixel = (await reader.readexactly(19))[3] // 8
+                self._bytes_per_pixel = (await reader.readexactly(19))[3] // 8
             case 2:
                 (count,) = struct.unpack(">xH", await reader.readexactly(3))
                 await reader.readexactly(4 * count)
             case 3:
-                await reader.readexactly(9)
-                writer.write(struct.pack(">BxHHHHHi", 0, 1, 0, 0, _WIDTH, _HEIGHT, 0))
-                # stripes: a page of one colour is one that has not been painted
-                row = bytes(_WIDTH * bytes_per_pixel), b"\xff" * (_WIDTH * bytes_per_pixel)
-                writer.write(b"".join(row) * (_HEIGHT // 2))
-                await writer.drain()
+                incremental = (await reader.readexactly(9))[0]
+                self._wanted = True
+                self._is_new = self._is_new or not incremental
+                self._show()
             case 4 | 5:
-                self.input += bytes((kind,)) + await reader.readexactly(7 if kind == 4 else 5)
+                return bytes((kind,)) + await reader.readexactly(7 if kind == 4 else 5)
             case 6:
                 (length,) = struct.unpack(">3xI", await reader.readexactly(7))
-                self.input += bytes((kind,)) + await reader.readexactly(length)
+                return bytes((kind,)) + await reader.readexactly(length)
             case _:
                 raise ConnectionAbortedError(kind)
-        return bytes_per_pixel
+        return b""
+
+    def change(self) -> None:
+        """Be another picture."""
+        self._is_new = True
+        self._show()
+
+    def _show(self) -> None:
+        if not (self._is_new and self._wanted):
+            return
+        self._is_new = self._wanted = False
+        self._writer.write(struct.pack(">BxHHHHHi", 0, 1, 0, 0, _WIDTH, _HEIGHT, 0))
+        # stripes: a page of one colour is one that has not been painted
+        row = bytes(_WIDTH * self._bytes_per_pixel), b"\xff" * (_WIDTH * self._bytes_per_pixel)
+        self._writer.write(b"".join(row) * (_HEIGHT // 2))
+
+
+async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"RFB 003.008\n")
+    await reader.readexactly(12)
+    writer.write(b"\x01\x01")
+    await reader.readexactly(1)
+    writer.write(bytes(4))
+    await reader.readexactly(1)
+    pixels = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
+    writer.write(struct.pack(">HH", _WIDTH, _HEIGHT) + pixels + struct.pack(">I", 8) + b"scripted")
 
 
 def _credential(files: Mapping[str, bytes]) -> dict[str, Any]:
