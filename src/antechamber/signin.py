@@ -227,9 +227,11 @@ class SignIn:
         return await self._store.access.holds(AccessKind.TICKET, ticket, session_id=session_id, at=self._clock())
 
     async def redeem_ticket(self, session_id: str, ticket: Secret) -> None:
-        """Use a ticket up; raises CallerError ticket_not_valid."""
+        """Use a ticket up; raises CallerError ticket_not_valid, or session_ended when it outlived its session."""
         if not await self._store.access.redeem(AccessKind.TICKET, ticket, session_id=session_id, at=self._clock()):
             raise CallerError(Code.TICKET_NOT_VALID)
+        if (await self.session(session_id)).status.terminal:
+            raise CallerError(Code.SESSION_ENDED)
 
     async def screen_seen(self, session_id: str) -> None:
         """Start the sign-in clock, the first time that the person sees the screen."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from antechamber.errors import AntechamberError, CallerError
+from antechamber.errors import AntechamberError, CallerError, Code
 from antechamber.log import get_logger
 from antechamber.tasks import Tasks
 from antechamber.web import closes, faults, onward, seats
@@ -87,8 +87,8 @@ class Relays:
     async def _serve_here(self, session_id: str, ticket: Secret, receive: Receive, send: Send) -> Close | None:
         try:
             await self._services.signin.redeem_ticket(session_id, ticket)
-        except CallerError:
-            return BAD_TICKET
+        except CallerError as error:
+            return ENDED if error.code is Code.SESSION_ENDED else BAD_TICKET
         return await self._watch(session_id, receive, send)
 
     async def _pass_on(self, session_id: str, ticket: Secret, page: _Page, node: NodeRow) -> Close | None:

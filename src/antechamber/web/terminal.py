@@ -12,7 +12,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from antechamber.errors import AntechamberError, CallerError
+from antechamber.errors import AntechamberError, CallerError, Code
 from antechamber.guest.protocol import TERMINAL_SIDES
 from antechamber.log import get_logger
 from antechamber.tasks import Tasks
@@ -49,8 +49,8 @@ class Terminals:
         await send({"type": "websocket.accept", "subprotocol": BINARY})
         try:
             await self._services.signin.redeem_ticket(session_id, ticket)
-        except CallerError:
-            await closes.say(send, BAD_TICKET)
+        except CallerError as error:
+            await closes.say(send, ENDED if error.code is Code.SESSION_ENDED else BAD_TICKET)
             return
         why = await self._watch(session_id, receive, send)
         if why is not None:
