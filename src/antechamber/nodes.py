@@ -17,6 +17,7 @@ from antechamber.model import MachineState
 from antechamber.signin import now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from antechamber.store import Store
@@ -32,7 +33,16 @@ _GIVEN_UP: Final = "the operator gave its node up"
 class Node:
     """This service's own node."""
 
-    def __init__(self, store: Store, node_id: str, *, name: str, url: str | None, beat: timedelta = BEAT) -> None:
+    def __init__(
+        self,
+        store: Store,
+        node_id: str,
+        *,
+        name: str,
+        url: str | None,
+        beat: timedelta = BEAT,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         """Name it; `join` makes it known to the others, `url` is where they reach it.
 
         `beat` is how often it says that it lives, the same for every service of an installation.
@@ -42,6 +52,7 @@ class Node:
         self.name: Final = name
         self._url = url
         self._beat = beat
+        self._clock = clock
         self._said_at: datetime | None = None
 
     async def join(self) -> None:
@@ -61,14 +72,15 @@ class Node:
             await self._join(found.seen_at)
 
     async def _join(self, silent_since: datetime | None) -> None:
-        at = now()
+        at = self._clock()
         await self._store.nodes.join(self.id, name=self.name, url=self._url, at=at, silent_since=silent_since)
         self._said_at = at
 
     async def beat(self) -> None:
         """Say that it lives, unless that was said a moment ago; joins again when it was given up meanwhile."""
-        at = now()
-        if self._said_at is not None and at - self._said_at < self._beat:
+        at = self._clock()
+        # a clock that has gone back must not keep it silent until it is where it was
+        if self._said_at is not None and self._said_at <= at < self._said_at + self._beat:
             return
         if await self._store.nodes.seen(self.id, at=at):
             self._said_at = at

@@ -110,7 +110,8 @@ class SignIn:
         self._settings = settings
         self._driver = driver
         self._require = require
-        self._clock = clock
+        self.clock = clock
+        """What time it is, for the service as a whole."""
         self._limits = Limits(
             owner_live=settings.owner_live,
             owner_starts=settings.owner_starts_an_hour,
@@ -132,7 +133,7 @@ class SignIn:
         """
         spec = self._providers.get(request.provider)
         self._require(spec)
-        at = self._clock()
+        at = self.clock()
         parent = parent_of(traceparent)
         new = NewSession(
             owner=Owner(request.user_id),
@@ -173,7 +174,7 @@ class SignIn:
 
     async def open(self, session_id: str, code: Secret) -> Secret:
         """Exchange a link's code for the session's cookie; once. Raises CallerError link_not_valid."""
-        at = self._clock()
+        at = self.clock()
         cookie = new_secret()
         opened = await self._store.access.open_link(
             code, cookie, session_id=session_id, at=at, cookie_expires_at=at + COOKIE_LIFE
@@ -184,9 +185,7 @@ class SignIn:
 
     async def holds_cookie(self, session_id: str, cookie: Secret) -> bool:
         """Tell whether the cookie is that session's."""
-        return await self._store.access.holds(
-            AccessKind.SESSION_COOKIE, cookie, session_id=session_id, at=self._clock()
-        )
+        return await self._store.access.holds(AccessKind.SESSION_COOKIE, cookie, session_id=session_id, at=self.clock())
 
     async def consent(self, session_id: str) -> AuthSession:
         """Record the click by which the person agrees."""
@@ -215,7 +214,7 @@ class SignIn:
         return await self._grant_ticket(session_id)
 
     async def _grant_ticket(self, session_id: str) -> Ticket:
-        at = self._clock()
+        at = self.clock()
         ticket = Ticket(new_secret(), at + self._settings.duration("ticket"))
         await self._store.access.grant(
             AccessKind.TICKET, ticket.secret, session_id=session_id, at=at, expires_at=ticket.expires_at
@@ -224,11 +223,11 @@ class SignIn:
 
     async def holds_ticket(self, session_id: str, ticket: Secret) -> bool:
         """Tell whether a ticket is good now, without using it up."""
-        return await self._store.access.holds(AccessKind.TICKET, ticket, session_id=session_id, at=self._clock())
+        return await self._store.access.holds(AccessKind.TICKET, ticket, session_id=session_id, at=self.clock())
 
     async def redeem_ticket(self, session_id: str, ticket: Secret) -> None:
         """Use a ticket up; raises CallerError ticket_not_valid, or session_ended when it outlived its session."""
-        if not await self._store.access.redeem(AccessKind.TICKET, ticket, session_id=session_id, at=self._clock()):
+        if not await self._store.access.redeem(AccessKind.TICKET, ticket, session_id=session_id, at=self.clock()):
             raise CallerError(Code.TICKET_NOT_VALID)
         if (await self.session(session_id)).status.terminal:
             raise CallerError(Code.SESSION_ENDED)
@@ -237,7 +236,7 @@ class SignIn:
         """Start the sign-in clock, the first time that the person sees the screen."""
         session = await self.session(session_id)
         if session.screen_seen_at is None:
-            at = self._clock()
+            at = self.clock()
             await self._store.sessions.apply(
                 session_id, SessionFact.SCREEN_SEEN, at=at, expires_at=at + self._settings.duration("sign_in")
             )
@@ -250,7 +249,7 @@ class SignIn:
         Where the person has seen the screen they may have it started again within `again_s`; else the session fails.
         What is said of an earlier run than the present one changes nothing.
         """
-        at = self._clock()
+        at = self.clock()
         ended = CliEnded(attempt, "\n".join(lines), reason, detail, code)
         return await self._store.attempts.ended(
             session_id, ended, at=at, expires_at=at + self._settings.duration("again")
@@ -261,7 +260,7 @@ class SignIn:
 
         Raises CallerError cli_runs, session_ended.
         """
-        at = self._clock()
+        at = self.clock()
         moved = await self._store.attempts.again(
             session_id, attempt, at=at, expires_at=at + self._settings.duration("sign_in")
         )
@@ -273,7 +272,7 @@ class SignIn:
 
     async def reject(self, session_id: str) -> AuthSession:
         """Delete at once the version that this session captured; raises not_rejectable after a later one."""
-        rejected = await self._store.credentials.reject(session_id, at=self._clock())
+        rejected = await self._store.credentials.reject(session_id, at=self.clock())
         _accepted(rejected.moved)
         _log.info("credential rejected by the person", session=session_id)
         return rejected.moved.session
@@ -310,7 +309,7 @@ class SignIn:
                 detail=f"{error.code}: {error}",
             )
             raise
-        checked_at = self._clock()
+        checked_at = self.clock()
         for warning in parsed.warnings:
             _log.warning("the vendor changed its credential file", session=session_id, provider=spec.id, what=warning)
         whole_at = datetime.fromtimestamp(files["credential"].mtime_ns / 1e9, UTC)
@@ -336,7 +335,7 @@ class SignIn:
                 sealed=sealed,
                 claims=parsed.claims,
                 report_id=report_id,
-                at=self._clock(),
+                at=self.clock(),
                 fields={"file_whole_at": whole_at.isoformat(), "checked_at": checked_at.isoformat()},
             )
             if captured.outcome == "captured":
@@ -355,6 +354,8 @@ class SignIn:
         raise MachineError(Code.CAPTURE_REFUSED, detail="the credential's version moved on at every try")
 
     def _refuse_stale(self, session: AuthSession, files: Mapping[str, CapturedFile]) -> None:
+        if self.clock() < session.created_at:
+            return  # the clock has gone back, or another service's is ahead: the two times cannot be compared
         written_at = datetime.fromtimestamp(files["credential"].mtime_ns / 1e9, UTC)
         if written_at < session.created_at - _CLOCK_SLACK:
             raise ProviderError(Code.CREDENTIAL_STALE)
@@ -441,7 +442,7 @@ class SignIn:
 
     async def delete_credential(self, credential_id: str) -> Credential:
         """Delete a credential: ciphertext and data key are gone, a tombstone stays."""
-        deleted = await self._store.credentials.delete(credential_id, at=self._clock())
+        deleted = await self._store.credentials.delete(credential_id, at=self.clock())
         if deleted is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         _log.info("credential deleted", credential=credential_id)
@@ -469,7 +470,7 @@ class SignIn:
 
     async def dashboard_link(self) -> Secret:
         """Give a one-time code for the dashboard."""
-        at = self._clock()
+        at = self.clock()
         code = new_secret()
         await self._store.access.grant(
             AccessKind.DASHBOARD_LINK, code, session_id=None, at=at, expires_at=at + DASHBOARD_LINK_LIFE
@@ -478,7 +479,7 @@ class SignIn:
 
     async def open_dashboard(self, code: Secret) -> Secret:
         """Exchange the one-time code for the dashboard's cookie; raises CallerError link_not_valid."""
-        at = self._clock()
+        at = self.clock()
         if not await self._store.access.redeem(AccessKind.DASHBOARD_LINK, code, session_id=None, at=at):
             raise CallerError(Code.LINK_NOT_VALID)
         cookie = new_secret()
@@ -489,12 +490,12 @@ class SignIn:
 
     async def holds_dashboard_cookie(self, cookie: Secret) -> bool:
         """Tell whether the cookie opens the dashboard."""
-        return await self._store.access.holds(AccessKind.DASHBOARD_COOKIE, cookie, session_id=None, at=self._clock())
+        return await self._store.access.holds(AccessKind.DASHBOARD_COOKIE, cookie, session_id=None, at=self.clock())
 
     async def _apply(
         self, session_id: str, fact: SessionFact, *, reason: Reason | None = None, detail: str = ""
     ) -> Moved:
-        return await self._store.sessions.apply(session_id, fact, at=self._clock(), reason=reason, detail=detail)
+        return await self._store.sessions.apply(session_id, fact, at=self.clock(), reason=reason, detail=detail)
 
 
 def _accepted(moved: Moved) -> Moved:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from antechamber.nodes import Node
 from antechamber.providers import Providers
 from antechamber.reconciler import Reconciler
 from antechamber.settings import Settings
-from antechamber.signin import SignIn, StartRequest
+from antechamber.signin import SignIn, StartRequest, now
 from antechamber.store import Several, Store
 from antechamber.testing.scripted_guest import LinkEnd, SignInGuest
 from antechamber.tracing import Tracing
@@ -79,14 +80,29 @@ class CheckGuest:
             await asyncio.gather(speaking, return_exceptions=True)
 
 
+class Clock:
+    """The service's clock, which an operator, NTP or a machine that was asleep can set."""
+
+    def __init__(self):
+        self.ahead = timedelta(0)
+
+    def __call__(self):
+        return now() + self.ahead
+
+    def ns(self):
+        """What the files of a machine on this host have."""
+        return int(self().timestamp() * 1e9)
+
+
 class Scene:
     """One installation; `restart` is a service that was stopped and started again."""
 
     def __init__(self, folder, settings):
         self.folder = folder
+        self.clock = Clock()
         self.settings = settings
         self.guests = asyncio.Queue()
-        self.make_guest = lambda: SignInGuest(build=BUILD, page_host=PAGE_HOST)
+        self.make_guest = lambda: SignInGuest(build=BUILD, page_host=PAGE_HOST, clock_ns=self.clock.ns)
         self.host = ScriptedHost(self._script)
         self.connector = Echo()
         self.providers = Providers.load()
@@ -117,11 +133,12 @@ class Scene:
             settings=self.settings,
             driver="scripted",
             require=lambda spec: None,
+            clock=self.clock,
         )
 
     async def open(self):
         await self.open_store()
-        self.node = Node(self.store, self.node_id, name=self.node_id, url=None)
+        self.node = Node(self.store, self.node_id, name=self.node_id, url=None, clock=self.clock)
         await self.node.join()
         self.reconciler = Reconciler(
             store=self.store,

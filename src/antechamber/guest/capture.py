@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from typing import TYPE_CHECKING, Any
 
 from antechamber.guest import files
@@ -30,6 +31,7 @@ class Capture:
         *,
         report: Callable[[dict[str, Any]], str],
         send_again: Callable[[str], bool],
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Begin to watch; raises OSError when inotify is not to be had.
 
@@ -39,6 +41,7 @@ class Capture:
         self._layout = layout
         self._report = report
         self._send_again = send_again
+        self._clock_ns = clock_ns
         self._sent: dict[bytes, str] = {}
         self._woken = asyncio.Event()
         self._cli_ended = False
@@ -98,7 +101,9 @@ class Capture:
         return None
 
     def _look(self, name: str) -> files.WholeFile | FileState:
-        return files.look(self._paths[name], self._job.files[name], since_ns=self._since_ns)
+        # where the clock has gone back, what is written now is older than the start
+        since_ns = self._since_ns if self._clock_ns() >= self._since_ns else 0
+        return files.look(self._paths[name], self._job.files[name], since_ns=since_ns)
 
     async def _companions(self) -> None:
         """Wait until each companion is whole, the CLI has ended, or the time has passed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,6 @@ from antechamber.machine import MachineEnd
 from antechamber.model import GuestText, MachineState, SessionStatus
 from antechamber.reconciler.errands import CheckErrand, SignInErrand
 from antechamber.reconciler.live import LiveMachine
-from antechamber.signin import now
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ class Attendant:
         self._host = host
         self._store = host.store
         self._settings = host.settings
+        self._now = host.now
         self.live: LiveMachine | None = None
+        self._end_seen: float | None = None
 
     async def attend(self) -> None:
         """Bring the machine to its end; returns when nothing of it is left."""
@@ -52,7 +54,7 @@ class Attendant:
         if (session is not None and session.status.terminal) or (session is None and self._errand_of_check() is None):
             await self._apply(MachineFact.STOP_ASKED)
             return
-        deadline = now() + self._settings.duration("start")
+        deadline = self._now() + self._settings.duration("start")
         if session is not None and session.expires_at is not None:
             deadline = session.expires_at
         begun = await self._begin(deadline + self._settings.duration("stop"))
@@ -66,7 +68,7 @@ class Attendant:
         except AntechamberError as error:
             _log.error("machine did not start", machine=begun.id, code=error.code, detail=error.detail)
             await self._could_not_start(f"{error.code}: {error.detail}")
-            await self._ended(MachineEnd(now(), None, error.detail), handle)
+            await self._ended(MachineEnd(self._now(), None, error.detail), handle)
             return
         await self._run(machine, handle)
 
@@ -74,7 +76,7 @@ class Attendant:
         session = await self._session()
         if session is not None and session.status is SessionStatus.PENDING:
             await self._store.sessions.apply(
-                session.id, SessionFact.MACHINE_BOOTING, at=now(), expires_at=session.expires_at
+                session.id, SessionFact.MACHINE_BOOTING, at=self._now(), expires_at=session.expires_at
             )
 
     async def _begin(self, deadline: datetime) -> MachineRow | None:
@@ -93,7 +95,7 @@ class Attendant:
                 handle=handle,
                 host_uid=uid,
                 expires_at=deadline,
-                at=now(),
+                at=self._now(),
             )
             if begun is not None:
                 return begun
@@ -101,7 +103,9 @@ class Attendant:
 
     async def _could_not_start(self, detail: str) -> None:
         if self._row.session_id is not None:
-            await self._store.sessions.apply(self._row.session_id, SessionFact.START_FAILED, at=now(), detail=detail)
+            await self._store.sessions.apply(
+                self._row.session_id, SessionFact.START_FAILED, at=self._now(), detail=detail
+            )
         if (check := self._errand_of_check()) is not None:
             check.ended(detail)
 
@@ -176,7 +180,7 @@ class Attendant:
                         captured=completed,
                         egress_for=self._settings.duration("egress_after_capture") if completed else _NO_GRACE,
                     )
-                    left = (self._stop_at(session) - now()).total_seconds()
+                    left = self._grace_left(session)
                     if left <= 0:
                         return
                     wait = min(wait, left)
@@ -186,33 +190,48 @@ class Attendant:
                 if row is None or row.state not in {MachineState.BOOTING, MachineState.READY}:
                     return
                 # the session's own deadline may be later: a person answers the tool before there is a page
-                late = session.expires_at is None or session.expires_at <= now()
-                if session.status.terminal is False and row.state is MachineState.BOOTING and _past(row) and late:
+                late = session.expires_at is None or session.expires_at <= self._now()
+                if (
+                    session.status.terminal is False
+                    and row.state is MachineState.BOOTING
+                    and self._is_past(row)
+                    and late
+                ):
                     return
                 await changed.wait(wait)
 
-    def _stop_at(self, session: AuthSession) -> datetime:
-        ended_at = session.ended_at or now()
+    def _grace_left(self, session: AuthSession) -> float:
+        """Return how many seconds the machine of an ended session still has.
+
+        By the time at which the session ended, so that a restart does not begin it anew; and never longer than the
+        grace since this service saw the end, or a clock that goes back an hour would keep the machine for an hour.
+        """
+        self._end_seen = self._end_seen or time.monotonic()
         if session.success_shown_at or session.rejected_at:
-            return ended_at
+            return 0
         match session.status:
             case SessionStatus.COMPLETED:
-                return ended_at + self._settings.duration("grace_completed")
+                grace = self._settings.duration("grace_completed")
             case SessionStatus.FAILED:
-                return ended_at + self._settings.duration("grace_failed")
+                grace = self._settings.duration("grace_failed")
             case _:
-                return ended_at
+                return 0
+        by_the_clock = (session.ended_at or self._now()) + grace - self._now()
+        return min(by_the_clock.total_seconds(), self._end_seen + grace.total_seconds() - time.monotonic())
+
+    def _is_past(self, row: MachineRow) -> bool:
+        return row.expires_at is not None and row.expires_at <= self._now()
 
     # -- to its end --------------------------------------------------------------------------------------------------
 
     async def _stop(self, machine: Machine, handle: Handle) -> None:
-        await self._apply(MachineFact.STOP_ASKED, expires_at=now() + self._settings.duration("stop"))
+        await self._apply(MachineFact.STOP_ASKED, expires_at=self._now() + self._settings.duration("stop"))
         while True:
             try:
                 end = await machine.stop(within=self._settings.duration("stop"))
             except MachineError as error:
                 _log.warning("machine is slow to stop", machine=self._row.id, detail=error.detail)
-                await self._apply(MachineFact.TIME_RAN_OUT, expires_at=now() + self._settings.duration("stop"))
+                await self._apply(MachineFact.TIME_RAN_OUT, expires_at=self._now() + self._settings.duration("stop"))
                 continue
             await self._ended(end, handle)
             return
@@ -222,7 +241,7 @@ class Attendant:
             self._row.id,
             MachineFact.ENDED,
             incarnation=self._row.incarnation,
-            at=now(),
+            at=self._now(),
             exit_code=end.exit_code,
             detail=GuestText(end.detail),
         )
@@ -231,7 +250,7 @@ class Attendant:
             await self._store.sessions.apply(
                 row.session_id,
                 SessionFact.MACHINE_ENDED,
-                at=now(),
+                at=self._now(),
                 detail=f"machine {decision.after}, exit code {end.exit_code}: {GuestText(end.detail)}",
                 fields={"machine_state": str(decision.after), "exit_code": end.exit_code},
             )
@@ -245,7 +264,7 @@ class Attendant:
             self._row.id,
             fact,
             incarnation=self._row.incarnation,
-            at=now(),
+            at=self._now(),
             expires_at=expires_at,
         )
 
@@ -285,7 +304,3 @@ async def _become_ready(errand: SignInErrand, live: LiveMachine, pause_s: float)
             _log.warning("a machine's readiness waits for the database", detail=str(group.exceptions[0]))
             away = True
             await asyncio.sleep(pause_s)
-
-
-def _past(row: MachineRow) -> bool:
-    return row.expires_at is not None and row.expires_at <= now()

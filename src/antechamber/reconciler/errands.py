@@ -17,7 +17,6 @@ from antechamber.log import get_logger, told
 from antechamber.model import GuestText, Reason, SessionStatus
 from antechamber.providers import CapturedFile
 from antechamber.screen import wait_for_paint
-from antechamber.signin import now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +59,7 @@ class SignInErrand:
         self._store = store
         self._signin = signin
         self._settings = settings
+        self._now = signin.clock
         self._confined = asyncio.Event()
         self._logged_run = 0
         self.job: Mapping[str, Any] = spec.job()
@@ -100,7 +100,7 @@ class SignInErrand:
             case ReportKind.PAGE_ASKED:
                 await self._note(SessionFact.PAGE_ASKED)
             case ReportKind.TERMINAL_ASKS:
-                at = now()
+                at = self._now()
                 await self._store.sessions.apply(
                     self._session_id,
                     SessionFact.TERMINAL_ASKS,
@@ -140,7 +140,7 @@ class SignInErrand:
             finally:
                 stream.writer.close()
             await self._confined.wait()
-        at = now()
+        at = self._now()
         await self._store.machines.apply(self._row.id, MachineFact.READY, incarnation=self._row.incarnation, at=at)
         await self._store.sessions.apply(
             self._session_id, SessionFact.MACHINE_READY, at=at, expires_at=at + self._settings.duration("nobody_came")
@@ -184,11 +184,11 @@ class SignInErrand:
             _log.warning("the tool ended without a sign-in", session=session.id, status=session.status, detail=detail)
 
     async def _note(self, fact: SessionFact) -> None:
-        await self._store.sessions.apply(self._session_id, fact, at=now())
+        await self._store.sessions.apply(self._session_id, fact, at=self._now())
 
     async def _failed(self, reason: Reason, detail: str, **fields: int) -> None:
         moved = await self._store.sessions.apply(
-            self._session_id, SessionFact.SIGN_IN_FAILED, at=now(), reason=reason, detail=detail, fields=fields
+            self._session_id, SessionFact.SIGN_IN_FAILED, at=self._now(), reason=reason, detail=detail, fields=fields
         )
         if moved.session.status is SessionStatus.FAILED and moved.decision.before is not SessionStatus.FAILED:
             _log.warning("sign-in failed", session=self._session_id, reason=reason, detail=detail)

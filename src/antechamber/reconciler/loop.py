@@ -15,7 +15,6 @@ from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
 from antechamber.reconciler import pruning
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
-from antechamber.signin import now
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
@@ -116,6 +115,7 @@ class Reconciler:
         self.store = store
         self.node = node
         self.signin = signin
+        self.now = signin.clock
         self.providers = providers
         self.driver = driver
         self.settings = settings
@@ -185,14 +185,14 @@ class Reconciler:
 
     async def _pass(self) -> None:
         await self.node.beat()
-        at = now()
+        at = self.now()
         await self.store.machines.claim(
             self.node.id, driver=self.driver.name, at=at, until=at + self.settings.duration("claim")
         )
         for row in await self.store.machines.not_ended(self.node.id):
             if row.id not in self._attending:
                 self._attending[row.id] = self._tasks.spawn(f"attend {row.id}", self._attend(row))
-        for session in await self.store.sessions.due(now()):
+        for session in await self.store.sessions.due(self.now()):
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
 
@@ -224,7 +224,7 @@ class Reconciler:
             ):
                 # a whole file that nobody has told us of yet is worth two seconds
                 await attendant.live.link.look_again(self.settings.duration("last_look"))
-            await self.store.sessions.time_out(session.id, at=now(), detail=await self._why_here(session))
+            await self.store.sessions.time_out(session.id, at=self.now(), detail=await self._why_here(session))
         finally:
             self._timing_out.pop(session.id, None)
 
@@ -234,7 +234,7 @@ class Reconciler:
         if row is None or row.node in {None, self.node.id} or session.expires_at is None:
             return False
         head_start = self.settings.duration("last_look") + 2 * self.settings.duration("sweep")
-        return now() < session.expires_at + head_start
+        return self.now() < session.expires_at + head_start
 
     async def _why_here(self, session: AuthSession) -> str:
         node = await self.store.nodes.of_session(session.id)
@@ -289,7 +289,7 @@ class Reconciler:
             bytes_out=use.bytes_out,
             bytes_in=use.bytes_in,
             connections=use.connections,
-            at=now(),
+            at=self.now(),
         )
 
     # -- checks ------------------------------------------------------------------------------------------------------
@@ -303,8 +303,8 @@ class Reconciler:
         await self.store.machines.create_check(
             node=self.node.id,
             driver=self.driver.name,
-            at=now(),
-            expires_at=now() + self.settings.duration("start"),
+            at=self.now(),
+            expires_at=self.now() + self.settings.duration("start"),
             machine_id=machine_id,
         )
         try:

@@ -19,7 +19,7 @@ from antechamber.model import IdPrefix, new_id
 from antechamber.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from antechamber.drivers.scripted import ScriptedGuest
     from antechamber.machine import Stream
@@ -110,9 +110,20 @@ class SignInGuest:
     `end_cli` ends the tool, `crash` the machine. `stop` from the host ends it with code 0.
     """
 
-    def __init__(self, *, build: str, page_host: str = "", sandbox: bool = True) -> None:
-        """Prepare; without `page_host` nothing is asked of egress and no page is reported."""
+    def __init__(
+        self,
+        *,
+        build: str,
+        page_host: str = "",
+        sandbox: bool = True,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Prepare; without `page_host` nothing is asked of egress and no page is reported.
+
+        `clock_ns` is the machine's clock, in nanoseconds, which its files have their times from.
+        """
         self._build = build
+        self._clock_ns = clock_ns
         self._page_host = page_host
         self._sandbox = sandbox
         self._crash = asyncio.Event()
@@ -143,7 +154,7 @@ class SignInGuest:
     async def sign_in(self, files: Mapping[str, bytes]) -> str | None:
         """Hand in the files (`credential` and companions); return None when the host took them, else its code."""
         self._files = files
-        return await self._linked().report(ReportKind.CREDENTIAL, _credential(files))
+        return await self._linked().report(ReportKind.CREDENTIAL, _credential(files, self._clock_ns()))
 
     def write_file(self, files: Mapping[str, bytes]) -> None:
         """Have the files lie there without reporting them: `look_again` finds them."""
@@ -188,7 +199,7 @@ class SignInGuest:
                 case "again":
                     self.again.set()
                 case "look_again" if self._files is not None:
-                    await link.report(ReportKind.CREDENTIAL, _credential(self._files))
+                    await link.report(ReportKind.CREDENTIAL, _credential(self._files, self._clock_ns()))
                 case "look_again":
                     await link.report(ReportKind.NOTHING_YET, {})
 
@@ -286,10 +297,10 @@ async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.write(struct.pack(">HH", _WIDTH, _HEIGHT) + pixels + struct.pack(">I", 8) + b"scripted")
 
 
-def _credential(files: Mapping[str, bytes]) -> dict[str, Any]:
+def _credential(files: Mapping[str, bytes], mtime_ns: int) -> dict[str, Any]:
     return {
         "files": {
-            name: {"content": base64.b64encode(content).decode(), "mtime_ns": time.time_ns(), "mode": 0o600}
+            name: {"content": base64.b64encode(content).decode(), "mtime_ns": mtime_ns, "mode": 0o600}
             for name, content in files.items()
         },
         "cli_version": "scripted",

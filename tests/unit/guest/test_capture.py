@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import time
 
 import pytest
 
@@ -28,7 +29,14 @@ class Watch:
             files["account"] = {"path": "~/.tool.json", "required": ["account.email"]}
         job = parse({"kind": "sign_in", "argv": ["x"], "files": files, "companion_wait_ms": companion_wait_ms})
         self.home, self.reported, self.again, self.tasks = home, asyncio.Queue(), [], Tasks()
-        self.capture = Capture(job, Layout(home=home), report=self._report, send_again=self._again)
+        self.behind_ns = 0
+        self.capture = Capture(
+            job,
+            Layout(home=home),
+            report=self._report,
+            send_again=self._again,
+            clock_ns=lambda: time.time_ns() - self.behind_ns,
+        )
         self.tasks.spawn("capture", self.capture.run())
 
     def _report(self, body):
@@ -144,3 +152,13 @@ async def test_f037_a_file_from_before_the_start_is_not_reported(watch, tmp_path
     on = watch()
     assert on.capture.look_again() is FileState.STALE
     assert on.reported.empty()
+
+
+async def test_what_is_written_after_the_clock_went_back_is_reported(watch, tmp_path):
+    on = watch()
+    on.behind_ns = 3600 * 10**9
+    an_hour_ago = time.time_ns() - on.behind_ns
+    (tmp_path / ".tool/auth.json.new").write_text(TOKENS)
+    os.utime(tmp_path / ".tool/auth.json.new", ns=(an_hour_ago, an_hour_ago))
+    (tmp_path / ".tool/auth.json.new").rename(tmp_path / ".tool/auth.json")
+    assert await on.next() == {"credential": TOKENS}

@@ -1,0 +1,116 @@
+"""The service's clock goes an hour forward or back while people sign in.
+
+Deadlines are times of day, in the database, so that a restart keeps them and several services agree. So a clock that
+goes forward ends what is due then, after the guest was asked once more; one that goes back makes nothing longer than
+it was meant to be but what a person waits in, and keeps nobody out.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from antechamber.errors import Code, ProviderError
+from antechamber.model import IdPrefix, MachineState, SessionStatus, new_id
+from antechamber.providers import CapturedFile
+from antechamber.signin import now
+from tests.integration.scene import ADA, WHOLE, scene
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def stage(site):
+    async with scene(site.folder, database_url=site.url, egress_after_capture_s=0) as opened:
+        yield opened
+
+
+async def test_a_sign_in_that_began_before_the_clock_went_back_completes(stage):
+    stage.clock.ahead = HOUR
+    session, guest = await stage.awaiting()
+    stage.clock.ahead = timedelta(0)
+    assert await guest.sign_in(WHOLE) is None
+    await stage.until(session.id, "completed")
+    assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+
+
+async def test_a_machine_ends_in_its_grace_also_when_the_clock_goes_back_after_the_capture(stage):
+    stage.clock.ahead = HOUR
+    session, guest = await stage.awaiting()
+    assert await guest.sign_in(WHOLE) is None
+    await stage.until(session.id, "completed")
+    stage.clock.ahead = timedelta(0)
+    assert (await stage.machine_ended(session.id)).state is MachineState.GONE
+    assert (await stage.signin.session(session.id)).status is SessionStatus.COMPLETED
+
+
+async def test_a_failed_sign_in_gives_its_machine_back_also_when_the_clock_goes_back(stage):
+    stage.clock.ahead = HOUR
+    session, guest = await stage.awaiting()
+    await guest.end_cli(1, "no")
+    await stage.until(session.id, "failed")
+    stage.clock.ahead = timedelta(0)
+    await stage.machine_ended(session.id)
+
+
+async def test_whoever_waits_when_the_clock_goes_back_is_not_expired_and_can_cancel_or_begin_anew(stage):
+    stage.clock.ahead = HOUR
+    session, _ = await stage.awaiting()
+    stage.clock.ahead = timedelta(0)
+    assert await stage.store.sessions.due(stage.clock()) == []
+    other = await stage.start(replace=True)
+    await stage.guests.get()
+    await stage.until(other.id, "awaiting_sign_in")
+    assert (await stage.signin.session(session.id)).reason == "superseded"
+    await stage.signin.cancel(other.id, by_person=True)
+    for one in (session, other):
+        await stage.machine_ended(one.id)
+
+
+async def test_a_clock_that_goes_forward_ends_what_is_due_then_and_the_next_sign_in_completes(stage):
+    session, _ = await stage.awaiting()
+    stage.clock.ahead = HOUR
+    ended = await stage.until(session.id, "expired")
+    assert ended.reason == "nobody_came"
+    await stage.machine_ended(session.id)
+    stage.clock.ahead = timedelta(0)
+    # what has ended an hour from now is in nobody's way
+    other, guest = await stage.awaiting()
+    assert await guest.sign_in(WHOLE) is None
+    await stage.until(other.id, "completed")
+
+
+async def test_a_file_that_is_whole_when_the_clock_goes_forward_is_captured_before_the_session_expires(stage):
+    session, guest = await stage.awaiting()
+    guest.write_file(WHOLE)
+    stage.clock.ahead = HOUR
+    await stage.until(session.id, "completed")
+
+
+async def test_what_was_completed_before_the_clock_went_is_completed_after_it_has_gone_there_and_back(stage):
+    session, guest = await stage.awaiting()
+    assert await guest.sign_in(WHOLE) is None
+    for ahead in (HOUR, timedelta(0), -HOUR, timedelta(0)):
+        stage.clock.ahead = ahead
+        await stage.restart()
+        assert (await stage.signin.session(session.id)).status is SessionStatus.COMPLETED
+        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+    await stage.machine_ended(session.id)
+
+
+async def test_a_service_says_that_it_lives_also_when_its_clock_has_gone_back(stage):
+    stage.clock.ahead = HOUR
+    await stage.node.join()
+    stage.clock.ahead = timedelta(0)
+    await stage.node.beat()
+    assert (await stage.store.nodes.get(stage.node_id)).seen_at <= now()
+
+
+async def test_a_file_older_than_its_session_is_refused_where_the_clock_has_not_moved(stage):
+    session, _ = await stage.awaiting()
+    old = CapturedFile(WHOLE["credential"], int((session.created_at - HOUR).timestamp() * 1e9))
+    with pytest.raises(ProviderError, match=Code.CREDENTIAL_STALE):
+        await stage.signin.capture(session.id, session.machine_id, new_id(IdPrefix.REPORT), {"credential": old})
+    assert (await stage.signin.session(session.id)).reason == "credential_unusable"
+    await stage.machine_ended(session.id)
