@@ -111,7 +111,8 @@ async def _note(write: Write, session: AuthSession, decision: SessionDecision, g
     values: dict[str, Any] = {}
     if (column := _NOTED_AT.get(given.fact)) is not None:
         values[column] = given.at
-    if given.fact in _NEW_DEADLINE and given.expires_at is not None:
+    # what comes after the end is noted, and an end has no deadline
+    if given.fact in _NEW_DEADLINE and given.expires_at is not None and not session.status.terminal:
         values["expires_at"] = given.expires_at
     noted = await change(write.connection, session, values) if values else session
     return Moved(noted, decision, await _record(write, decision, noted, given, since=session.status_at))

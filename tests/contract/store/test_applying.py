@@ -101,6 +101,13 @@ async def test_the_first_sight_of_the_screen_starts_the_sign_in_clock_and_a_late
     assert (again.session.screen_seen_at, again.session.expires_at) == (seen_at, deadline)
 
 
+@pytest.mark.parametrize("fact", [SessionFact.TERMINAL_ASKS, SessionFact.SCREEN_SEEN])
+async def test_what_would_give_a_new_deadline_gives_none_to_a_session_that_has_ended(store, steps, noon, fact):
+    session = await steps.cancelled()
+    moved = await store.sessions.apply(session.id, fact, at=noon, expires_at=noon + timedelta(seconds=600))
+    assert moved.session == session
+
+
 async def test_other_notes_leave_the_deadline_alone(store, steps, noon):
     session = await steps.awaiting()
     noted = await store.sessions.apply(session.id, SessionFact.OPENED, at=noon, expires_at=noon + timedelta(days=1))
