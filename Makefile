@@ -16,11 +16,14 @@ EDITABLE = $(VENV)/.editable
 # what to measure: letters of scenarios, --quick; `.venv/bin/python -m bench --help` says more
 BENCH ?=
 
+# how long to look for races: --steps N, --seed N, sqlite, postgres
+SOAK ?=
+
 CLEAN ?=
 CLEAN_TIERS ?=
 CLEAN_STEPS ?=
 
-.PHONY: run test tested test-clean bench lint setup system wheel web providers clean help
+.PHONY: run test tested test-clean bench soak lint setup system wheel web providers clean help
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -44,6 +47,10 @@ test-clean: ## The same on a Debian 12 with nothing on it, as root and as a user
 
 bench: setup $(VENV)/.dev $(VENV)/.bench ## Measure it beside its peers, about ten minutes (BENCH="a d" for some, BENCH=--quick for a try)
 	@$(BIN)/python -m bench $(BENCH)
+
+soak: setup $(VENV)/.dev ## Look for races for about an hour, 100,000 steps on both databases (SOAK="--steps 5000 --seed 7 postgres")
+	@sh scripts/system-packages tests/debian-packages.txt
+	@$(BIN)/python -m tests.contract.races.soak $(SOAK)
 
 lint: $(VENV)/.dev ## Style, types and floors
 	@$(BIN)/python -m tests.run lint
