@@ -7,59 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from antechamber.machine import Capabilities
-from antechamber.model import MachineState, new_secret
-from antechamber.signin import now
-from antechamber.web import Addresses, DriverAbout, Measured, create_app, listen, serve
-from tests.integration.proxies import Way
-from tests.integration.scene import WHOLE, scene
-from tests.integration.web_service import Service
+from antechamber.model import MachineState
+from tests.integration.scene import WHOLE
+from tests.integration.whole_service import whole
 
-PUBLIC = {"sign_in_url": "http://sign-in.example.test", "dashboard_url": "http://dashboard.example.test"}
 SOON_S = 10
 BANNER = b"RFB 003.008\n"
-
-
-@contextlib.asynccontextmanager
-async def whole(folder, database, **settings):
-    """Run all of a service but the machines, which are scripted; its scene is the service's `stage`."""
-    chosen = {"database_url": database, "sweep_s": 30, "heartbeat_s": 5, **PUBLIC, **settings}
-    async with contextlib.AsyncExitStack() as cleanup:
-        stage = await cleanup.enter_async_context(scene(folder, **chosen))
-        sockets = [cleanup.enter_context(end) for end in listen("127.0.0.1", 0)]
-        addresses = Addresses.of(stage.settings, sockets[0].getsockname()[1])
-        token = new_secret()
-        measured = Measured(stage.metrics, None, new_secret())
-        app = create_app(
-            stage.signin,
-            stage.reconciler.live,
-            stage.providers,
-            stage.settings,
-            "demo",
-            addresses=addresses,
-            operator_token=token,
-            driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
-            node=stage.node_id,
-            counted=measured,
-        )
-        server = await serve(app, sockets)
-        cleanup.push_async_callback(server.stop)
-        service = Service(
-            stage.store, stage.signin, stage, addresses, token.reveal(), app, server, stage.settings, measured, cleanup
-        )
-        service.way = functools.partial(Way, SimpleNamespace(trust=False, port=server.port, plain_port=server.port))
-        url = f"http://127.0.0.1:{server.port}"
-        await stage.store.nodes.join(stage.node_id, name=stage.node.name, url=url, at=now())
-        yield service
 
 
 @pytest.fixture
