@@ -52,6 +52,9 @@ RULES: Final = (
             "ended_at",
             "captured_credential_id",
             "captured_version",
+            "attempt",
+            "gave_up_at",
+            "cli_said",
         ),
     ),
     Rule(

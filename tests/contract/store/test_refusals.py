@@ -36,6 +36,9 @@ async def expired(store, steps, noon):
         "ended_at = '2030-01-01T00:00:00.000000Z'",
         "status_at = '2030-01-01T00:00:00.000000Z'",
         "expires_at = '2030-01-01T00:00:00.000000Z'",
+        "attempt = 3",
+        "gave_up_at = '2030-01-01T00:00:00.000000Z'",
+        "cli_said = 'Login failed'",
     ],
 )
 async def test_f010_a_completed_session_is_not_changed_from_a_prompt(store, prompt, completed, assignment):
