@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("app")
 _LOCK_WITHIN: Final = timedelta(seconds=3)
+PROGRAM: Final = "antechamber"
+"""What the command line is called where nothing else is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Ready:
     """Provider id to the sentence that says why it cannot be used here."""
     metrics_url: str
     """Where the metrics are, for the token in `places.metrics_token`."""
+    link_command: str
+    """What to type here for another link to the dashboard."""
 
 
 @dataclass(slots=True)
@@ -173,11 +177,12 @@ async def run(
     *,
     stop: asyncio.Event | None = None,
     keep_machines: bool = True,
+    program: str = PROGRAM,
 ) -> None:
     """Serve until `stop` is set, or SIGTERM or SIGINT where none is given.
 
-    Machines go on and are found again by the next service, unless `keep_machines` is False. Raises OperatorError for
-    whatever keeps it from starting.
+    Machines go on and are found again by the next service, unless `keep_machines` is False. `program` is how the
+    operator starts the command line here. Raises OperatorError for whatever keeps it from starting.
     """
     begun, started_at = time.monotonic(), datetime.now(UTC)
     places = place(settings)
@@ -191,6 +196,7 @@ async def run(
             stack.push_async_callback(tracing.close)
         token = token_in(places.token)
         node = Node(store, node_id(places.node), name=settings.node or socket.gethostname(), url=settings.node_url)
+        link_command = f"{program} link --world {world.name}"
         sockets = web.listen(settings.bind, settings.port)
         stack.callback(_close_all, sockets)
         port = sockets[0].getsockname()[1]
@@ -275,6 +281,7 @@ async def run(
                     key_id=vault.key_id,
                     folders={"data": places.data, "machines": places.run, "shared": places.shared},
                     node=node.name,
+                    link_command=link_command,
                 ),
             ),
             sockets,
@@ -302,6 +309,7 @@ async def run(
                 seconds=time.monotonic() - begun,
                 unavailable={provider: fault.message for provider, fault in tools.faults.items()},
                 metrics_url=metrics_url,
+                link_command=link_command,
             )
         )
         await _until_stopped(server, stop)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -103,6 +104,13 @@ def _options(
 # -- the service -----------------------------------------------------------------------------------------------------
 
 
+def _program() -> str:
+    """Return how this program can be started again from where it was: by its name alone where that finds it."""
+    name = Path(sys.argv[0]).name
+    found = shutil.which(name)
+    return name if found and Path(found).samefile(sys.argv[0]) else sys.argv[0]
+
+
 def _announce(ready: Ready) -> None:
     out.print()
     out.print(f"  [bold]Antechamber[/] {__version__}, {'the practice world' if ready.world == 'demo' else 'serving'}")
@@ -113,8 +121,8 @@ def _announce(ready: Ready) -> None:
     )
     for provider, why in ready.unavailable.items():
         out.print(f"  [yellow]{provider} cannot be used here: {escape(why)}[/]")
-    again = f"{sys.argv[0]} link --world {ready.world}"
-    out.print(f"  [dim]Ready in {ready.seconds:.1f} s. Another dashboard link: {escape(again)}. Stop with Ctrl-C.[/]")
+    again = escape(ready.link_command)
+    out.print(f"  [dim]Ready in {ready.seconds:.1f} s. Another dashboard link: {again}. Stop with Ctrl-C.[/]")
     out.print()
 
 
@@ -127,7 +135,7 @@ def serve(port: Port = None, bind: Annotated[str | None, typer.Option(help="Addr
     settings = _settings("serve", port=port, bind=bind)
     log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
     log.take_crashes()
-    tasks.run(app.run(settings, real_world(), _announce))
+    tasks.run(app.run(settings, real_world(), _announce, program=_program()))
 
 
 @cli.command()
@@ -168,7 +176,7 @@ def demo(
     settings = _settings("demo", port=port)
     log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
     log.take_crashes()
-    tasks.run(practice.serve(settings, _announce))
+    tasks.run(practice.serve(settings, _announce, program=_program()))
 
 
 @cli.command()

@@ -33,7 +33,7 @@ _ASKED_EVERY: Final = 600.0
 _ASKS_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def serve(settings: Settings, announce: Callable[[app.Ready], None]) -> None:
+async def serve(settings: Settings, announce: Callable[[app.Ready], None], *, program: str = app.PROGRAM) -> None:
     """Serve the practice world until asked to stop; a stand-in that runs already is found by its socket."""
     places = place(settings)
     prepare(places)
@@ -49,7 +49,7 @@ async def serve(settings: Settings, announce: Callable[[app.Ready], None]) -> No
         announce(said)
 
     try:
-        await app.run(settings, practice_world(standin), ready)
+        await app.run(settings, practice_world(standin), ready, program=program)
     finally:
         # it goes on for a while, as machines do: a demo that is started again finds it, and its CA
         await cancel_and_wait(asking)

@@ -97,6 +97,8 @@ class Check:
     """What to do when it is not ok; a command where one mends it."""
     fatal: bool = True
     """Whether the driver is of no use without it."""
+    by_nature: bool = False
+    """Whether it is not ok because the driver cannot do it anywhere: a limit to know of, and no fault to mend here."""
 
 
 @dataclass(frozen=True, slots=True)

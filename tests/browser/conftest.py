@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from antechamber.machine import Check
 from antechamber.texts import Languages
-from antechamber.web.services import InstalledTool
+from antechamber.web.services import Installation, InstalledTool
 from tests.browser import pseudo
 from tests.browser.far_screen import FarScreen
 from tests.browser.unprivileged import chromium
-from tests.integration.web_service import running
+from tests.integration.web_service import now, running
 
 SESSION = {"scope": "session", "loop_scope": "session"}
 HARMLESS = (
@@ -106,7 +107,16 @@ def installed(spec):
 @pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path):
     languages = Languages.load(pseudo.written(tmp_path))
-    async with running(tmp_path, world="demo", installed=installed, languages=languages, heartbeat_s=1) as started:
+    installation = Installation(
+        started_at=now(),
+        # what a driver cannot do anywhere is told, and is no fault
+        checks=(
+            Check("memory limit", ok=False, message="not limited", remedy="limit all", fatal=False, by_nature=True),
+        ),
+        link_command=".venv/bin/antechamber link --world demo",
+    )
+    kinds = {"installed": installed, "installation": installation, "languages": languages}
+    async with running(tmp_path, world="demo", heartbeat_s=1, **kinds) as started:
         yield started
 
 

@@ -34,7 +34,7 @@ async def test_the_printed_link_opens_the_dashboard_once_and_leaves_the_address_
     stranger = await other.page(url)
     await view(stranger, "closed")
     await stranger.get_by_text("This link has been used, or is too old.").wait_for()
-    await stranger.get_by_text("antechamber link --world demo").wait_for()
+    await stranger.get_by_text(".venv/bin/antechamber link --world demo", exact=True).wait_for()
 
 
 async def test_each_tool_has_a_card_with_what_one_must_know_beforehand(person):
@@ -104,7 +104,7 @@ async def test_sessions_are_listed_with_their_status_and_live_ones_can_be_stoppe
     assert await page.evaluate("document.activeElement.id") == "stop-keep"
     await page.get_by_role("button", name="Stop it").click()
     await page.get_by_text("Cancelled", exact=True).wait_for()
-    await page.get_by_text("The application that asked for this sign-in cancelled it.").wait_for()
+    await page.get_by_text("It was cancelled here or by the application that asked for it.").wait_for()
     assert (await person.service.signin.session(started["session_id"])).status is SessionStatus.CANCELLED
 
 

@@ -118,6 +118,48 @@ async def test_machines_that_run_stand_apart_from_those_that_ended_with_exit_cod
     assert "killed by signal 9" in over
 
 
+async def test_an_exit_code_of_a_machine_that_was_told_to_end_says_that_it_was_us(person):
+    session_id = (await person.service.start(user_id="me"))["session_id"]
+    await machine_of(
+        person.service, session_id, MachineFact.BOOT_BEGAN, MachineFact.READY, MachineFact.STOP_ASKED, MachineFact.ENDED
+    )
+    page = await person.dashboard("/machines")
+    over = page.get_by_role("region", name="Ended last")
+    await over.get_by_text("137: stopped by us", exact=True).wait_for()
+    assert "Ended by itself" not in await over.inner_text()
+    await over.get_by_role("link", name="The sign-in of machine").click()
+    story = page.get_by_role("region", name="What happened")
+    await story.get_by_text("It ended. Exit code 137: stopped by us.").wait_for()
+
+
+async def test_the_operator_reads_of_a_persons_cancelling_what_the_person_does_not(person):
+    started = await person.service.start(user_id="me")
+    await person.service.signin.cancel(started["session_id"], by_person=True)
+    page = await person.dashboard(f"/sessions/{started['session_id']}")
+    await page.get_by_text("Its person cancelled it. Nothing was stored.").first.wait_for()
+    await page.get_by_role("link", name="All sign-ins").click()
+    await page.get_by_text("Its person cancelled it. Nothing was stored.").wait_for()
+    assert "You cancelled" not in await page.content()
+
+
+async def test_a_sign_in_that_a_newer_one_replaced_says_so_where_its_account_stood(person):
+    await history(person)
+    page = await person.dashboard("/sessions?status=completed")
+    rows = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="its story"))
+    await rows.nth(1).wait_for()
+    newer, older = await rows.all_inner_texts()
+    assert "person@example.com" in newer
+    assert "replaced by a newer sign-in" in older
+
+
+async def test_a_limit_of_the_driver_is_told_in_health_and_asks_nothing(person):
+    page = await person.dashboard("/health")
+    await page.get_by_text("Everything that was looked at is as it should be.").wait_for()
+    check = page.get_by_role("listitem").filter(has_text="memory limit")
+    assert (await check.inner_text()).split("\n")[0] == "a limit"
+    assert "limit all" in await check.inner_text()
+
+
 async def test_health_says_first_what_is_wrong_and_what_to_do(person):
     page = await health_bad(person, None)
     needs = page.get_by_role("region", name="What needs doing")

@@ -155,6 +155,7 @@ async def test_f096_f099_the_status_says_what_the_service_runs_on_and_what_is_wr
         ("bubblewrap", True, ""),
         ("cgroups", False, "Delegate one."),
     ]
+    assert [check["by_nature"] for check in told["checks"]] == [False, False]
 
 
 async def test_a_database_that_does_not_answer_is_in_the_status_instead_of_an_error(service, tmp_path):

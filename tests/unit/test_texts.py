@@ -33,6 +33,14 @@ def test_f100_every_reason_has_a_safe_sentence_and_a_next_step(reason):
     assert told.next.endswith(".")
 
 
+@pytest.mark.parametrize("reason", Reason)
+def test_what_the_operator_reads_of_a_reason_does_not_speak_to_the_person(reason):
+    told, dashboard = english().reasons[reason], english().pages["dashboard"]
+    message = dashboard["reasons"].get(reason, told.message)
+    following = dashboard["reasonsNext"].get(reason, told.next)
+    assert not re.search(r"\b(?:[Yy]ou|whoever runs)\b", f"{message} {following}")
+
+
 def test_every_isolation_that_a_driver_can_name_has_words():
     named = set(re.findall(r"`(\w+)`", re.search(r"One of (.*?);", _source_of_capabilities())[1]))
     assert set(english().isolation) == named

@@ -151,6 +151,8 @@ class CheckView(View):
     ok: bool
     fatal: bool
     """Whether nothing works without it."""
+    by_nature: bool
+    """Whether it is a limit of the driver, which nobody can mend here."""
     message: str
     remedy: str
     """What to do when it is not ok."""
@@ -158,7 +160,14 @@ class CheckView(View):
     @classmethod
     def of(cls, check: Check) -> CheckView:
         """Show one of the driver's checks."""
-        return cls(name=check.name, ok=check.ok, fatal=check.fatal, message=check.message, remedy=check.remedy)
+        return cls(
+            name=check.name,
+            ok=check.ok,
+            fatal=check.fatal,
+            by_nature=check.by_nature,
+            message=check.message,
+            remedy=check.remedy,
+        )
 
 
 class FolderView(View):

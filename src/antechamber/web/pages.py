@@ -53,7 +53,8 @@ def _page(services: Services, name: str) -> dict[str, str]:
     )
     page = templates.get_template(f"{name}.html")
     return {
-        tag: page.render(practice=services.practice, texts=texts) for tag, texts in services.languages.texts.items()
+        tag: page.render(practice=services.practice, texts=texts, link_command=services.installation.link_command)
+        for tag, texts in services.languages.texts.items()
     }
 
 

@@ -80,6 +80,8 @@ class Installation:
     """Where things lie, by what lies there; their room is looked at each time."""
     node: str | None = None
     """What this computer is called among several services."""
+    link_command: str = "antechamber link"
+    """What the operator types on that computer for another link to the dashboard."""
 
 
 @dataclass(frozen=True, slots=True)

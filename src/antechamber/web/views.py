@@ -174,6 +174,8 @@ class SessionFields(View):
     account: str | None
     """The claims of the version that this session stored, while it is the current one."""
     plan: str | None
+    stored: Literal["current", "replaced", "gone"] | None
+    """What became of the version that this session stored: a newer one took its place, or it was deleted."""
     now: datetime
     """The service's clock, for counting down to expires_at."""
 
@@ -182,6 +184,8 @@ class SessionFields(View):
         """Return what every view of a session shows."""
         own = captured is not None and captured.version == row.captured_version and captured.deleted_at is None
         claims = captured.claims if captured is not None and own else None
+        deleted = captured is None or captured.deleted_at is not None
+        stored = None if row.captured_version is None else "current" if own else "gone" if deleted else "replaced"
         return {
             "session_id": row.id,
             "status": row.status,
@@ -207,6 +211,7 @@ class SessionFields(View):
             "credential_version": row.captured_version,
             "account": claims.account if claims else None,
             "plan": claims.plan if claims else None,
+            "stored": stored,
             "now": datetime.now(UTC),
         }
 

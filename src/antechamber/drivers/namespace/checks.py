@@ -67,6 +67,7 @@ async def run(driver: NamespaceDriver, uids: Uids) -> Sequence[Check]:
             message="the memory of one machine is not limited by this driver",
             remedy="limit the whole service: MemoryMax= in its unit covers its machines too",
             fatal=False,
+            by_nature=True,
         )
     )
     checks.append(

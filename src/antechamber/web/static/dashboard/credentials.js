@@ -22,7 +22,7 @@ function versionsRow(versions, width) {
 }
 
 function versionButton(row, name, opened, toggle) {
-  return button(say("dashboard.credential.versionOf", { n: row.version }), "slim bare", () => toggle(row.id), {
+  return button(String(row.version), "slim bare unfolds", () => toggle(row.id), {
     "aria-expanded": String(opened),
     "aria-label": say("dashboard.credential.versionsName", { provider: name, n: row.version }),
   });

@@ -17,7 +17,7 @@ function wrong(status, providers) {
   if (!status.database.reachable) {
     found.push({ what: say("dashboard.health.database"), message: say("dashboard.health.noDatabase"), remedy: say("dashboard.health.noDatabaseNext"), grave: true });
   }
-  const bad = status.checks.filter((check) => !check.ok);
+  const bad = status.checks.filter((check) => !check.ok && !check.by_nature);
   found.push(...bad.map((check) => ({ what: check.name, message: check.message, remedy: check.remedy, grave: check.fatal, english: true })));
   found.push(
     ...providers.filter((provider) => !provider.installed).map((provider) => ({ what: provider.name, message: provider.message ?? say("dashboard.health.notInstalled"), remedy: "", grave: false })),
@@ -56,12 +56,21 @@ function room(folder) {
   );
 }
 
+function checkMark(check) {
+  if (check.ok) {
+    return make("span", { class: "mark good" }, say("dashboard.health.checkGood"));
+  }
+  // a limit of the driver is told, and asks nothing of anybody
+  return check.by_nature ? make("span", { class: "mark" }, say("dashboard.health.checkLimit")) : make("span", { class: `mark ${check.fatal ? "bad" : "warn"}` }, say("dashboard.health.checkBad"));
+}
+
 function checkLine(check) {
+  const more = check.by_nature && !check.ok ? check.remedy : "";
   return make(
     "li",
     {},
-    make("span", { class: `mark ${check.ok ? "good" : check.fatal ? "bad" : "warn"}` }, say(check.ok ? "dashboard.health.checkGood" : "dashboard.health.checkBad")),
-    make("div", langOf({ english: true }), make("strong", {}, check.name), make("p", { class: "quiet small" }, prose(check.message))),
+    checkMark(check),
+    make("div", langOf({ english: true }), make("strong", {}, check.name), make("p", { class: "quiet small" }, prose(check.message)), more ? make("p", { class: "quiet small" }, prose(more)) : null),
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { call, setClock } from "../api.js";
 import { make, say } from "../dom.js";
-import { cell, head, machineMark, storyLink, table } from "./marks.js";
+import { cell, exitOf, head, machineMark, storyLink, table } from "./marks.js";
 import { between, lasted, timeMark } from "./time.js";
 
 const COLUMNS = ["name", "state", "purpose", "age", "driver", "incarnation", "exit", "detail"];
@@ -20,7 +20,7 @@ function rowOf(machine) {
     cell("age", label("age"), make("span", {}, lasted(between(machine.created_at, machine.ended_at)), machine.ended ? [" · ", timeMark(machine.ended_at)] : null)),
     cell("driver", label("driver"), where),
     cell("", label("incarnation"), make("span", { class: "code" }, machine.incarnation)),
-    cell("exit", label("exit"), machine.exit_code === null ? say("time.none") : String(machine.exit_code)),
+    cell("exit", label("exit"), exitOf(machine.exit_code, machine.state) ?? say("time.none")),
     cell("detail", label("detail"), machine.detail || say("time.none")),
   );
 }

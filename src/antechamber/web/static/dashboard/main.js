@@ -66,7 +66,7 @@ async function spend(code) {
 }
 
 function showClosed() {
-  const command = `antechamber link --world ${document.documentElement.dataset.world}`;
+  const command = document.documentElement.dataset.linkCommand;
   const used = closedBecause?.code === "link_not_valid";
   live.stop();
   part("access").replaceChildren(

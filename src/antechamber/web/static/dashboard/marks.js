@@ -1,6 +1,6 @@
 /* The small marks of state, and links between the dashboard's own views. */
 
-import { make, say } from "../dom.js";
+import { make, say, sayIf } from "../dom.js";
 import { storyOf } from "./routes.js";
 
 const SESSION_MARKS = { completed: "good", failed: "bad", pending: "busy", starting: "busy", awaiting_sign_in: "busy", cancelled: "", expired: "warn" };
@@ -18,6 +18,17 @@ export function sessionMark(status) {
 
 export function machineMark(state) {
   return make("span", { class: `mark ${MACHINE_MARKS[state] ?? ""}` }, say(`dashboard.states.${state}`));
+}
+
+/** Return what the operator reads of a reason: {message, next}, where the person's words do not fit, others. */
+export function whyOf({ reason, explanation }) {
+  return explanation && { message: sayIf(`dashboard.reasons.${reason}`) ?? explanation.message, next: sayIf(`dashboard.reasonsNext.${reason}`) ?? explanation.next };
+}
+
+/** Return with which code a machine ended, and that it was us where it was: an end that was asked for is a killed program's. */
+export function exitOf(code, state) {
+  const ours = state === "gone" && code > 128;
+  return code === null ? null : ours ? say("dashboard.machine.exitOurs", { code }) : String(code);
 }
 
 /** Make a link to another view of this page; `main.js` takes its click. */

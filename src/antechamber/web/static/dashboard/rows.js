@@ -1,12 +1,12 @@
 /* The list of sign-ins. */
 
 import { button, make, prose, say, sayIf } from "../dom.js";
-import { isLive, sessionMark, storyLink } from "./marks.js";
+import { isLive, sessionMark, storyLink, whyOf } from "./marks.js";
 import { ago, between, lasted, timeMark } from "./time.js";
 
 function sessionRow(row, { nameOf, stop }) {
   const took = row.ended_at ? say("dashboard.session.took", { time: lasted(between(row.created_at, row.ended_at)) }) : null;
-  const why = row.rejected_at ? say("dashboard.session.rejected") : (row.explanation?.message ?? row.account ?? "");
+  const why = row.rejected_at ? say("dashboard.session.rejected") : (whyOf(row)?.message ?? row.account ?? sayIf(`dashboard.session.${row.stored}`) ?? "");
   const machine = sayIf(`dashboard.machines.${row.machine?.state}`);
   const when = ago(row.created_at);
   return make(

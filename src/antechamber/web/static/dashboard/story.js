@@ -2,7 +2,7 @@
 
 import { call, Refusal } from "../api.js";
 import { button, make, prose, say, sayIf } from "../dom.js";
-import { head, isLive, machineMark, sessionMark, terms, within } from "./marks.js";
+import { exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within } from "./marks.js";
 import { SECTIONS } from "./routes.js";
 import { between, clockMark, lasted, timeMark } from "./time.js";
 
@@ -15,7 +15,7 @@ function factsOf(session) {
     [label("asked"), timeMark(session.created_at)],
     [label("deadline"), session.expires_at ? timeMark(session.expires_at) : null],
     [label("took"), session.ended_at ? lasted(between(session.created_at, session.ended_at)) : null],
-    [label("account"), [session.account, session.plan].filter(Boolean).join(" · ")],
+    [label("account"), [session.account, session.plan].filter(Boolean).join(" · ") || sayIf(`dashboard.session.${session.stored}`)],
     [label("credential"), session.credential_id ? make("span", { class: "code" }, `${session.credential_id} · ${session.credential_version}`) : null],
     [label("id"), make("span", { class: "code" }, session.session_id)],
   ]);
@@ -30,16 +30,16 @@ export function machineTerms(machine) {
     [label("node"), machine.node],
     [label("incarnation"), make("span", { class: "code" }, machine.incarnation)],
     [label("uid"), machine.host_uid === null ? null : String(machine.host_uid)],
-    [label("exit"), machine.exit_code === null ? null : String(machine.exit_code)],
+    [label("exit"), exitOf(machine.exit_code, machine.state)],
     [label("detail"), machine.detail],
     [label("id"), make("span", { class: "code" }, machine.id)],
   ]);
 }
 
-function moveLine(move) {
+function moveLine(move, machine) {
   const facts = move.about === "machine" ? "machineFacts" : "facts";
   const mark = move.about === "machine" ? machineMark : sessionMark;
-  const exit = move.exit_code === null ? "" : ` ${say("dashboard.story.exit", { code: move.exit_code })}`;
+  const exit = move.exit_code === null ? "" : ` ${say("dashboard.story.exit", { code: exitOf(move.exit_code, machine?.state) })}`;
   return make(
     "li",
     { class: `of-${move.about} ${move.act === "note" ? "noted" : move.act}` },
@@ -48,7 +48,7 @@ function moveLine(move) {
       "div",
       { class: "what" },
       make("p", {}, make("span", { class: "about" }, say(`dashboard.story.${move.about}`)), sayIf(`dashboard.${facts}.${move.kind}`) ?? move.kind, exit),
-      move.explanation ? make("p", { class: "quiet small" }, prose(move.explanation.message)) : null,
+      move.explanation ? make("p", { class: "quiet small" }, prose(whyOf(move).message)) : null,
     ),
     move.act === "move" ? make("div", { class: "to" }, mark(move.after)) : null,
   );
@@ -59,6 +59,7 @@ function story(known, { nameOf, stop }) {
   const told = moves.filter((move) => move.act !== "refused");
   const refused = moves.filter((move) => move.act === "refused");
   const grave = ["failed", "expired"].includes(session.status);
+  const line = (move) => moveLine(move, machine);
   return [
     make(
       "div",
@@ -68,7 +69,7 @@ function story(known, { nameOf, stop }) {
       isLive(session) ? button(say("dashboard.session.stopIt"), "slim", () => stop(session)) : null,
     ),
     session.explanation
-      ? make("div", { class: `note ${grave ? "bad" : ""}` }, make("p", {}, make("strong", {}, prose(session.explanation.message))), make("p", { class: "small" }, prose(session.explanation.next)), known.detail ? make("p", { class: "code" }, known.detail) : null)
+      ? make("div", { class: `note ${grave ? "bad" : ""}` }, make("p", {}, make("strong", {}, prose(whyOf(session).message))), make("p", { class: "small" }, prose(whyOf(session).next)), known.detail ? make("p", { class: "code" }, known.detail) : null)
       : null,
     session.rejected_at ? make("p", { class: "note warn" }, say("dashboard.story.rejected")) : null,
     make(
@@ -82,14 +83,14 @@ function story(known, { nameOf, stop }) {
         machine ? machineTerms(machine) : make("p", { class: "quiet" }, say("dashboard.story.forgotten")),
       ),
     ),
-    make("section", { "aria-labelledby": "story-heading" }, make("h2", { id: "story-heading" }, say("dashboard.story.moves")), make("ol", { class: "list story" }, told.map(moveLine))),
+    make("section", { "aria-labelledby": "story-heading" }, make("h2", { id: "story-heading" }, say("dashboard.story.moves")), make("ol", { class: "list story" }, told.map(line))),
     refused.length
       ? make(
           "section",
           { "aria-labelledby": "refused-heading" },
           make("h2", { id: "refused-heading" }, say("dashboard.story.refused")),
           make("p", { class: "quiet small" }, say("dashboard.story.refusedLead")),
-          make("ol", { class: "list story refusals" }, refused.map(moveLine)),
+          make("ol", { class: "list story refusals" }, refused.map(line)),
         )
       : null,
   ].filter(Boolean);
