@@ -1,7 +1,8 @@
 """What each recorded event means: who makes it, and what its `fields` hold. Read by the docs and by the tests.
 
-A session's story is one event for each move, and one for each note and refusal the first time that it happens. Its
-machine's moves are events too, kept for the operator and not part of the session's stream.
+A session's story is one event for each move, and one for each note and refusal the first time that it happens (of what
+the tool asks for, the first time in each of its runs). Its machine's moves are events too, kept for the operator and
+not part of the session's stream.
 """
 
 from __future__ import annotations

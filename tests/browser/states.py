@@ -271,6 +271,13 @@ async def not_started_again(person, people):
     return page
 
 
+@state("sign_in", "again")
+async def starting_again(person, people):
+    page = await given_up(person)
+    await page.get_by_role("button", name="Start again").click()
+    return page
+
+
 @state("sign_in", "completed")
 async def completed(person, people):
     session_id, page, _ = await person.at_screen(return_url="https://app.example.com/tools")

@@ -2,8 +2,10 @@
 
 import pytest
 
+from antechamber.lifecycle import SessionFact
 from antechamber.model import GuestText, Reason
 from tests.browser.conftest import view
+from tests.integration.web_service import now
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,6 +22,11 @@ async def give_up(service, session_id, attempt=1, *lines):
     return await service.signin.cli_ended(session_id, attempt, said, reason=Reason.CLI_ENDED, detail="", code=1)
 
 
+async def asks_for_its_page(service, session_id):
+    """Have the tool's present run ask for its page, as the session's machine tells of it."""
+    await service.store.sessions.apply(session_id, SessionFact.PAGE_ASKED, at=now())
+
+
 async def test_the_page_says_what_the_tool_said_and_starts_it_again_by_one_click(person):
     session_id, page, far = await person.at_screen()
     await give_up(person.service, session_id)
@@ -27,8 +34,12 @@ async def test_the_page_says_what_the_tool_said_and_starts_it_again_by_one_click
     assert await page.evaluate("document.activeElement.textContent") == "Codex stopped without a sign-in"
     assert await page.get_by_role("region", name="What it said last").inner_text() == "Login failed: access_denied"
     await page.get_by_role("button", name="Start again").click()
-    await view(page, "screen")
+    await view(page, "again")
+    assert await page.evaluate("document.activeElement.textContent") == "Starting Codex again"
+    assert not await page.locator("#frame").is_visible()
     assert (await person.service.signin.session(session_id)).attempt == 2
+    await asks_for_its_page(person.service, session_id)
+    await view(page, "screen")
     # the same connection to the same screen goes on
     await page.keyboard.type("again")
     await far.until(lambda far: far.typed == "again")
@@ -40,6 +51,8 @@ async def test_a_second_run_that_gives_up_is_asked_about_anew(person):
         await give_up(person.service, session_id, attempt, f"run {attempt} failed")
         await page.get_by_text(f"run {attempt} failed").wait_for()
         await page.get_by_role("button", name="Start again").click()
+        await view(page, "again")
+        await asks_for_its_page(person.service, session_id)
         await view(page, "screen")
     assert (await person.service.signin.session(session_id)).attempt == 3
 
@@ -53,7 +66,7 @@ async def test_a_reload_and_a_second_click_start_it_once(person):
     address = f"/api/auth/session/{session_id}/again"
     for _ in range(2):
         assert await page.evaluate(ASK, address) == 200
-    await view(page, "screen")
+    await view(page, "again")
     assert (await person.service.signin.session(session_id)).attempt == 2
 
 
@@ -81,6 +94,22 @@ async def test_a_refusal_is_said_and_can_be_tried_again(person):
     await page.get_by_role("alert").filter(has_text="does not answer").wait_for()
     await page.unroute("**/again")
     await page.get_by_role("button", name="Start again").click()
+    await view(page, "again")
+
+
+async def test_a_run_that_never_asks_for_its_page_leaves_the_screen_to_its_person(person):
+    started = await person.service.start()
+    page = await person.page()
+    await page.clock.install()
+    await page.goto(started["sign_in_url"])
+    await page.get_by_role("button", name="Agree").click()
+    await person.service.ready(started["session_id"])
+    await person.far_end(page)
+    await give_up(person.service, started["session_id"])
+    await view(page, "gaveUp")
+    await page.get_by_role("button", name="Start again").click()
+    await view(page, "again")
+    await page.clock.run_for(16_000)
     await view(page, "screen")
 
 
@@ -95,4 +124,4 @@ async def test_long_words_of_a_tool_fit_the_window(people, width):
     button = page.get_by_role("button", name="Start again")
     await button.scroll_into_view_if_needed()
     await button.click()
-    await view(page, "screen")
+    await view(page, "again")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
-from antechamber.lifecycle import Act
+from antechamber.lifecycle import Act, SessionFact
 from antechamber.model import Event, IdPrefix, Reason, new_id
 from antechamber.store.rows import event_of
 from antechamber.store.schema import events, sessions
@@ -70,3 +70,15 @@ async def recorded(connection: AsyncConnection, session_id: str, kind: str, *, r
         wanted = wanted.where(events.c.act == Act.REFUSE, events.c.before == refused_in)
     row = (await connection.execute(wanted.order_by(events.c.seq).limit(1))).one_or_none()
     return None if row is None else event_of(row)
+
+
+async def recorded_in_this_run(connection: AsyncConnection, session_id: str, kind: str) -> bool:
+    """Tell whether an event of a kind was accepted since the tool was last started again."""
+    kinds = (kind, SessionFact.STARTED_AGAIN)
+    wanted = (
+        select(events.c.kind, func.max(events.c.seq))
+        .where(events.c.session_id == session_id, events.c.kind.in_(kinds), events.c.act != Act.REFUSE)
+        .group_by(events.c.kind)
+    )
+    last: dict[str, int] = {row[0]: row[1] for row in await connection.execute(wanted)}
+    return last.get(kind, 0) > last.get(SessionFact.STARTED_AGAIN, 0)

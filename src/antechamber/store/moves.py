@@ -13,7 +13,7 @@ from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import Act, SessionDecision, SessionFact, decide_session
 from antechamber.model import AuthSession, Event, Reason
 from antechamber.store.changes import MACHINES, SESSIONS, session_topic
-from antechamber.store.events import record, recorded
+from antechamber.store.events import record, recorded, recorded_in_this_run
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import session_of
 from antechamber.store.schema import sessions
@@ -34,6 +34,9 @@ _NOTED_AT: Final = {
 
 _NEW_DEADLINE: Final = {SessionFact.SCREEN_SEEN, SessionFact.TERMINAL_ASKS}
 """The facts that give the present state another deadline, the first time."""
+
+_OF_EACH_RUN: Final = {SessionFact.PAGE_ASKED, SessionFact.TERMINAL_ASKS}
+"""What each run of the tool may bring, and is noted once in each: its page shows by it that the run has come so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,9 @@ async def _move(write: Write, session: AuthSession, decision: SessionDecision, g
 async def _note(write: Write, session: AuthSession, decision: SessionDecision, given: Given) -> Moved:
     earlier = await recorded(write.connection, session.id, given.fact, refused_in=None)
     if earlier is not None:
-        return Moved(session, decision, earlier)
+        if given.fact not in _OF_EACH_RUN or await recorded_in_this_run(write.connection, session.id, given.fact):
+            return Moved(session, decision, earlier)
+        return Moved(session, decision, await _record(write, decision, session, given, since=session.status_at))
     values: dict[str, Any] = {}
     if (column := _NOTED_AT.get(given.fact)) is not None:
         values[column] = given.at

@@ -134,3 +134,15 @@ async def test_a_click_and_the_deadline_at_once_agree_on_one_end(store, seen):
     taken = clicked.decision.act is Act.NOTE
     assert after.status is (SessionStatus.AWAITING_SIGN_IN if taken else SessionStatus.FAILED)
     assert after.attempt == (2 if taken else 1)
+
+
+@pytest.mark.parametrize("fact", [SessionFact.PAGE_ASKED, SessionFact.TERMINAL_ASKS])
+async def test_what_a_run_asks_for_is_noted_once_in_each_run(store, seen, fact):
+    for attempt in (1, 2):
+        for _ in range(3):
+            await store.sessions.apply(seen.id, fact, at=NOON, expires_at=later(900))
+        assert (await kinds(store, seen)).count(fact) == attempt
+        await ended(store, seen, attempt)
+        await again(store, seen, attempt)
+    # only the first of a session gives it another deadline
+    assert (await store.sessions.get(seen.id)).expires_at == later(600)

@@ -32,6 +32,7 @@ let answer = "";
 let answerTrouble = "";
 let againAsked = 0; // the run after which another was asked for
 let againTrouble = "";
+let againSince = 0;
 let shown = false;
 let away = false;
 let waitingSince = 0;
@@ -148,8 +149,22 @@ function showClosed(refusal) {
 
 let drawn = "";
 
-function render() {
+/* Return the view of the session; a tool that was started again and never asks for its page is not waited for any longer. */
+function viewNow() {
   const view = viewOf(session);
+  if (view !== "again") {
+    againSince = 0;
+    return view;
+  }
+  if (!againSince) {
+    againSince = Date.now();
+    setTimeout(render, SLOW_START_MS + 100);
+  }
+  return Date.now() - againSince > SLOW_START_MS ? "screen" : view;
+}
+
+function render() {
+  const view = viewNow();
   part("practice").hidden = !session.practice;
   part("reference").textContent = session.session_id;
   const onScreen = isOnScreen(view);
@@ -180,7 +195,7 @@ const DRAW = {
   starting: (slow) => show("starting", panels.starting(session, { slow }, { cancel: askCancel }), { variant: slow ? "slow" : "" }),
   screen() {
     if (shownView !== "screen") {
-      const wasShown = shownView === "gaveUp";
+      const wasShown = ["gaveUp", "again"].includes(shownView);
       show("screen", null);
       showScreen();
       if (wasShown) {
@@ -200,6 +215,10 @@ const DRAW = {
     });
     showScreen();
   },
+  again() {
+    show("again", panels.again(session, { cancel: askCancel }), { key: `again ${session.attempt}` });
+    showScreen();
+  },
   completed() {
     const key = `completed ${answer === "yes" || answer === "deleted" ? answer : ""}`;
     show("completed", panels.completed(session, { answer, trouble: answerTrouble }, { yes: confirmed, no: reject }), {
@@ -213,8 +232,14 @@ const DRAW = {
   expired: () => show("expired", panels.ended(session)),
 };
 
+/* Whether the screen is connected in that view, seen or not. */
 function isOnScreen(view) {
-  return view === "screen" || view === "gaveUp";
+  return ["screen", "gaveUp", "again"].includes(view);
+}
+
+/* How the connection stands is said of a screen that is seen. */
+function isSeen(view) {
+  return isOnScreen(view) && view !== "again";
 }
 
 /* The screen stays connected while the tool is started again. */
@@ -354,11 +379,11 @@ function onScreen(state, refusal) {
   if (state === "waiting") {
     watcher?.look();
   }
-  connection.show({ onScreen: isOnScreen(shownView), away, refusal });
+  connection.show({ onScreen: isSeen(shownView), away, refusal });
 }
 
 function showConnection() {
-  connection.show({ onScreen: isOnScreen(shownView), away });
+  connection.show({ onScreen: isSeen(shownView), away });
 }
 
 part("notice-close").addEventListener("click", () => {

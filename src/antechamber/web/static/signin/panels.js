@@ -104,6 +104,16 @@ export function gaveUp(session, { trouble, asked }, actions) {
   ];
 }
 
+/** The tool was started again and has not asked for its page yet. */
+export function again(session, actions) {
+  const provider = session.provider.name;
+  return [
+    make("div", { class: "row" }, make("span", { class: "spinner", "aria-hidden": "true" }), heading(say("signIn.again.heading", { provider }))),
+    lead(say("signIn.again.lead")),
+    make("div", { class: "row actions" }, button(say("signIn.tools.cancel"), "bare", actions.cancel)),
+  ];
+}
+
 /** After the capture: the question, then what followed from its answer (`answer` is "", "yes", "deleting" or "deleted"). */
 export function completed(session, { answer, trouble }, actions) {
   const provider = session.provider.name;

@@ -8,6 +8,7 @@ export const VIEWS = Object.freeze({
   starting: ["slow"],
   screen: [],
   gaveUp: ["asked", "trouble"],
+  again: [],
   completed: ["yes", "deleting", "deleted", "trouble"],
   failed: [],
   cancelled: [],
@@ -41,7 +42,20 @@ export function viewOf(session) {
   if (LIVE.has(session.status) && !session.consented_at) {
     return "consent";
   }
-  return view === "screen" && session.gave_up_at ? "gaveUp" : view;
+  if (view !== "screen") {
+    return view;
+  }
+  return session.gave_up_at ? "gaveUp" : startsAgain(session) ? "again" : view;
+}
+
+function namesOf(session) {
+  return (session.steps ?? []).map((step) => step.step ?? step.kind);
+}
+
+/** Whether the tool was started again and has asked for nothing since: until it has, its screen is empty. */
+export function startsAgain(session) {
+  const steps = namesOf(session);
+  return steps.lastIndexOf("started_again") > Math.max(steps.lastIndexOf("page_asked"), steps.lastIndexOf("terminal_asks"));
 }
 
 /** Return which of two answers to believe: what has ended stays ended, whatever a late or confused answer says. */
@@ -55,7 +69,7 @@ export function settle(before, after) {
 
 /** Whether the tool waits at its terminal, and has not asked for a page since. */
 export function asksInTerminal(session) {
-  const steps = (session.steps ?? []).map((step) => step.step ?? step.kind);
+  const steps = namesOf(session);
   return session.cli_terminal === "write" && !session.gave_up_at && steps.lastIndexOf("terminal_asks") > steps.lastIndexOf("page_asked");
 }
 
@@ -64,7 +78,7 @@ const ORDER = ["pending", "starting", "awaiting_sign_in"];
 /** Return the steps of a start, each `done`, `now` or `later`, by what the service says has happened. */
 export function stepsOf(session) {
   const reached = session.status === "completed" ? ORDER.length : ORDER.indexOf(session.status);
-  const happened = new Set((session.steps ?? []).map((step) => step.step ?? step.kind));
+  const happened = new Set(namesOf(session));
   const done = {
     created: true,
     machine: reached >= 1,
