@@ -293,7 +293,7 @@ async def run(
             return {"url": f"{addresses.dashboard.url}/#code={code.reveal()}"}
 
         offered = operations.of(signin, providers, lambda: {"world": world.name, **reconciler.described()})
-        offered |= operations.of_nodes(store)
+        offered |= operations.of_nodes(store) | operations.of_owners(signin.owners, carry_out=False)
         offered["dashboard.link"] = dashboard_link
         offered["credentials.check"] = operations.check_with(reconciler.check)
         control = await control_socket.serve(places.control, offered)

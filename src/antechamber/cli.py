@@ -1,45 +1,39 @@
-"""The command line: `antechamber serve | demo | doctor | link | texts | providers | sessions | credentials | nodes`.
+"""The command line: `antechamber serve | demo | doctor | link | texts`, and the groups of commands.
 
-What only some commands need is imported by them: the web framework and the database take a second to load.
+A group with more to say has a file in `commands`. What only some commands need is imported by them: the web framework
+and the database take a second to load.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-from rich.table import Table
 
-from antechamber import __version__, control, debian, log, operations, tasks
+from antechamber import __version__, control, debian, log, tasks
+from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, said, settings_of, table
+from antechamber.commands.owners import owners_cli
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
 from antechamber.providers import Providers, install
-from antechamber.settings import Settings, read_settings
+from antechamber.settings import Settings
 from antechamber.texts import as_toml, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Sequence
 
     from antechamber.app import Ready
     from antechamber.machine import Check
     from antechamber.places import Places
     from antechamber.providers import ProviderSpec
-
-T = TypeVar("T")
-# what is no terminal has no width: a program that reads a table wants each row on one line
-# rich's own highlighting would colour parts of versions, paths and links
-out: Final = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 1000)
-err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -55,13 +49,9 @@ cli.add_typer(providers_cli, name="providers")
 cli.add_typer(sessions_cli, name="sessions")
 cli.add_typer(credentials_cli, name="credentials")
 cli.add_typer(nodes_cli, name="nodes")
+cli.add_typer(owners_cli, name="owners")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-World = Annotated[
-    Literal["serve", "demo"],
-    typer.Option(envvar="ANTECHAMBER_WORLD", help="Which installation is meant: serve or demo."),
-]
 
 
 def main() -> None:
@@ -74,16 +64,6 @@ def main() -> None:
         if error.detail:
             err.print(f"  [dim]{escape(error.detail)}[/]")
         sys.exit(1)
-
-
-def _settings(world: str, **given: Any) -> Settings:
-    """Return the settings of the environment, with the options that were given over them."""
-    return read_settings(world=world, **{name: value for name, value in given.items() if value is not None})
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner() as runner:
-        return runner.run(work)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback
@@ -132,7 +112,7 @@ def serve(port: Port = None, bind: Annotated[str | None, typer.Option(help="Addr
     from antechamber import app  # noqa: PLC0415 - see above
     from antechamber.egress import real_world  # noqa: PLC0415 - see above
 
-    settings = _settings("serve", port=port, bind=bind)
+    settings = settings_of("serve", port=port, bind=bind)
     log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
     log.take_crashes()
     tasks.run(app.run(settings, real_world(), _announce, program=_program()))
@@ -158,7 +138,7 @@ def demo(
     from antechamber import demo as practice  # noqa: PLC0415 - see above
 
     if install_missing:
-        places = place(_settings("demo"))
+        places = place(settings_of("demo"))
         prepare(places)
         for spec in Providers.load().all():
             # whether each byte of one that is there is as it was, the service looks when it starts
@@ -167,13 +147,13 @@ def demo(
     if headless:
         # the stand-in plays the vendors that are shipped, and the robot knows their pages
         chosen = [spec.id for spec in _chosen(providers, Providers.load())]
-        settings = _settings("demo")
+        settings = settings_of("demo")
         # the timeline says what an INFO line would; a level that was asked for is another matter
         log.configure(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
         sys.exit(tasks.run(practice.headless(chosen, as_json=as_json, screens=screens, console=out)))
     if providers or as_json or screens:
         raise typer.BadParameter("providers, --json and --screens go with --headless")
-    settings = _settings("demo", port=port)
+    settings = settings_of("demo", port=port)
     log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
     log.take_crashes()
     tasks.run(practice.serve(settings, _announce, program=_program()))
@@ -182,14 +162,14 @@ def demo(
 @cli.command()
 def link(world: World = "serve") -> None:
     """Print a fresh one-time link to the running service's dashboard."""
-    answer = _run(control.Client(place(_settings(world)).control).call("dashboard.link"))
+    answer = carried_out(control.Client(place(settings_of(world)).control).call("dashboard.link"))
     out.print(answer["url"])
 
 
 @cli.command()
 def texts() -> None:
     """Print every text that people read, in English: the file that a translation is made from."""
-    specs = Providers.of(_settings("serve")).all()
+    specs = Providers.of(settings_of("serve")).all()
     said = {spec.id: {"notices": list(spec.notices), "captures": list(spec.captures)} for spec in specs}
     sys.stdout.write(as_toml(whole(said)))
 
@@ -212,7 +192,7 @@ def doctor(
         raise typer.BadParameter("--yes goes with --install")
     if install_missing:
         _install_missing(yes=yes)
-    checks = _run(_doctor(_settings(world)))
+    checks = carried_out(_doctor(settings_of(world)))
     if as_json:
         out.print_json(json.dumps([{**asdict(check), "remedy": "" if check.ok else check.remedy} for check in checks]))
     for check in () if as_json else checks:
@@ -255,7 +235,7 @@ async def _doctor(settings: Settings) -> Sequence[Check]:
 @providers_cli.command("list")
 def providers_list(*, as_json: AsJson = False) -> None:
     """List the providers and what of theirs is installed."""
-    settings = _settings("serve")
+    settings = settings_of("serve")
     shared = place(settings).shared
     rows: list[dict[str, Any]] = []
     for spec in Providers.of(settings).all():
@@ -265,7 +245,7 @@ def providers_list(*, as_json: AsJson = False) -> None:
         except OperatorError as error:
             state = {"installed": False, "why": error.message}
         rows.append({"id": spec.id, "name": spec.name, "version": spec.version, **state})
-    _table(rows, as_json=as_json)
+    table(rows, as_json=as_json)
 
 
 @providers_cli.command("install")
@@ -275,7 +255,7 @@ def providers_install(
     again: Annotated[bool, typer.Option("--again", help="Install anew what is there already.")] = False,
 ) -> None:
     """Install the vendors' tools at their pinned versions, by npm, checked against their integrity hashes."""
-    settings = _settings("serve")
+    settings = settings_of("serve")
     chosen = _chosen(names, Providers.of(settings))
     places = place(settings)
     prepare(places)
@@ -302,7 +282,7 @@ def _install(spec: ProviderSpec, places: Places, *, again: bool = False) -> None
 @providers_cli.command("check")
 def providers_check(*, as_json: AsJson = False) -> None:
     """Read every definition and say all that is wrong with them."""
-    names = [spec.id for spec in Providers.of(_settings("serve")).all()]
+    names = [spec.id for spec in Providers.of(settings_of("serve")).all()]
     if as_json:
         out.print_json(json.dumps({"valid": names}))
     else:
@@ -323,37 +303,6 @@ def _chosen(names: Sequence[str] | None, specs: Providers) -> Sequence[ProviderS
 # -- sessions and credentials ----------------------------------------------------------------------------------------
 
 
-async def _ask(world: str, operation: str, **arguments: Any) -> Any:
-    """Ask the running service, or do it on the store when none runs."""
-    settings = _settings(world)
-    places = place(settings)
-    client = control.Client(places.control)
-    if await client.running():
-        return await client.call(operation, **arguments)
-    if settings.database_url is None and not places.database.exists():
-        other = "serve" if world == "demo" else "demo"
-        raise OperatorError(
-            Code.SERVICE_NOT_RUNNING,
-            message=f"There is nothing in {places.data}: no service of the world {world} has run with it.",
-            next_step=f"Try --world {other}, or run this as the account that runs the service.",
-        )
-    return await _do(settings, places, operation, arguments)
-
-
-async def _do(settings: Settings, places: Places, operation: str, arguments: Mapping[str, Any]) -> Any:
-    from antechamber import app  # noqa: PLC0415 - see above
-    from antechamber.signin import SignIn  # noqa: PLC0415 - see above
-
-    async with app.open_store(settings, places) as (store, vault):
-        specs = Providers.of(settings)
-        signin = SignIn(
-            store=store, vault=vault, providers=specs, settings=settings, driver="none", require=lambda _: None
-        )
-        offered = operations.of(signin, specs, lambda: {"running": False}) | operations.of_nodes(store)
-        answer = await offered[operation](arguments)
-    return control.plain(answer)
-
-
 @sessions_cli.command("list")
 def sessions_list(
     user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
@@ -363,14 +312,14 @@ def sessions_list(
     as_json: AsJson = False,
 ) -> None:
     """List sessions, newest first."""
-    rows = _run(_ask(world, "sessions.list", user_id=user, limit=limit))
-    _table(rows, as_json=as_json, only=("id", "user_id", "provider", "status", "reason", "created_at"))
+    rows = carried_out(ask(world, "sessions.list", user_id=user, limit=limit))
+    table(rows, as_json=as_json, only=("id", "user_id", "provider", "status", "reason", "created_at"))
 
 
 @sessions_cli.command("show")
 def sessions_show(session_id: str, *, world: World = "serve", as_json: AsJson = False) -> None:
     """Tell one session's story: each move, its reason, and the machine's end."""
-    found = _run(_ask(world, "sessions.show", id=session_id))
+    found = carried_out(ask(world, "sessions.show", id=session_id))
     if as_json:
         out.print_json(json.dumps(found))
         return
@@ -379,13 +328,8 @@ def sessions_show(session_id: str, *, world: World = "serve", as_json: AsJson = 
     for name, value in found.items():
         if value not in (None, ""):
             out.print(f"{name:>20}  {escape(str(value))}")
-    out.print(f"{'machine':>20}  {escape(_said(machine))}")
-    _table([{**event, "fields": _said(event["fields"])} for event in events], as_json=False)
-
-
-def _said(fields: Mapping[str, Any]) -> str:
-    """Return in one line what is known."""
-    return ", ".join(f"{key} {value}" for key, value in fields.items() if value not in (None, ""))
+    out.print(f"{'machine':>20}  {escape(said(machine))}")
+    table([{**event, "fields": said(event["fields"])} for event in events], as_json=False)
 
 
 @credentials_cli.command("list")
@@ -396,15 +340,15 @@ def credentials_list(
     as_json: AsJson = False,
 ) -> None:
     """List stored credentials."""
-    rows = _run(_ask(world, "credentials.list", user_id=user))
+    rows = carried_out(ask(world, "credentials.list", user_id=user))
     only = ("id", "user_id", "provider", "account", "plan", "version", "stored_at")
-    _table(rows, as_json=as_json, only=only)
+    table(rows, as_json=as_json, only=only)
 
 
 @credentials_cli.command("show")
 def credentials_show(credential_id: str, *, world: World = "serve") -> None:
     """Show one credential's metadata."""
-    out.print_json(json.dumps(_run(_ask(world, "credentials.show", id=credential_id))))
+    out.print_json(json.dumps(carried_out(ask(world, "credentials.show", id=credential_id))))
 
 
 @credentials_cli.command("delete")
@@ -415,19 +359,19 @@ def credentials_delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a credential: its ciphertext and key are gone; the vendor may still hold the grant."""
-    found = _run(_ask(world, "credentials.show", id=credential_id))
+    found = carried_out(ask(world, "credentials.show", id=credential_id))
     if not yes:
         typer.confirm(f"Delete the credential of {found['user_id']} for {found['provider']}?", abort=True)
-    _run(_ask(world, "credentials.delete", id=credential_id))
+    carried_out(ask(world, "credentials.delete", id=credential_id))
     out.print("Deleted. The vendor may still hold the grant; revoke it on the vendor's own page too:")
-    specs = Providers.of(_settings(world)).all()
+    specs = Providers.of(settings_of(world)).all()
     out.print("\n".join(spec.revoke_url for spec in specs if spec.id == found["provider"]))
 
 
 @nodes_cli.command("list")
 def nodes_list(*, world: World = "serve", as_json: AsJson = False) -> None:
     """List the services that share this database, when each was last heard of, and how many machines it runs."""
-    _table(_run(_ask(world, "nodes.list")), as_json=as_json)
+    table(carried_out(ask(world, "nodes.list")), as_json=as_json)
 
 
 @nodes_cli.command("forget")
@@ -440,22 +384,5 @@ def nodes_forget(
     """Give up a node that will not come back: what it ran is taken to have ended, and live sign-ins there fail."""
     if not yes:
         typer.confirm(f"Is the host of {node_id} gone for good?", abort=True)
-    ended = _run(_ask(world, "nodes.forget", id=node_id))["machines"]
+    ended = carried_out(ask(world, "nodes.forget", id=node_id))["machines"]
     out.print(f"Forgotten; {ended} of its machines had not ended.")
-
-
-def _table(rows: Sequence[Mapping[str, Any]], *, as_json: bool, only: Sequence[str] = ()) -> None:
-    if as_json:
-        out.print_json(json.dumps(list(rows)))
-        return
-    if not rows:
-        out.print("none")
-        return
-    names = only or list(rows[0])
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in names:
-        # an id that is cut in two cannot be copied
-        table.add_column(name, overflow="fold", no_wrap=name == "id")
-    for row in rows:
-        table.add_row(*("" if row.get(name) is None else escape(str(row[name])) for name in names))
-    out.print(table)

@@ -59,6 +59,9 @@ OPERATIONS: Final = (
     "credentials.check",
     "nodes.list",
     "nodes.forget",
+    "owners.show",
+    "owners.delete",
+    "owners.erasure",
 )
 """The operations that a service offers here; `credentials.check` answers `{accepted, by, detail}`, never a secret."""
 

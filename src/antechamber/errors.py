@@ -41,6 +41,9 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SESSION_NOT_FOUND = "session_not_found"
     CREDENTIAL_NOT_FOUND = "credential_not_found"
+    OWNER_NOT_FOUND = "owner_not_found"
+    OWNER_BEING_ERASED = "owner_being_erased"
+    ERASURE_NOT_FOUND = "erasure_not_found"
     NODE_NOT_FOUND = "node_not_found"
     NODE_SERVES = "node_serves"
     SESSION_ENDED = "session_ended"
@@ -132,6 +135,18 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     ),
     Code.SESSION_NOT_FOUND: Meaning(404, "There is no such session.", "Check the id, or start a new sign-in."),
     Code.CREDENTIAL_NOT_FOUND: Meaning(404, "There is no such credential.", "Check the id, or sign in again."),
+    Code.OWNER_NOT_FOUND: Meaning(
+        404,
+        "Nothing is kept of this user.",
+        "Check how the user_id is written; an erasure that has ended leaves nothing.",
+    ),
+    Code.OWNER_BEING_ERASED: Meaning(
+        409,
+        "Everything of this user is being removed.",
+        "Try again when that is done; GET /api/owners/{user_id} says what it waits for.",
+        retryable=True,
+    ),
+    Code.ERASURE_NOT_FOUND: Meaning(404, "There is no such erasure.", "Check the id."),
     Code.NODE_NOT_FOUND: Meaning(404, "There is no such node.", "Choose one that `antechamber nodes list` shows."),
     Code.NODE_SERVES: Meaning(409, "This node serves.", "Stop its service first, and wait half a minute."),
     Code.SESSION_ENDED: Meaning(409, "This session has ended already.", _NEW_SESSION),

@@ -97,6 +97,14 @@ class AccessKind(StrEnum):
     DASHBOARD_COOKIE = "dashboard_cookie"
 
 
+class ErasedBy(StrEnum):
+    """By which right everything of an owner is removed."""
+
+    OPERATOR_TOKEN = "operator_token"  # noqa: S105 - what it is called, not what it is
+    DASHBOARD = "dashboard"
+    COMMAND_LINE = "command_line"
+
+
 class Secret:
     """A string that must not be printed: its repr and str are `***`, and it does not pickle."""
 
@@ -141,6 +149,7 @@ class IdPrefix(StrEnum):
     MACHINE = "mac"
     CREDENTIAL = "cred"
     EVENT = "evt"
+    ERASURE = "era"
     INCARNATION = "inc"
     INSTALLATION = "ins"
     NODE = "nod"
@@ -382,6 +391,25 @@ class Event:
     at: datetime
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Public extras (counts, durations); never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The removal of everything of one owner: what is to be done, and afterwards the record that it was."""
+
+    id: str
+    application: str
+    user_id: str | None
+    """Whose; None once it has finished: nothing is left of them, here neither."""
+    asked_by: ErasedBy
+    asked_at: datetime
+    finished_at: datetime | None
+    sessions: int
+    """How many have been removed until now; so with the rest."""
+    machines: int
+    credentials: int
+    """Stored ones and tombstones."""
+    events: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import IdPrefix, Owner, is_id
+from antechamber.model import ErasedBy, IdPrefix, Owner, is_id
 from antechamber.nodes import give_up
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from antechamber.control import Operation
     from antechamber.model import AuthSession, Credential, Event, MachineRow
+    from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
     from antechamber.signin import SignIn
@@ -92,6 +93,57 @@ def of_nodes(store: Store) -> dict[str, Operation]:
         return {"machines": await give_up(store, _id(arguments, IdPrefix.NODE))}
 
     return {"nodes.list": list_nodes, "nodes.forget": forget_node}
+
+
+def of_owners(owners: Owners, *, carry_out: bool) -> dict[str, Operation]:
+    """Return the operations on what is kept of one person.
+
+    With `carry_out` each of them goes on with what is under way: where no service runs, nobody else does.
+    """
+
+    async def show_owner(arguments: Mapping[str, Any]) -> Any:
+        user_id = _text(arguments, "user_id")
+        if carry_out:
+            await owners.go_on()
+        about = await owners.about(Owner(user_id))
+        return {
+            "user_id": user_id,
+            "live_sessions": about.holdings.live_sessions,
+            "sessions": about.holdings.sessions,
+            "machines": about.holdings.machines,
+            "credentials": about.holdings.credentials,
+            "tombstones": about.holdings.tombstones,
+            "erasing": _progress(about.erasing) if about.erasing else None,
+        }
+
+    async def erase_owner(arguments: Mapping[str, Any]) -> Any:
+        progress = await owners.erase(Owner(_text(arguments, "user_id")), by=ErasedBy.COMMAND_LINE)
+        return await _gone_on(progress.erasure.id)
+
+    async def show_erasure(arguments: Mapping[str, Any]) -> Any:
+        return await _gone_on(_id(arguments, IdPrefix.ERASURE))
+
+    async def _gone_on(erasure_id: str) -> dict[str, Any]:
+        if carry_out:
+            await owners.go_on()
+        return _progress(await owners.erasure(erasure_id))
+
+    return {"owners.show": show_owner, "owners.delete": erase_owner, "owners.erasure": show_erasure}
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    erasure = progress.erasure
+    return {
+        "id": erasure.id,
+        "asked_by": str(erasure.asked_by),
+        "asked_at": erasure.asked_at,
+        "finished_at": erasure.finished_at,
+        "waits_for": [{"id": row.id, "state": str(row.state), "node": row.node} for row in progress.waits_for],
+        "sessions": erasure.sessions,
+        "machines": erasure.machines,
+        "credentials": erasure.credentials,
+        "events": erasure.events,
+    }
 
 
 def check_with(check: Callable[[Owner, str], Awaitable[Verdict]]) -> Operation:

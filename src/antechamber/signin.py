@@ -32,6 +32,7 @@ from antechamber.model import (
     new_id,
     new_secret,
 )
+from antechamber.owners import Owners
 from antechamber.store import CliEnded, Idempotency, Limits, NewSession
 from antechamber.tracing import parent_of
 
@@ -119,6 +120,7 @@ class SignIn:
             starts=settings.starts_an_hour,
         )
         self.changes = store.changes
+        self.owners = Owners(store, clock)
 
     # -- starting ----------------------------------------------------------------------------------------------------
 

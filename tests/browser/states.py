@@ -550,3 +550,38 @@ async def cannot_delete(person, people):
     await refuse(page, "**/api/credentials/*", 503, "store_unavailable")
     await page.get_by_role("button", name="Delete it").click()
     return page
+
+
+_section("owner-none", "/owners?user_id=nobody", filled=False)
+
+
+@state("dashboard", "open", "owner")
+async def owner(person, people):
+    await history(person)
+    page = await person.dashboard("/sessions")
+    await page.get_by_role("link", name="Codex for me").first.click()
+    await page.get_by_role("link", name="All of me").click()
+    return page
+
+
+@state("dashboard", "open", "owner", "erase")
+async def erasing(person, people):
+    page = await owner(person, people)
+    await page.get_by_role("button", name="Remove everything").click()
+    return page
+
+
+@state("dashboard", "open", "owner", "erase", "erase-trouble")
+async def cannot_erase(person, people):
+    page = await erasing(person, people)
+    await refuse(page, "**/api/owners?*", 503, "store_unavailable")
+    await page.get_by_role("button", name="Remove everything of me").click()
+    return page
+
+
+@state("dashboard", "open", "owner-erasing")
+async def being_erased(person, people):
+    page = await erasing(person, people)
+    # no reconciler is here to end the machines, so it waits for them
+    await page.get_by_role("button", name="Remove everything of me").click()
+    return page

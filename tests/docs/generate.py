@@ -279,9 +279,9 @@ def cli_page() -> str:
         "[code](errors.md) are on standard error); 2 the command was not understood; 128 + N ended by signal N.",
         "Options win over the [settings](settings.md) of the environment.",
         "",
-        "`sessions` and `credentials` ask the running service over its control socket, and open the data directory",
-        "themselves when none runs. They mean the world `serve`; `--world demo`, or `ANTECHAMBER_WORLD=demo`, means",
-        "the other one.",
+        "`sessions`, `credentials` and `owners` ask the running service over its control socket, and open the data",
+        "directory themselves when none runs. They mean the world `serve`; `--world demo`, or",
+        "`ANTECHAMBER_WORLD=demo`, means the other one.",
         "",
     ]
     for path, command in commands():
@@ -362,9 +362,8 @@ async def routes() -> list[str]:
             ]
             for path, item in described["paths"].items():
                 for method, operation in item.items():
-                    here = await browser.request(
-                        method, path.format(session_id="ses_x", credential_id="cred_x"), json={}
-                    )
+                    ids = {"session_id": "ses_x", "credential_id": "cred_x", "user_id": "x", "erasure_id": "era_x"}
+                    here = await browser.request(method, path.format(**ids), json={})
                     only_sign_in = operation.get("servers", [{}])[0].get("url") == service.addresses.sign_in.url
                     host = "sign-in" if only_sign_in else "dashboard" if here.status_code == 421 else "both"
                     lines.append(f"| {host} | {route(method, path, operation)} |")

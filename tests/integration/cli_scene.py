@@ -163,6 +163,7 @@ class Installation:
     async def answering(self, data):
         """Answer at the control socket, as a running service does."""
         offered = operations.of(self.signin, self.providers, lambda: {"running": True})
+        offered |= operations.of_owners(self.signin.owners, carry_out=False)
         server = Server(data / "control.sock", offered | operations.of_nodes(self.store))
         await server.start()
         try:

@@ -63,6 +63,7 @@ def test_a_more_exact_message_replaces_the_catalogues_and_detail_stays_apart():
 
 def test_only_what_can_succeed_later_without_a_change_is_retryable():
     assert {code for code in Code if CATALOGUE[code].retryable} == {
+        Code.OWNER_BEING_ERASED,
         Code.TICKET_NOT_VALID,
         Code.SCREEN_NOT_READY,
         Code.WRONG_NODE,

@@ -25,6 +25,7 @@ async def installation():
 @pytest.fixture
 def offered(installation):
     everything = operations.of(installation.signin, installation.providers, lambda: {"machines": 0})
+    everything |= operations.of_owners(installation.signin.owners, carry_out=False)
     return everything | operations.of_nodes(installation.store)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
+from antechamber.errors import AntechamberError, CallerError, Code, MachineError, OperatorError
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.log import get_logger
 from antechamber.machine import MachineEnd
@@ -18,6 +19,8 @@ from antechamber.reconciler.live import LiveMachine
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from antechamber.machine import Handle, Machine
     from antechamber.model import AuthSession, MachineRow
     from antechamber.reconciler.loop import Reconciler
@@ -246,14 +249,16 @@ class Attendant:
             detail=GuestText(end.detail),
         )
         if row.session_id is not None:
-            # a fact, never a verdict: the session's own table decides, and an ended session only notes it
-            await self._store.sessions.apply(
-                row.session_id,
-                SessionFact.MACHINE_ENDED,
-                at=self._now(),
-                detail=f"machine {decision.after}, exit code {end.exit_code}: {GuestText(end.detail)}",
-                fields={"machine_state": str(decision.after), "exit_code": end.exit_code},
-            )
+            # with its machine's end the session's owner can be erased, and then there is nobody to be told
+            with _unless_gone():
+                # a fact, never a verdict: the session's own table decides, and an ended session only notes it
+                await self._store.sessions.apply(
+                    row.session_id,
+                    SessionFact.MACHINE_ENDED,
+                    at=self._now(),
+                    detail=f"machine {decision.after}, exit code {end.exit_code}: {GuestText(end.detail)}",
+                    fields={"machine_state": str(decision.after), "exit_code": end.exit_code},
+                )
         if (check := self._errand_of_check()) is not None:
             check.ended("the machine ended before the check was done")
         await self._host.driver.reap(handle)
@@ -287,6 +292,15 @@ class Attendant:
 
     def _errand_of_check(self) -> CheckErrand | None:
         return self._host.checks.get(self._row.id)
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    try:
+        yield
+    except CallerError as error:
+        if error.code is not Code.SESSION_NOT_FOUND:
+            raise
 
 
 async def _become_ready(errand: SignInErrand, live: LiveMachine, pause_s: float) -> None:

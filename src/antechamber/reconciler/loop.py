@@ -12,7 +12,7 @@ from antechamber.log import about, get_logger
 from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
 from antechamber.metrics import Metrics
 from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
-from antechamber.reconciler import pruning
+from antechamber.reconciler import erasing, pruning
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
@@ -140,6 +140,7 @@ class Reconciler:
         await self.reclaim()
         self._loop = spawn("reconciler", self._run())
         self._tasks.spawn("pruning", pruning.go_on(self.store, self.settings))
+        self._tasks.spawn("erasing", erasing.go_on(self.signin.owners, self.store.changes, self.settings.sweep_s))
 
     async def close(self) -> None:
         """Stop attending; the machines go on and are found again."""

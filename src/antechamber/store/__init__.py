@@ -1,15 +1,16 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
 `Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `access`, `destinations`,
-`retention`) have one file each.
+`retention`, `erasures`) have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
 
 from antechamber.store.attempts import CliEnded
-from antechamber.store.changes import MACHINES, SESSIONS, Changes, session_topic
+from antechamber.store.changes import ERASURES, MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credentials import Captured, Rejected, Version
 from antechamber.store.dialect import file_url
+from antechamber.store.erasures import Holdings
 from antechamber.store.limits import Limits
 from antechamber.store.moves import Moved
 from antechamber.store.observer import Observer, Recorded, Several
@@ -20,6 +21,7 @@ from antechamber.store.store import About, Store
 
 __all__ = [
     "CREATED",
+    "ERASURES",
     "MACHINES",
     "SESSIONS",
     "About",
@@ -27,6 +29,7 @@ __all__ = [
     "Changes",
     "CliEnded",
     "Created",
+    "Holdings",
     "Idempotency",
     "Kept",
     "Limits",

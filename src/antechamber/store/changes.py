@@ -21,6 +21,9 @@ SESSIONS: Final = "sessions"
 MACHINES: Final = "machines"
 """The topic of every machine's changes."""
 
+ERASURES: Final = "erasures"
+"""The topic of owners who are to be erased, and of those who have been."""
+
 
 def session_topic(session_id: str) -> str:
     """Return the topic of one session and its machine: `session:ID`."""

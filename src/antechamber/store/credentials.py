@@ -182,7 +182,7 @@ class Credentials:
         is not its present one.
         """
         async with self._database.write() as write:
-            tombstone = await _bury(write, credential_id, at=at, version=version)
+            tombstone = await bury(write, credential_id, at=at, version=version)
         if tombstone is not None:
             await self._database.scrub()
         return tombstone
@@ -206,7 +206,7 @@ class Credentials:
             moved = await apply_fact(write, session, given)
             deleted = None
             if moved.decision.act is not Act.REFUSE and row is not None:
-                deleted = await _bury(write, row.id, at=at, version=session.captured_version)
+                deleted = await bury(write, row.id, at=at, version=session.captured_version)
         await self._database.scrub()
         return Rejected(moved, deleted)
 
@@ -303,7 +303,8 @@ async def _store(
     return credential_of((await connection.execute(statement.returning(*credentials.c))).one())
 
 
-async def _bury(write: Write, credential_id: str, *, at: datetime, version: int | None) -> Credential | None:
+async def bury(write: Write, credential_id: str, *, at: datetime, version: int | None = None) -> Credential | None:
+    """Turn a credential into a tombstone within the caller's transaction, and return it; see `Credentials.delete`."""
     wanted = select(credentials).where(credentials.c.id == credential_id).with_for_update()
     row = (await write.connection.execute(wanted)).one_or_none()
     if row is None or (version is not None and row.version != version):

@@ -9,6 +9,8 @@ from antechamber.model import (
     Claims,
     Credential,
     Destination,
+    ErasedBy,
+    Erasure,
     Event,
     Fields,
     MachineKind,
@@ -118,6 +120,22 @@ def event_of(row: Row[Any]) -> Event:
         reason=_reason(row.reason),
         at=row.at,
         fields=row.fields,
+    )
+
+
+def erasure_of(row: Row[Any]) -> Erasure:
+    """Return the erasure of a row of `erasures`."""
+    return Erasure(
+        id=row.id,
+        application=row.application,
+        user_id=row.user_id,
+        asked_by=ErasedBy(row.asked_by),
+        asked_at=row.asked_at,
+        finished_at=row.finished_at,
+        sessions=row.sessions,
+        machines=row.machines,
+        credentials=row.credentials,
+        events=row.events,
     )
 
 

@@ -161,6 +161,27 @@ RULES: Final = (
         "a credential version grows by one",
         when="NEW.version NOT IN (OLD.version, OLD.version + 1)",
     ),
+    Rule(
+        "finished_erasure",
+        "erasures",
+        Occasion.UPDATE,
+        "a finished erasure does not change",
+        when="OLD.finished_at IS NOT NULL",
+    ),
+    Rule(
+        "erasure_identity",
+        "erasures",
+        Occasion.UPDATE,
+        "an erasure stays whose it is",
+        frozen=("id", "application", "asked_by", "asked_at"),
+    ),
+    Rule(
+        "erasure_kept",
+        "erasures",
+        Occasion.DELETE,
+        "the record of an erasure is kept",
+        when="OLD.id IS NOT NULL",
+    ),
     Rule("event_kept", "events", Occasion.UPDATE, "an event does not change"),
     Rule("version_kept", "credential_versions", Occasion.UPDATE, "a stored version does not change"),
 )

@@ -37,6 +37,7 @@ from antechamber.model import (
     LIVE_STATUSES,
     TERMINAL_STATUSES,
     AccessKind,
+    ErasedBy,
     MachineKind,
     MachineState,
     Reason,
@@ -368,6 +369,24 @@ idempotency_keys: Final = Table(
     Column("created_at", UtcTime, nullable=False),
     Index("idempotency_keys_old", "created_at"),
     Index("idempotency_keys_of_session", "session_id"),
+)
+
+erasures: Final = Table(
+    "erasures",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("application", WORD, nullable=False),
+    Column("user_id", WORD),
+    Column("asked_by", WORD, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+    Column("sessions", Integer, nullable=False, server_default="0"),
+    Column("machines", Integer, nullable=False, server_default="0"),
+    Column("credentials", Integer, nullable=False, server_default="0"),
+    Column("events", Integer, nullable=False, server_default="0"),
+    _one_of("asked_by", ErasedBy),
+    CheckConstraint("(finished_at IS NULL) = (user_id IS NOT NULL)", name="names_nobody_when_finished"),
+    Index("one_erasure_of_owner", "application", "user_id", unique=True, **_where("finished_at IS NULL")),
 )
 
 

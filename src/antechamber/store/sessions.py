@@ -25,6 +25,7 @@ from antechamber.model import (
 from antechamber.store.access import void_in
 from antechamber.store.changes import MACHINES, SESSIONS, session_topic
 from antechamber.store.database import to_its_end
+from antechamber.store.erasures import under_way
 from antechamber.store.events import record
 from antechamber.store.limits import Limits, refuse_beyond, take_turn
 from antechamber.store.moves import Given, Moved, apply_fact, locked
@@ -103,12 +104,15 @@ class Sessions:
 
         `replace` ends a live one of the same owner and provider in the same transaction. With `links_void` the links
         of an answer that is not new are void, unless one was opened. CallerError IDEMPOTENCY_MISMATCH: the same key
-        came with another body; one of the `…_LIMIT`s, when a new one would be more than `limits` allow: then nothing is
-        written, and what `replace` would have ended goes on. An answer that is not new counts for nothing.
+        came with another body; OWNER_BEING_ERASED; one of the `…_LIMIT`s, when a new one would be more than `limits`
+        allow: then nothing is written, and what `replace` would have ended goes on. An answer that is not new counts
+        for nothing.
         """
         async with self._database.write() as write:
             if limits.any:
                 await take_turn(write.connection)
+            if await under_way(write.connection, new.owner) is not None:
+                raise CallerError(Code.OWNER_BEING_ERASED)
             known = await _answered(write.connection, idempotency) if idempotency else None
             if known is not None:
                 return await _again(write, known, "repeated", links_void=links_void)

@@ -17,6 +17,7 @@ from antechamber.store.credentials import Credentials
 from antechamber.store.database import Database, to_its_end, translated
 from antechamber.store.destinations import Destinations
 from antechamber.store.dialect import dialect_of
+from antechamber.store.erasures import Erasures
 from antechamber.store.machines import Machines
 from antechamber.store.migrate import migrate, refuse_later
 from antechamber.store.nodes import Nodes
@@ -50,7 +51,7 @@ class Store:
         """Wrap an opened database; see `open`."""
         self._database: Final = database
         self.changes: Final = changes
-        """Hints told in this process after each commit; topics `session:ID`, `sessions`, `machines`."""
+        """Hints told in this process after each commit; topics `session:ID`, `sessions`, `machines`, `erasures`."""
         self.installation: Final = installation_id
         """The id of this installation, `ins_…`."""
         self.sessions: Final = Sessions(database)
@@ -61,6 +62,7 @@ class Store:
         self.access: Final = Access(database)
         self.destinations: Final = Destinations(database)
         self.retention: Final = Retention(database)
+        self.erasures: Final = Erasures(database)
 
     @classmethod
     @to_its_end

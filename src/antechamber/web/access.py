@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from antechamber.signin import SignIn
     from antechamber.web.addresses import Site
 
-DASHBOARD_PAGES: Final = ("/", "/sessions", "/sessions/{session_id}", "/credentials", "/machines", "/health")
+DASHBOARD_PAGES: Final = ("/", "/sessions", "/sessions/{session_id}", "/credentials", "/machines", "/health", "/owners")
 """Addresses of the dashboard's one page, which is empty until its own requests are let in."""
 
 _ONE_SESSION: Final = re.compile(r"/sessions/[A-Za-z0-9_-]{1,64}")

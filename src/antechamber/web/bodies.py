@@ -16,7 +16,8 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ID_BODY: Final = ID_PATTERN.pattern.partition(")_")[2].removesuffix(r"\Z")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text without characters that cannot be seen; ValueError when it has some, or blanks around it."""
     if text != text.strip() or any(unicodedata.category(character) in _NOT_PRINTABLE for character in text):
         message = "must be printable text without surrounding blanks"
         raise ValueError(message)
@@ -38,8 +39,8 @@ def _return_address(url: str) -> str:
     return url
 
 
-UserId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
-Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+UserId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
 SessionId = Annotated[str, Path(pattern=rf"^ses_{_ID_BODY}$", description="A session's id.")]
 SessionCursor = Annotated[str, Field(pattern=rf"^ses_{_ID_BODY}$")]
 CredentialId = Annotated[str, Path(pattern=rf"^cred_{_ID_BODY}$", description="A credential's id.")]

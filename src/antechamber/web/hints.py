@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from antechamber.tasks import Signal
     from antechamber.web.services import Services
 
-TOPICS: Final = ("sessions", "machines")
+TOPICS: Final = ("sessions", "machines", "erasures")
 APART_S: Final = 0.25
 """Least time between two hints: a burst of moves is one look."""
 

@@ -38,6 +38,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
         {
             Code.UNKNOWN_PROVIDER,
             Code.ALREADY_OPEN,
+            Code.OWNER_BEING_ERASED,
             Code.IDEMPOTENCY_MISMATCH,
             Code.OWNER_LIVE_LIMIT,
             Code.OWNER_START_LIMIT,
@@ -71,6 +72,12 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("GET", "/api/credentials"): frozenset({Code.BAD_REQUEST}),
     ("GET", "/api/credentials/{credential_id}"): _CREDENTIAL,
     ("DELETE", "/api/credentials/{credential_id}"): _CREDENTIAL,
+    ("GET", "/api/owners/{user_id}"): frozenset({Code.MALFORMED_ID, Code.OWNER_NOT_FOUND}),
+    ("DELETE", "/api/owners/{user_id}"): frozenset({Code.MALFORMED_ID, Code.OWNER_NOT_FOUND}),
+    ("GET", "/api/owners"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND}),
+    ("DELETE", "/api/owners"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND}),
+    ("GET", "/api/erasures"): frozenset({Code.BAD_REQUEST}),
+    ("GET", "/api/erasures/{erasure_id}"): frozenset({Code.MALFORMED_ID, Code.ERASURE_NOT_FOUND}),
 }
 """What each route may be answered with besides."""
 

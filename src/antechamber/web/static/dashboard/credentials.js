@@ -2,7 +2,8 @@
 
 import { call, Refusal } from "../api.js";
 import { button, make, say } from "../dom.js";
-import { cell, head, storyLink, table } from "./marks.js";
+import { cell, head, storyLink, table, within } from "./marks.js";
+import { ownerOf } from "./routes.js";
 import { timeMark } from "./time.js";
 
 const COLUMNS = ["tool", "account", "plan", "label", "version", "stored", "expires"];
@@ -43,7 +44,7 @@ function stored(rows, open, toggle, { nameOf, remove }) {
           make("th", { scope: "row", "data-column": label("tool") }, nameOf(row.provider)),
           cell("account", label("account"), account),
           cell("plan", label("plan"), row.plan ?? say("time.none")),
-          cell("label", label("label"), row.user_id),
+          cell("label", label("label"), within(ownerOf(row.user_id), row.user_id, { "aria-label": say("dashboard.owner.page", { label: row.user_id }) })),
           cell("version", label("version"), versionButton(row, nameOf(row.provider), opened, toggle)),
           cell("stored", label("stored"), timeMark(row.stored_at)),
           cell("expires", label("expires"), row.expires_at ? timeMark(row.expires_at) : say("time.none")),
@@ -67,7 +68,7 @@ function tombstones(rows, open, toggle, { nameOf }) {
           "tr",
           {},
           make("th", { scope: "row", "data-column": label("tool") }, nameOf(row.provider)),
-          cell("label", label("label"), row.user_id),
+          cell("label", label("label"), within(ownerOf(row.user_id), row.user_id, { "aria-label": say("dashboard.owner.page", { label: row.user_id }) })),
           cell("version", label("version"), versionButton(row, nameOf(row.provider), opened, toggle)),
           cell("stored", label("stored"), timeMark(row.stored_at)),
           cell("deleted", label("deleted"), timeMark(row.deleted_at)),

@@ -1,11 +1,13 @@
-/* The two questions before something is ended for good: a credential's deletion, and a live sign-in's stop. */
+/* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's removal. */
 
 import { call, Refusal } from "../api.js";
-import { outward, part, say, webAddress } from "../dom.js";
+import { make, outward, part, say, webAddress } from "../dom.js";
+import { remains } from "./owner.js";
 
 export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
   let removing = null;
   let stopping = null;
+  let erasing = null;
 
   function trouble(id, refusal) {
     part(id).textContent = say("errors.detail", { message: refusal.message, next: refusal.next });
@@ -66,9 +68,44 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
     look();
   }
 
+  /* The question names the person, and so does the button: the page behind it could have been another's. */
+  function askErase(owner, credentials) {
+    erasing = owner.user_id;
+    part("erase-question").textContent = say("dashboard.erasure.heading", { label: erasing });
+    part("erase-lead").textContent = say("dashboard.erasure.lead", { label: erasing, sessions: owner.sessions, credentials: owner.credentials });
+    part("erase-confirm").textContent = say("dashboard.erasure.confirm", { label: erasing });
+    const urls = new Set(credentials.map((one) => providerOf(one.provider)?.revoke_url).filter(Boolean));
+    const links = [...urls].map((address) => webAddress(address)).filter(Boolean);
+    part("erase-revoke").replaceChildren(
+      remains("small"),
+      ...(links.length ? [make("p", { class: "small" }, say("dashboard.erasure.revoke")), make("ul", { class: "small" }, links.map((url) => make("li", {}, outward(url.host + url.pathname, url.href))))] : []),
+    );
+    part("erase-trouble").hidden = true;
+    part("erase").showModal();
+    part("erase-keep").focus();
+  }
+
+  async function erase() {
+    try {
+      await call("DELETE", `/api/owners?user_id=${encodeURIComponent(erasing)}`);
+      part("erase").close();
+      document.querySelector("#content h1").focus();
+    } catch (error) {
+      const refusal = Refusal.of(error);
+      if (refusal.status === 404) {
+        part("erase").close();
+      } else {
+        trouble("erase-trouble", refusal);
+      }
+    }
+    look();
+  }
+
+  part("erase-keep").addEventListener("click", () => part("erase").close());
+  part("erase-confirm").addEventListener("click", erase);
   part("delete-keep").addEventListener("click", () => part("delete").close());
   part("delete-confirm").addEventListener("click", remove);
   part("stop-keep").addEventListener("click", () => part("stop").close());
   part("stop-confirm").addEventListener("click", stop);
-  return { askRemove, askStop };
+  return { askRemove, askStop, askErase };
 }

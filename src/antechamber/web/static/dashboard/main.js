@@ -8,6 +8,7 @@ import { setUpDialogs } from "./dialogs.js";
 import { healthView } from "./health.js";
 import { machinesView } from "./machines.js";
 import { hints } from "./hints.js";
+import { ownerView } from "./owner.js";
 import { routeOf, SECTIONS, VIEWS } from "./routes.js";
 import { sessionsView } from "./sessions.js";
 import { storyView } from "./story.js";
@@ -15,7 +16,7 @@ import { ago } from "./time.js";
 
 const BUSY_LOOK_MS = 1500;
 const CALM_LOOK_MS = 15_000;
-const MAKE = { connect: connectView, credentials: credentialsView, machines: machinesView, health: healthView };
+const MAKE = { connect: connectView, credentials: credentialsView, machines: machinesView, health: healthView, owners: ownerView };
 
 const waits = backoff(1000, 15_000);
 const asked = new Map();
@@ -212,7 +213,7 @@ const nameOf = (id) => providers.find((provider) => provider.id === id)?.name ??
 
 /* What a view is given with each drawing. */
 function own() {
-  return { providers, service, asked, nameOf, connect, stop: dialogs.askStop, remove: dialogs.askRemove, settle };
+  return { providers, service, asked, nameOf, connect, stop: dialogs.askStop, remove: dialogs.askRemove, erase: dialogs.askErase, settle };
 }
 
 const context = { go, look, draw, own };

@@ -4,17 +4,23 @@
 export const VIEWS = Object.freeze({
   opening: [],
   closed: ["used"],
-  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "machines", "machines-none", "health", "health-bad"],
+  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none"],
 });
 
 /** The sections, in the order of the bar. */
 export const SECTIONS = Object.freeze({ connect: "/", sessions: "/sessions", credentials: "/credentials", machines: "/machines", health: "/health" });
 
+/** The page of one label, which no section leads to: what names the label does. */
+const OWNERS = "/owners";
+
 /** Return what an address asks for: {section, id, filter}; an address that there is not leads to the first section. */
 export function routeOf(location) {
   const [, first, id] = location.pathname.split("/");
-  const section = Object.keys(SECTIONS).find((name) => SECTIONS[name] === `/${first}`) ?? "connect";
   const given = new URLSearchParams(location.search);
+  if (`/${first}` === OWNERS) {
+    return { section: "owners", id: given.get("user_id") ?? "", filter: {} };
+  }
+  const section = Object.keys(SECTIONS).find((name) => SECTIONS[name] === `/${first}`) ?? "connect";
   const filter = Object.fromEntries(["status", "provider", "user_id"].map((name) => [name, given.get(name) ?? ""]));
   return { section, id: section === "sessions" ? (id ?? "") : "", filter };
 }
@@ -22,6 +28,11 @@ export function routeOf(location) {
 /** Return the address of one session's story. */
 export function storyOf(id) {
   return `${SECTIONS.sessions}/${id}`;
+}
+
+/** Return the address of one label's page; in the query, because a label may be any text. */
+export function ownerOf(label) {
+  return `${OWNERS}?${new URLSearchParams({ user_id: label })}`;
 }
 
 /** Return the address of the sessions that a filter leaves. */

@@ -3,13 +3,13 @@
 import { call, Refusal } from "../api.js";
 import { button, make, prose, say, sayIf } from "../dom.js";
 import { exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within } from "./marks.js";
-import { SECTIONS } from "./routes.js";
+import { ownerOf, SECTIONS } from "./routes.js";
 import { between, clockMark, lasted, timeMark } from "./time.js";
 
 function factsOf(session) {
   const label = (name) => say(`dashboard.story.${name}`);
   return terms([
-    [label("label"), session.user_id],
+    [label("label"), within(ownerOf(session.user_id), session.user_id, { "aria-label": say("dashboard.owner.page", { label: session.user_id }) })],
     [label("person"), session.display_name],
     [label("purpose"), session.purpose],
     [label("asked"), timeMark(session.created_at)],
