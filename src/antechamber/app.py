@@ -20,7 +20,7 @@ from antechamber import __version__, assets, metrics, operations, web
 from antechamber import control as control_socket
 from antechamber.drivers.namespace import NamespaceDriver
 from antechamber.egress import Policy
-from antechamber.errors import Code, OperatorError
+from antechamber.errors import AntechamberError, Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.machine import Mount
 from antechamber.nodes import Node
@@ -29,7 +29,7 @@ from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler
 from antechamber.settings import unknown_names
 from antechamber.signin import SignIn
-from antechamber.store import Several, Store, file_url
+from antechamber.store import ERASURES, Several, Store, copies, file_url
 from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.texts import Languages, speaking
 from antechamber.tracing import Tracing
@@ -50,6 +50,7 @@ _log = get_logger("app")
 _LOCK_WITHIN: Final = timedelta(seconds=3)
 PROGRAM: Final = "antechamber"
 """What the command line is called where nothing else is known."""
+_COPIES_LOOK_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +149,25 @@ async def choose_driver(
     raise OperatorError(Code.DRIVER_UNAVAILABLE, message="No machine can be started here. " + "; ".join(faults) + ".")
 
 
+def database_url(settings: Settings, places: Places) -> str:
+    """Return where the database is."""
+    return settings.database_url or file_url(places.database)
+
+
 @contextlib.asynccontextmanager
 async def open_store(
     settings: Settings, places: Places, observer: Observer | None = None
 ) -> AsyncIterator[tuple[Store, Vault]]:
-    """Open database and key, holding the data directory's lock; `observer` is told what is committed."""
+    """Open database and key, holding the data directory's lock; `observer` is told what is committed.
+
+    A SQLite file of an earlier release is copied before it is upgraded: see `store.copies`.
+    """
     prepare(places)
     lock = await DataLock.take(places.data, within=_LOCK_WITHIN)
     try:
-        url = settings.database_url or file_url(places.database)
+        url = database_url(settings, places)
+        if (copied := await copies.before_upgrade(url)) is not None:
+            _log.info("the database is upgraded", copy=str(copied))
         store = await Store.open(url, world=settings.world, observer=observer)
         try:
             known = await store.key_id()
@@ -221,6 +232,9 @@ async def run(
             settings=settings,
             driver=driver.name,
             require=tools.require,
+        )
+        stack.push_async_callback(
+            cancel_and_wait, spawn("copies", _forget_copies(store, database_url(settings, places), settings))
         )
         await node.join()
         own = (addresses.dashboard.url, addresses.sign_in.url, *([settings.node_url] if settings.node_url else []))
@@ -314,6 +328,18 @@ async def run(
         )
         await _until_stopped(server, stop)
         _log.info("stopping")
+
+
+async def _forget_copies(store: Store, url: str, settings: Settings) -> None:
+    """Remove the copies from before upgrades when their time is over, and when somebody in them has been erased."""
+    with store.changes.watch(ERASURES) as asked:
+        while True:
+            with contextlib.suppress(AntechamberError):
+                erased = [one.asked_at for one in await store.erasures.list(1)]
+                until = max([datetime.now(UTC) - settings.duration("rollback_kept"), *erased])
+                if gone := copies.forget(url, made_before=until):
+                    _log.info("copies from before an upgrade are removed", copies=gone)
+            await asked.wait(_COPIES_LOOK_S)
 
 
 async def _serve_metrics(

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from antechamber import __version__, control, debian, log, tasks
 from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, said, settings_of, table
+from antechamber.commands.database import backup, database_cli, restore
 from antechamber.commands.owners import owners_cli
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
@@ -50,6 +51,7 @@ cli.add_typer(sessions_cli, name="sessions")
 cli.add_typer(credentials_cli, name="credentials")
 cli.add_typer(nodes_cli, name="nodes")
 cli.add_typer(owners_cli, name="owners")
+cli.add_typer(database_cli, name="database")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 
@@ -227,6 +229,10 @@ async def _doctor(settings: Settings) -> Sequence[Check]:
     from antechamber import doctor as examination  # noqa: PLC0415 - see above
 
     return await examination.examine(settings)
+
+
+cli.command()(backup)
+cli.command()(restore)
 
 
 # -- providers -------------------------------------------------------------------------------------------------------

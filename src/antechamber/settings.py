@@ -150,6 +150,10 @@ class Settings(BaseSettings):
         description="How long an ended session is kept, with its machine and what happened to both; while its "
         "credential is stored its row stays. Default 90 days.",
     )
+    rollback_kept_s: Seconds = Field(
+        604_800,
+        description="How long the copy of a SQLite database from before an upgrade is kept, to go back.",
+    )
     idempotency_kept_s: Seconds = Field(86_400, description="How long an Idempotency-Key is remembered.")
     heartbeat_s: Seconds = Field(15, gt=0, description="Interval of heartbeats in event streams.")
     body_bytes: int = Field(65_536, ge=1024, description="Largest request body.")

@@ -19,6 +19,8 @@ from antechamber.metrics import TABLE, Of
 from antechamber.metrics.collect import endings
 from antechamber.model import Reason
 from antechamber.settings import Settings
+from antechamber.store import release_of
+from antechamber.store.migrate import scripts
 from antechamber.story import MACHINE_EVENTS, REFUSED, SESSION_EVENTS, Detail
 from antechamber.web import events, refusals, relay
 from tests.docs.failures import Failure, Named, every_test, named_after, rule, themes
@@ -337,6 +339,14 @@ def api_page() -> str:
     return with_made("api.md", made)
 
 
+def upgrade_page() -> str:
+    """Return docs/how-to/upgrade.md with the table of migrations in it."""
+    line = list(scripts().walk_revisions())[::-1]
+    rows = [f"| `{one.revision}` | {release_of(one.revision)} | {(one.doc or '').splitlines()[0]} |" for one in line]
+    made = ["| schema | first in release | what it brought |", "|---|---|---|", *rows]
+    return with_made("how-to/upgrade.md", made)
+
+
 def listed(doc: str | None, word: str) -> list[tuple[str, str]]:
     """Return what a docstring lists as `word   meaning`."""
     return [
@@ -392,6 +402,7 @@ PAGES = {
     "cli.md": cli_page,
     "events.md": events_page,
     "api.md": api_page,
+    "how-to/upgrade.md": upgrade_page,
     "failures.md": failures_page,
 }
 

@@ -113,11 +113,11 @@ class Place:
                 service.communicate(timeout=WITHIN_S)
 
     @contextlib.asynccontextmanager
-    async def opened(self, world="serve"):
+    async def opened(self, world="serve", url=None):
         """Open the installation in this process, as a service does."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         lock = await DataLock.take(self.data, within=timedelta(0))
-        store = await Store.open(file_url(self.data / "antechamber.db"), world=world)
+        store = await Store.open(url or file_url(self.data / "antechamber.db"), world=world)
         try:
             known = await store.key_id()
             vault = Vault.open(self.data / "key", known_key_id=known, has_rows=await store.has_sealed_rows())

@@ -12,6 +12,7 @@ from antechamber.store.credentials import Captured, Rejected, Version
 from antechamber.store.dialect import file_url
 from antechamber.store.erasures import Holdings
 from antechamber.store.limits import Limits
+from antechamber.store.migrate import Revisions, knows, release_of
 from antechamber.store.moves import Moved
 from antechamber.store.observer import Observer, Recorded, Several
 from antechamber.store.retention import Kept, Pruned
@@ -39,10 +40,13 @@ __all__ = [
     "Pruned",
     "Recorded",
     "Rejected",
+    "Revisions",
     "Several",
     "Standing",
     "Store",
     "Version",
     "file_url",
+    "knows",
+    "release_of",
     "session_topic",
 ]

@@ -142,6 +142,8 @@ installation: Final = Table(
     Column("id", WORD, nullable=False),
     Column("world", WORD, nullable=False),
     Column("key_id", WORD),
+    # so that an earlier release can say which one is needed
+    Column("release", WORD),
     CheckConstraint("singleton = 1", name="singleton"),
 )
 

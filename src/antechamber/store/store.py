@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import insert, select, text, update
 
+from antechamber import __version__
 from antechamber.errors import Code, OperatorError
 from antechamber.model import IdPrefix, new_id
 from antechamber.store.access import Access
@@ -19,7 +20,7 @@ from antechamber.store.destinations import Destinations
 from antechamber.store.dialect import dialect_of
 from antechamber.store.erasures import Erasures
 from antechamber.store.machines import Machines
-from antechamber.store.migrate import migrate, refuse_later
+from antechamber.store.migrate import Revisions, migrate, refuse_later, revisions
 from antechamber.store.nodes import Nodes
 from antechamber.store.retention import Retention
 from antechamber.store.schema import credentials, installation
@@ -103,6 +104,21 @@ class Store:
             await engine.dispose()
         return f"{dialect.place}: can be opened"
 
+    @classmethod
+    @to_its_end
+    async def revisions(cls, url: str) -> Revisions | None:
+        """Say where a database is and what an upgrade would do; None where there is none. Changes nothing."""
+        dialect = dialect_of(url)
+        if not dialect.exists:
+            return None
+        engine = dialect.engine()
+        try:
+            with _opening():
+                async with dialect.reading(engine) as connection:
+                    return await connection.run_sync(revisions)
+        finally:
+            await engine.dispose()
+
     async def close(self) -> None:
         """Close every connection."""
         await self._database.close()
@@ -165,11 +181,13 @@ def _opening() -> Iterator[None]:
 
 async def _installation(connection: AsyncConnection, world: str) -> str:
     row = (await connection.execute(select(installation))).one_or_none()
+    if row is not None and row.world == world and row.release != __version__:
+        await connection.execute(update(installation).values(release=__version__))
     if row is None:
         row = (
             await connection.execute(
                 insert(installation)
-                .values(singleton=1, id=new_id(IdPrefix.INSTALLATION), world=world)
+                .values(singleton=1, id=new_id(IdPrefix.INSTALLATION), world=world, release=__version__)
                 .returning(*installation.c)
             )
         ).one()
