@@ -33,7 +33,7 @@ function underWay(label, erasing) {
     erasing.waits_for.length ? make("p", {}, say("dashboard.erasure.waits")) : null,
     make("ul", {}, erasing.waits_for.map((one) => make("li", {}, make("span", { class: "code" }, one.id), ` · ${say(`dashboard.states.${one.state}`)}${one.node ? ` · ${one.node}` : ""}`))),
     make("p", { class: "small" }, say("dashboard.erasure.removed")),
-    terms(["sessions", "machines", "credentials"].map((name) => [say(`dashboard.owner.${name === "machines" ? "machines" : name}`), String(erasing[name])])),
+    terms(["sessions", "machines", "credentials"].map((name) => [say(`dashboard.erasure.${name}`), String(erasing[name])])),
     remains("small"),
   );
 }
@@ -55,7 +55,7 @@ function page(known, own) {
       { "aria-labelledby": "latest-heading" },
       make("h2", { id: "latest-heading" }, say("dashboard.owner.latest")),
       make("div", { class: "list" }, sessionList(sessions, own)),
-      make("p", { class: "list-foot" }, within(sessionsOf({ user_id: label }), say("dashboard.owner.allSessions"))),
+      make("p", { class: "more" }, within(sessionsOf({ user_id: label }), say("dashboard.owner.allSessions"))),
     ),
     owner.erasing
       ? null
