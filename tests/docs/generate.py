@@ -230,7 +230,7 @@ def held(failure: Failure) -> str:
     if failure.rule is None:
         return "tests: " + "; ".join(map(linked, named_after(failure.number)))
     said, link = rule(failure.rule) or ("", "")
-    guard = next((test for test in every_test() if f"{test.file}::{test.name}" == failure.guard), Named("", "open"))
+    guard = next(test for test in every_test() if f"{test.file}::{test.name}" == failure.guard)
     return f"rule: [{said}]({link}); guarded by {linked(guard)}"
 
 

@@ -19,7 +19,7 @@ async def limited(site, **limits):
         yield service, await service.operator()
 
 
-async def test_one_sign_in_too_many_is_answered_429_with_the_seconds_until_the_next_is_allowed(site):
+async def test_f078_one_sign_in_too_many_is_answered_429_with_the_seconds_until_the_next_is_allowed(site):
     async with limited(site, owner_starts_an_hour=1) as (service, operator):
         assert (await operator.post("/api/auth/session", json=ADA)).status_code == 201
         refused = await operator.post("/api/auth/session", json={**ADA, "provider": "gemini"})
@@ -75,7 +75,7 @@ async def test_nought_is_no_limit(site):
 
 
 @pytest.mark.parametrize("rounds", [60])
-async def test_a_whole_flow_of_the_page_is_one_start_and_nothing_else_of_it_is_limited_by_count(tmp_path, rounds):
+async def test_f089_a_whole_flow_of_the_page_is_one_start_and_nothing_else_of_it_is_limited_by_count(tmp_path, rounds):
     limits = {"owner_live": 1, "owner_starts_an_hour": 1, "live": 1, "starts_an_hour": 1}
     async with running(tmp_path, **limits) as service:
         asked = Counter()

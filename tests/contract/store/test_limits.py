@@ -59,7 +59,7 @@ async def test_of_many_that_come_at_once_to_two_services_not_one_too_many_passes
     assert prompt.run("SELECT count(*) FROM events") == [(3,)]
 
 
-async def test_one_owners_limit_is_nobody_elses(steps):
+async def test_f078_one_owners_limit_is_nobody_elses(steps):
     limits = Limits(owner_live=1, owner_starts=1)
     await steps.create("ada", "codex", limits=limits)
     assert (await refusal_of(steps.create("ada", "gemini", limits=limits))).code is Code.OWNER_START_LIMIT

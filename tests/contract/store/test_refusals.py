@@ -189,6 +189,14 @@ async def test_an_ended_machine_does_not_change_and_no_machine_becomes_another(s
         assert refusal == "an ended machine does not change"
 
 
+@pytest.mark.parametrize("column", ["id", "kind", "session_id", "driver", "incarnation"])
+async def test_f022_a_machine_stays_which_it_is_and_whose(steps, prompt, column):
+    row = await steps.machine(await steps.pending())
+    other = await steps.pending("bob")
+    refusal = prompt.refused_change("machines", f"{column} = '{other.id}'", row.id)
+    assert refusal == "a machine stays which it is"
+
+
 async def test_f074_two_machines_that_have_not_ended_never_have_one_uid(steps, prompt):
     await steps.begin(await steps.check_machine(), host_uid=200_001)
     other = await steps.begin(await steps.check_machine(), host_uid=200_002)

@@ -1,11 +1,13 @@
 import asyncio
 import socket
 from datetime import timedelta
+from ipaddress import ip_address
 
 import httpx
 import pytest
 
 from antechamber.errors import Code, OperatorError
+from antechamber.settings import Settings
 from antechamber.web.app import WebApp
 from antechamber.web.closing import Closing
 from antechamber.web.server import listen, serve
@@ -35,6 +37,17 @@ def test_on_loopback_both_meanings_of_localhost_are_taken():
         ports = {end.getsockname()[1] for end in sockets}
         assert len(ports) == 1
         assert {end.family for end in sockets} == {socket.AF_INET, socket.AF_INET6}
+    finally:
+        close(sockets)
+
+
+def test_f097_unless_it_is_told_otherwise_a_service_listens_on_loopback_alone():
+    settings = Settings()
+    sockets = listen(settings.bind, 0)
+    try:
+        assert sockets
+        assert all(ip_address(end.getsockname()[0]).is_loopback for end in sockets)
+        assert settings.metrics_address is None
     finally:
         close(sockets)
 
