@@ -11,7 +11,7 @@ import contextlib
 import json
 import struct
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from antechamber.guest.protocol import GO, PROTOCOL, EgressAnswer, Framer, ReportKind, encode
 from antechamber.machine import Door
@@ -21,8 +21,19 @@ from antechamber.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from antechamber.drivers.scripted import ScriptedGuest
-    from antechamber.machine import Stream
+    from antechamber.machine import MachineSpec, Stream
+
+
+class GuestEnd(Protocol):
+    """What a script has of its machine, wherever that lives."""
+
+    @property
+    def spec(self) -> MachineSpec:
+        """What was asked for."""
+
+    async def dial(self, door: Door) -> Stream:
+        """Connect to a door; raises OSError while no service holds the machine."""
+
 
 _AGAIN_S: Final = 0.02
 _WIDTH: Final = 320
@@ -33,7 +44,7 @@ _CHUNK: Final = 65_536
 class LinkEnd:
     """The guest's end of the link: keeps each report until it is settled, and dials again when the host is away."""
 
-    def __init__(self, guest: ScriptedGuest, *, build: str) -> None:
+    def __init__(self, guest: GuestEnd, *, build: str) -> None:
         """Prepare; `run` speaks."""
         self._guest = guest
         self._build = build
@@ -140,7 +151,7 @@ class SignInGuest:
         """What reached the screen besides requests for frames: keys and pointer."""
         self._pictures: set[_Picture] = set()
 
-    async def __call__(self, guest: ScriptedGuest) -> int:
+    async def __call__(self, guest: GuestEnd) -> int:
         """Be the machine's program."""
         link = self.link = LinkEnd(guest, build=self._build)
         async with Tasks("sign-in guest") as tasks:
@@ -177,7 +188,7 @@ class SignInGuest:
             raise RuntimeError(message)
         return self.link
 
-    async def _course(self, guest: ScriptedGuest, link: LinkEnd, tasks: Tasks) -> None:
+    async def _course(self, guest: GuestEnd, link: LinkEnd, tasks: Tasks) -> None:
         job = await link.job
         await link.report(ReportKind.STARTED, {"cli_pid_started": True})
         if job.get("screen"):
@@ -187,9 +198,20 @@ class SignInGuest:
             await link.report(ReportKind.BROWSER_SANDBOX, {"ok": self._sandbox, "renderers": 1, "detail": "scripted"})
         if self._page_host:
             await link.report(ReportKind.PAGE_ASKED, {"host": self._page_host})
-            await ask(guest, {"op": "connect", "name": self._page_host, "port": 443}, b"\x16\x03\x01")
+            await self._load(guest)
         self.page_open.set()
         self._repaint()
+
+    async def _load(self, guest: GuestEnd) -> None:
+        """Have bytes come from the page's host; like a browser's, a load that was cut off is tried again."""
+        request = {"op": "connect", "name": self._page_host, "port": 443}
+        while True:
+            # what is cut off before its answer is no JSON
+            with contextlib.suppress(OSError, ValueError):
+                answer, received = await ask(guest, request, b"\x16\x03\x01")
+                if answer is not EgressAnswer.OK or received:
+                    return
+            await asyncio.sleep(_AGAIN_S)
 
     async def _obey(self, link: LinkEnd) -> None:
         while (order := await link.orders.get()) != "stop":
@@ -203,14 +225,15 @@ class SignInGuest:
                 case "look_again":
                     await link.report(ReportKind.NOTHING_YET, {})
 
-    async def _screens(self, guest: ScriptedGuest, tasks: Tasks) -> None:
+    async def _screens(self, guest: GuestEnd, tasks: Tasks) -> None:
         while True:
             try:
                 stream = await guest.dial(Door.SCREEN)
+                word = await stream.reader.read(1)
             except OSError:
                 await asyncio.sleep(_AGAIN_S)
                 continue
-            if await stream.reader.read(1) == GO:
+            if word == GO:
                 tasks.spawn("picture", self._picture(stream))
             else:
                 stream.writer.close()
@@ -307,7 +330,7 @@ def _credential(files: Mapping[str, bytes], mtime_ns: int) -> dict[str, Any]:
     }
 
 
-async def ask(guest: ScriptedGuest, request: Mapping[str, Any], then: bytes = b"") -> tuple[EgressAnswer, bytes]:
+async def ask(guest: GuestEnd, request: Mapping[str, Any], then: bytes = b"") -> tuple[EgressAnswer, bytes]:
     """Ask the egress door; after `ok` send the bytes and return the first that came back."""
     stream = await guest.dial(Door.EGRESS)
     try:
