@@ -29,7 +29,7 @@ from antechamber.vault import Vault
 OF_EACH_RUN = {"cli_gave_up", "started_again"}
 """Notes that come once for each run of the tool, not once for a session."""
 OF_THE_DATA_FOLDER = re.compile(
-    r"antechamber\.db(-wal|-shm|-journal)?|control\.sock|lock|metrics-token|node|operator-token|stand-in|vault\.key"
+    r"antechamber\.db(-wal|-shm|-journal)?|control\.sock|lock|metrics-token|node|operator-token|stand-in|key|vault\.key"
 )
 
 

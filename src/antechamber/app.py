@@ -14,7 +14,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from antechamber import __version__, assets, metrics, operations, web
 from antechamber import control as control_socket
@@ -25,8 +25,9 @@ from antechamber.log import get_logger
 from antechamber.machine import Mount
 from antechamber.nodes import Node
 from antechamber.places import DataLock, Places, node_id, place, prepare, token_in
+from antechamber.points import Point, point
 from antechamber.providers import Providers, install
-from antechamber.reconciler import Reconciler
+from antechamber.reconciler import Reconciler, reclaim
 from antechamber.settings import unknown_names
 from antechamber.signin import SignIn
 from antechamber.store import ERASURES, Several, Store, copies, file_url
@@ -36,7 +37,7 @@ from antechamber.tracing import Tracing
 from antechamber.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from antechamber.egress import World
     from antechamber.machine import Check, Driver
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from antechamber.providers.install import Installed
     from antechamber.settings import Settings
     from antechamber.store import Observer
+
+    DriversOf: TypeAlias = Callable[[Settings, Places, str, str], Sequence[Driver]]
+    """Returns the drivers of some settings and places, for an installation's id and a node's."""
 
 _log = get_logger("app")
 _LOCK_WITHIN: Final = timedelta(seconds=3)
@@ -135,12 +139,10 @@ def drivers_of(settings: Settings, places: Places, installation: str, node: str)
     return [known[name]() for name in settings.drivers]
 
 
-async def choose_driver(
-    settings: Settings, places: Places, installation: str, node: str
-) -> tuple[Driver, Sequence[Check]]:
-    """Return the first driver of the settings whose checks pass; raises OperatorError with every remedy otherwise."""
+async def choose_driver(drivers: Sequence[Driver]) -> tuple[Driver, Sequence[Check]]:
+    """Return the first of the drivers whose checks pass; raises OperatorError with every remedy otherwise."""
     faults: list[str] = []
-    for driver in drivers_of(settings, places, installation, node):
+    for driver in drivers:
         checks = await driver.check()
         bad = [check for check in checks if check.fatal and not check.ok]
         if not bad:
@@ -173,6 +175,7 @@ async def open_store(
             known = await store.key_id()
             vault = Vault.open(places.key, known_key_id=known, has_rows=await store.has_sealed_rows())
             if known is None:
+                point(Point.KEY_MADE)
                 await store.set_key_id(vault.key_id)
             yield store, vault
         finally:
@@ -189,11 +192,15 @@ async def run(
     stop: asyncio.Event | None = None,
     keep_machines: bool = True,
     program: str = PROGRAM,
+    drivers: DriversOf = drivers_of,
+    look: Callable[[Providers, Places], Awaitable[Tools]] = Tools.look,
 ) -> None:
     """Serve until `stop` is set, or SIGTERM or SIGINT where none is given.
 
     Machines go on and are found again by the next service, unless `keep_machines` is False. `program` is how the
-    operator starts the command line here. Raises OperatorError for whatever keeps it from starting.
+    operator starts the command line here; `drivers` and `look` say what starts machines and what tools lie here, where
+    that is not what the settings name and the shared folder holds. Raises OperatorError for whatever keeps it from
+    starting.
     """
     begun, started_at = time.monotonic(), datetime.now(UTC)
     places = place(settings)
@@ -212,19 +219,16 @@ async def run(
         stack.callback(_close_all, sockets)
         port = sockets[0].getsockname()[1]
         addresses = web.Addresses.of(settings, port)
+        await node.join()
+        known = await _reclaimed(drivers(settings, places, store.installation, node.id), settings, store, node)
         tools, (driver, checks), guest = await asyncio.gather(
-            Tools.look(providers, places),
-            choose_driver(settings, places, store.installation, node.id),
-            asyncio.to_thread(assets.stage_guest, places.shared),
+            look(providers, places),
+            choose_driver(known),
+            asyncio.to_thread(assets.ServedGuest.take, places.shared),
         )
+        stack.callback(guest.release)
         languages = Languages.load(settings.texts_dir, settings.language)
-        for said in languages.faults():
-            _log.warning("texts", message=said)
-        for said in unknown_names(os.environ):
-            _log.warning("settings", message=said)
-        for check in checks:
-            if not check.ok:
-                _log.warning("driver", check=check.name, message=check.message, remedy=check.remedy)
+        _warn(languages, checks)
         signin = SignIn(
             store=store,
             vault=vault,
@@ -236,7 +240,6 @@ async def run(
         stack.push_async_callback(
             cancel_and_wait, spawn("copies", _forget_copies(store, database_url(settings, places), settings))
         )
-        await node.join()
         own = (addresses.dashboard.url, addresses.sign_in.url, *([settings.node_url] if settings.node_url else []))
         reconciler = Reconciler(
             store=store,
@@ -247,7 +250,7 @@ async def run(
             world=world,
             policy=Policy(deny=settings.egress_deny, public_urls=own),
             settings=settings,
-            guest=guest,
+            guest=guest.folder,
             build=assets.guest_build_id(),
             installed=tools.mounts,
             metrics=counted,
@@ -340,6 +343,23 @@ async def _forget_copies(store: Store, url: str, settings: Settings) -> None:
                 if gone := copies.forget(url, made_before=until):
                     _log.info("copies from before an upgrade are removed", copies=gone)
             await asked.wait(_COPIES_LOOK_S)
+
+
+def _warn(languages: Languages, checks: Sequence[Check]) -> None:
+    """Log what is wrong and keeps nothing from starting."""
+    for said in languages.faults():
+        _log.warning("texts", message=said)
+    for said in unknown_names(os.environ):
+        _log.warning("settings", message=said)
+    for check in checks:
+        if not check.ok:
+            _log.warning("driver", check=check.name, message=check.message, remedy=check.remedy)
+
+
+async def _reclaimed(drivers: Sequence[Driver], settings: Settings, store: Store, node: Node) -> Sequence[Driver]:
+    """Return the drivers, once they have ended and removed what no row asks for any more."""
+    await reclaim(store, node.id, drivers, stop_within=settings.duration("stop"))
+    return drivers
 
 
 async def _serve_metrics(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
+import time
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -31,6 +33,9 @@ _MACHINE_PYTHON: Final = "/usr/bin/python3"
 _CACHE: Final = "__pycache__"
 
 _BUILD: Final = "BUILD"
+_GUEST_NAME: Final = re.compile(rf"{GUEST}-[0-9a-f]{{{_HASH_CHARACTERS}}}")
+_MOUNTED: Final = re.compile(rf"/({GUEST}-[0-9a-f]{{{_HASH_CHARACTERS}}})(?=[ /])")
+_UNUSED_KEPT_S: Final = 86_400.0
 _ENTRY: Final = """\
 import sys
 
@@ -84,6 +89,77 @@ def stage_guest(shared_dir: Path) -> Path:
     except (OSError, subprocess.CalledProcessError) as error:
         raise OperatorError(Code.MISCONFIGURED, message="The guest agent cannot be staged.", detail=str(error)) \
             from error  # fmt: skip
+
+
+class ServedGuest:
+    """The guest of this release, staged, and kept from being pruned for as long as a service gives it to machines."""
+
+    def __init__(self, folder: Path, descriptor: int) -> None:
+        """Hold it; `take` does."""
+        self.folder = folder
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, shared_dir: Path) -> ServedGuest:
+        """Stage it and hold it, and remove the guests of other releases that nobody needs; raises as `stage_guest`."""
+        while True:
+            folder = stage_guest(shared_dir)
+            try:
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue  # another release's service has pruned it this very moment
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if folder.is_dir() and folder.stat().st_ino == os.fstat(descriptor).st_ino:
+                break
+            os.close(descriptor)
+        prune_guests(shared_dir)
+        return cls(folder, descriptor)
+
+    def release(self) -> None:
+        """Let others remove it, once no machine has it bound either."""
+        os.close(self._descriptor)
+
+
+def prune_guests(shared_dir: Path) -> list[str]:
+    """Remove the staged guests that no service holds and no process of this host has mounted; return their names.
+
+    One that was staged within the last day stays: a service of a release that holds nothing yet may be about to use it.
+    """
+    with _locked(shared_dir):
+        mounted = _mounted_guests()
+        pruned = []
+        for place in sorted(shared_dir.glob(f"{GUEST}-*")):
+            if not _GUEST_NAME.fullmatch(place.name) or place.name in mounted:
+                continue
+            if time.time() - place.lstat().st_mtime > _UNUSED_KEPT_S and _removed_unless_held(place):
+                pruned.append(place.name)
+    return pruned
+
+
+def _removed_unless_held(place: Path) -> bool:
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        hidden = place.with_name(f".pruned-{place.name}")
+        shutil.rmtree(hidden, ignore_errors=True)
+        place.rename(hidden)
+        shutil.rmtree(hidden)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _mounted_guests() -> set[str]:
+    """Return the names of guests that some process has mounted, in whatever namespace and of whatever installation."""
+    names: set[str] = set()
+    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
+        # a process that has ended meanwhile has nothing mounted; the kernel lets everybody read those of others
+        with suppress(OSError):
+            names.update(_MOUNTED.findall(mounts.read_text(errors="replace")))
+    return names
 
 
 @cache

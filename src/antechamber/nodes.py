@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import Code, OperatorError
-from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.lifecycle import MachineFact
 from antechamber.log import get_logger
 from antechamber.model import MachineState
+from antechamber.points import Point, point
 from antechamber.signin import now
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Node:
     async def _join(self, silent_since: datetime | None) -> None:
         at = self._clock()
         await self._store.nodes.join(self.id, name=self.name, url=self._url, at=at, silent_since=silent_since)
+        point(Point.NODE_JOINED)
         self._said_at = at
 
     async def beat(self) -> None:
@@ -103,8 +105,6 @@ async def give_up(store: Store, node_id: str) -> int:
         await store.machines.apply(
             row.id, MachineFact.ENDED, incarnation=row.incarnation, at=now(), exit_code=None, detail=_GIVEN_UP
         )
-        if row.session_id is not None:
-            await store.sessions.apply(row.session_id, SessionFact.MACHINE_ENDED, at=now(), detail=_GIVEN_UP)
         ended += 1
     await store.nodes.forget(node_id, at=now())
     _log.info("node given up", node=node_id, machines=ended)

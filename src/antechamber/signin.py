@@ -33,6 +33,7 @@ from antechamber.model import (
     new_secret,
 )
 from antechamber.owners import Owners
+from antechamber.points import Point, point
 from antechamber.store import CliEnded, Idempotency, Limits, NewSession
 from antechamber.tracing import parent_of
 
@@ -155,10 +156,12 @@ class SignIn:
         session = created.session
         if created.outcome == "live" and session.opened_at is not None:
             raise CallerError(Code.ALREADY_OPEN)
+        point(Point.SESSION_CREATED)
         link = new_secret()
         given = await self._store.access.grant_link(
             link, session_id=session.id, at=at, expires_at=at + self._settings.duration("link")
         )
+        point(Point.LINK_GRANTED)
         if not given and created.outcome == "live":
             # opened, or ended, a moment ago
             raise CallerError(Code.ALREADY_OPEN)
@@ -183,6 +186,7 @@ class SignIn:
         )
         if not opened:
             raise CallerError(Code.LINK_NOT_VALID)
+        point(Point.LINK_OPENED)
         return cookie
 
     async def holds_cookie(self, session_id: str, cookie: Secret) -> bool:
@@ -221,6 +225,7 @@ class SignIn:
         await self._store.access.grant(
             AccessKind.TICKET, ticket.secret, session_id=session_id, at=at, expires_at=ticket.expires_at
         )
+        point(Point.TICKET_GRANTED)
         return ticket
 
     async def holds_ticket(self, session_id: str, ticket: Secret) -> bool:
@@ -231,6 +236,7 @@ class SignIn:
         """Use a ticket up; raises CallerError ticket_not_valid, or session_ended when it outlived its session."""
         if not await self._store.access.redeem(AccessKind.TICKET, ticket, session_id=session_id, at=self.clock()):
             raise CallerError(Code.TICKET_NOT_VALID)
+        point(Point.TICKET_REDEEMED)
         if (await self.session(session_id)).status.terminal:
             raise CallerError(Code.SESSION_ENDED)
 
@@ -242,6 +248,7 @@ class SignIn:
             await self._store.sessions.apply(
                 session_id, SessionFact.SCREEN_SEEN, at=at, expires_at=at + self._settings.duration("sign_in")
             )
+            point(Point.SCREEN_SEEN)
 
     async def cli_ended(
         self, session_id: str, attempt: int, lines: Sequence[GuestText], *, reason: Reason, detail: str, code: int
@@ -266,6 +273,7 @@ class SignIn:
         moved = await self._store.attempts.again(
             session_id, attempt, at=at, expires_at=at + self._settings.duration("sign_in")
         )
+        point(Point.AGAIN_WRITTEN)
         return _accepted(moved).session
 
     async def success_shown(self, session_id: str) -> AuthSession:
@@ -275,6 +283,7 @@ class SignIn:
     async def reject(self, session_id: str) -> AuthSession:
         """Delete at once the version that this session captured; raises not_rejectable after a later one."""
         rejected = await self._store.credentials.reject(session_id, at=self.clock())
+        point(Point.REJECTED)
         _accepted(rejected.moved)
         _log.info("credential rejected by the person", session=session_id)
         return rejected.moved.session
@@ -282,7 +291,9 @@ class SignIn:
     async def cancel(self, session_id: str, *, by_person: bool) -> AuthSession:
         """End a live session; raises CallerError session_ended on a terminal one."""
         reason = Reason.CANCELLED_BY_PERSON if by_person else Reason.CANCELLED_BY_CALLER
-        return _accepted(await self._apply(session_id, SessionFact.CANCELLED, reason=reason)).session
+        moved = await self._apply(session_id, SessionFact.CANCELLED, reason=reason)
+        point(Point.CANCELLED)
+        return _accepted(moved).session
 
     # -- what the machine brings -------------------------------------------------------------------------------------
 
@@ -330,6 +341,7 @@ class SignIn:
                     version + 1,
                 ),
             )
+            point(Point.SEALED)
             captured = await self._store.credentials.capture(
                 session_id,
                 credential_id=credential_id,
@@ -340,6 +352,7 @@ class SignIn:
                 at=self.clock(),
                 fields={"file_whole_at": whole_at.isoformat(), "checked_at": checked_at.isoformat()},
             )
+            point(Point.CAPTURED)
             if captured.outcome == "captured":
                 # the predecessor's operators watch for this line
                 _log.info(
@@ -447,6 +460,7 @@ class SignIn:
         deleted = await self._store.credentials.delete(credential_id, at=self.clock())
         if deleted is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
+        point(Point.DELETED)
         _log.info("credential deleted", credential=credential_id)
         return deleted
 

@@ -6,7 +6,9 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -138,6 +140,59 @@ def test_f079e_f091e_an_altered_guest_is_staged_again(shared):
     (folder / "antechamber/guest/main.py").write_text("altered")
     assets.stage_guest(shared)
     assert "altered" not in (folder / "antechamber/guest/main.py").read_text().splitlines()
+
+
+def old_guest(shared, hash_, *, days=2):
+    """Stage what another release left, so long ago."""
+    place = shared / f"guest-{hash_}"
+    (place / "antechamber").mkdir(parents=True)
+    (place / "BUILD").write_text(hash_)
+    at = time.time() - days * 86_400
+    os.utime(place, (at, at))
+    return place
+
+
+def test_guests_of_other_releases_that_nobody_needs_are_pruned_and_nothing_else_is(shared):
+    gone = old_guest(shared, "0123456789abcdef")
+    of_today = old_guest(shared, "1123456789abcdef", days=0.5)
+    other = [shared / "guest-notes", shared / "node-0123456789abcdef", shared / "cli"]
+    for place in other:
+        place.mkdir()
+        os.utime(place, (1, 1))
+    served = assets.ServedGuest.take(shared)
+    assert not gone.exists()
+    assert of_today.is_dir()
+    assert all(place.is_dir() for place in other)
+    assert list(shared.glob(".pruned*")) == []
+    os.utime(served.folder, (1, 1))
+    assert assets.prune_guests(shared) == [], "the one that is served stays, however old"
+    served.release()
+    assert assets.prune_guests(shared) == [served.folder.name]
+
+
+def test_a_guest_that_another_service_gives_to_machines_stays_until_that_service_has_ended(shared):
+    place = old_guest(shared, "0123456789abcdef")
+    hold = f"fcntl.flock(os.open({str(place)!r}, os.O_RDONLY), fcntl.LOCK_SH)"
+    code = f"import fcntl, os; {hold}; print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert assets.prune_guests(shared) == []
+        assert (place / "BUILD").exists()
+        other.communicate(b"\n")
+    assert assets.prune_guests(shared) == [place.name]
+
+
+def test_a_guest_that_a_running_machine_has_mounted_stays_until_that_machine_has_ended(shared, tmp_path):
+    place = old_guest(shared, "0123456789abcdef")
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    mounts = f"mount --bind {place} {inside} && echo mounted && read line"
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounts]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
+        assert machine.stdout.readline() == b"mounted\n"
+        assert assets.prune_guests(shared) == []
+        machine.communicate(b"\n")
+    assert assets.prune_guests(shared) == [place.name]
 
 
 def test_the_parent_that_others_cannot_enter_is_named(tmp_path):

@@ -97,6 +97,8 @@ class Ledger:
             for hosts, future in self._waiting:
                 if matches(use.name, hosts) and not future.done():
                     future.set_result(None)
+                    # a service that is started again learns of this only from what was told on
+                    self.flush()
 
     def flush(self) -> None:
         """Tell on what has not been told."""

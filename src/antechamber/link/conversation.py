@@ -20,6 +20,7 @@ from antechamber.guest.protocol import PROTOCOL, Framer, ProtocolError, ReportKi
 from antechamber.link.reports import Report, checked, exactly
 from antechamber.link.terminal import TerminalView
 from antechamber.model import GuestText
+from antechamber.points import Point, point
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -248,7 +249,9 @@ class GuestLink:
         digest = hashlib.sha256(json.dumps(message, sort_keys=True).encode()).digest()
         known = self._answered.get(report.id)
         if known is None:
+            point(Point.REPORT_RECEIVED)
             reply = await self._on_report(report)
+            point(Point.REPORT_TAKEN)
             self._answered[report.id] = (digest, reply)
             if len(self._answered) > REMEMBERED:
                 self._answered.popitem(last=False)
@@ -261,6 +264,7 @@ class GuestLink:
                 await self._send({"type": "ack", "id": report.id})
             case Refuse(code):
                 await self._send({"type": "refuse", "id": report.id, "code": str(code)})
+        point(Point.ACKNOWLEDGED)
         if report.kind in {ReportKind.CREDENTIAL, ReportKind.NOTHING_YET}:
             for answer in self._looks:
                 if not answer.done():

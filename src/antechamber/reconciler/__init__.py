@@ -6,5 +6,6 @@ The *errand* of a machine (`errands.py`) is what its reports mean: a sign-in, or
 """
 
 from antechamber.reconciler.loop import Live, Reconciler
+from antechamber.reconciler.reclaim import reclaim
 
-__all__ = ["Live", "Reconciler"]
+__all__ = ["Live", "Reconciler", "reclaim"]

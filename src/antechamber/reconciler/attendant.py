@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from antechamber.errors import AntechamberError, CallerError, Code, MachineError, OperatorError
+from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.log import get_logger
 from antechamber.machine import MachineEnd
 from antechamber.model import GuestText, MachineState, SessionStatus
+from antechamber.points import Point, point
 from antechamber.reconciler.errands import CheckErrand, SignInErrand
 from antechamber.reconciler.live import LiveMachine
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from antechamber.machine import Handle, Machine
     from antechamber.model import AuthSession, MachineRow
     from antechamber.reconciler.loop import Reconciler
@@ -65,14 +63,21 @@ class Attendant:
             await self._could_not_start("no host uid is free for another machine")
             return
         self._row = begun
-        handle = begun.handle or {}
+        point(Point.BOOTING_WRITTEN)
+        await self._launch(begun.handle or {})
+
+    async def _launch(self, handle: Handle) -> None:
+        """Start what is written as booting; a second time it is found and not started again."""
+        begun = self._row
         try:
             machine = await self._host.driver.start(await self._host.spec_of(begun), handle)
         except AntechamberError as error:
             _log.error("machine did not start", machine=begun.id, code=error.code, detail=error.detail)
             await self._could_not_start(f"{error.code}: {error.detail}")
+            point(Point.START_REFUSED)
             await self._ended(MachineEnd(self._now(), None, error.detail), handle)
             return
+        point(Point.MACHINE_STARTED)
         await self._run(machine, handle)
 
     async def _say_booting(self) -> None:
@@ -81,6 +86,7 @@ class Attendant:
             await self._store.sessions.apply(
                 session.id, SessionFact.MACHINE_BOOTING, at=self._now(), expires_at=session.expires_at
             )
+            point(Point.SESSION_STARTING)
 
     async def _begin(self, deadline: datetime) -> MachineRow | None:
         uids = self._host.driver.host_uids()
@@ -116,10 +122,24 @@ class Attendant:
         handle = self._row.handle or {}
         found = await self._host.driver.attach(handle)
         if isinstance(found, MachineEnd):
+            if await self._never_began(found):
+                _log.info("machine begun again", machine=self._row.id)
+                await self._launch(handle)
+                return
             await self._ended(found, handle)
             return
         _log.info("machine found again", machine=self._row.id, state=self._row.state)
         await self._run(found, handle)
+
+    async def _never_began(self, end: MachineEnd) -> bool:
+        """Tell whether the service was killed between writing `booting` and doing it, and it is still wanted.
+
+        Nobody has recorded an end then; of a machine that has run and left no record the driver refuses a second start.
+        """
+        if self._row.state is not MachineState.BOOTING or (end.at, end.exit_code) != (None, None):
+            return False
+        session = await self._session()
+        return session is not None and session.status in {SessionStatus.PENDING, SessionStatus.STARTING}
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
@@ -142,6 +162,7 @@ class Attendant:
         live = LiveMachine(self._row, machine, errand, build=self._host.build, egress=self._host.egress_of)
         self.live = live
         live.open()
+        point(Point.DOORS_SERVED)
         ended = spawn(f"end of {self._row.id}", machine.ended())
         due = spawn(f"due of {self._row.id}", self._until_due(live))
         ready = None
@@ -179,16 +200,19 @@ class Attendant:
                 wait = self._settings.sweep_s
                 if session.status.terminal:
                     completed = session.status is SessionStatus.COMPLETED
+                    point(Point.WINDING_DOWN)
                     await live.wind_down(
                         captured=completed,
                         egress_for=self._settings.duration("egress_after_capture") if completed else _NO_GRACE,
                     )
+                    point(Point.WOUND_DOWN)
                     left = self._grace_left(session)
                     if left <= 0:
                         return
                     wait = min(wait, left)
                 elif session.attempt > 1:
                     await live.again(session.attempt)
+                    point(Point.AGAIN_TOLD)
                 row = await self._store.machines.get(self._row.id)
                 if row is None or row.state not in {MachineState.BOOTING, MachineState.READY}:
                     return
@@ -229,6 +253,7 @@ class Attendant:
 
     async def _stop(self, machine: Machine, handle: Handle) -> None:
         await self._apply(MachineFact.STOP_ASKED, expires_at=self._now() + self._settings.duration("stop"))
+        point(Point.STOP_WRITTEN)
         while True:
             try:
                 end = await machine.stop(within=self._settings.duration("stop"))
@@ -236,11 +261,12 @@ class Attendant:
                 _log.warning("machine is slow to stop", machine=self._row.id, detail=error.detail)
                 await self._apply(MachineFact.TIME_RAN_OUT, expires_at=self._now() + self._settings.duration("stop"))
                 continue
+            point(Point.MACHINE_STOPPED)
             await self._ended(end, handle)
             return
 
     async def _ended(self, end: MachineEnd, handle: Handle) -> None:
-        row, decision = await self._store.machines.apply(
+        row, _ = await self._store.machines.apply(
             self._row.id,
             MachineFact.ENDED,
             incarnation=self._row.incarnation,
@@ -248,20 +274,11 @@ class Attendant:
             exit_code=end.exit_code,
             detail=GuestText(end.detail),
         )
-        if row.session_id is not None:
-            # with its machine's end the session's owner can be erased, and then there is nobody to be told
-            with _unless_gone():
-                # a fact, never a verdict: the session's own table decides, and an ended session only notes it
-                await self._store.sessions.apply(
-                    row.session_id,
-                    SessionFact.MACHINE_ENDED,
-                    at=self._now(),
-                    detail=f"machine {decision.after}, exit code {end.exit_code}: {GuestText(end.detail)}",
-                    fields={"machine_state": str(decision.after), "exit_code": end.exit_code},
-                )
         if (check := self._errand_of_check()) is not None:
             check.ended("the machine ended before the check was done")
+        point(Point.END_WRITTEN)
         await self._host.driver.reap(handle)
+        point(Point.REAPED)
         _log.info("machine ended", machine=row.id, state=row.state, exit_code=end.exit_code, detail=row.end_detail)
 
     async def _apply(self, fact: MachineFact, *, expires_at: datetime | None = None) -> None:
@@ -292,15 +309,6 @@ class Attendant:
 
     def _errand_of_check(self) -> CheckErrand | None:
         return self._host.checks.get(self._row.id)
-
-
-@contextlib.contextmanager
-def _unless_gone() -> Iterator[None]:
-    try:
-        yield
-    except CallerError as error:
-        if error.code is not Code.SESSION_NOT_FOUND:
-            raise
 
 
 async def _become_ready(errand: SignInErrand, live: LiveMachine, pause_s: float) -> None:

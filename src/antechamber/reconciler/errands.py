@@ -15,6 +15,7 @@ from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.link import Ack, Refuse
 from antechamber.log import get_logger, told
 from antechamber.model import GuestText, Reason, SessionStatus
+from antechamber.points import Point, point
 from antechamber.providers import CapturedFile
 from antechamber.screen import wait_for_paint
 
@@ -44,6 +45,8 @@ _REASON_OF_BREACH: Final[dict[Code, Reason]] = {
     Code.SANDBOX_OFF: Reason.SANDBOX_OFF,
 }
 _LINES_KEPT: Final = 20
+_LOADS_AGAIN_S: Final = 1.0
+"""How long a page that was asked for before a restart of the service may take to load again, unless it needs not."""
 
 
 class SignInErrand:
@@ -132,8 +135,9 @@ class SignInErrand:
         if SessionFact.BROWSER_CONFINED in facts:
             self._confined.set()
         opened = asyncio.Event()
+        asked = SessionFact.PAGE_ASKED in facts
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._page_opened(live, opened), name=f"page of {self._session_id}")
+            group.create_task(self._page_opened(live, opened, asked=asked), name=f"page of {self._session_id}")
             stream = await live.open_screen()
             try:
                 await wait_for_paint(stream, opened)
@@ -142,15 +146,19 @@ class SignInErrand:
             await self._confined.wait()
         at = self._now()
         await self._store.machines.apply(self._row.id, MachineFact.READY, incarnation=self._row.incarnation, at=at)
+        point(Point.MACHINE_READY)
         await self._store.sessions.apply(
             self._session_id, SessionFact.MACHINE_READY, at=at, expires_at=at + self._settings.duration("nobody_came")
         )
+        point(Point.SESSION_READY)
 
-    async def _page_opened(self, live: LiveMachine, opened: asyncio.Event) -> None:
-        # what egress counted before a restart of the service is in the database
+    async def _page_opened(self, live: LiveMachine, opened: asyncio.Event, *, asked: bool) -> None:
+        # what egress counted before a restart of the service is in the database, unless it was killed before that
         past = await self._signin.destinations(self._session_id)
         if not any(use.bytes_in and matches(use.name, self.spec.sign_in_hosts) for use in past):
-            await live.egress.carried(self.spec.sign_in_hosts)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOADS_AGAIN_S if asked else None):
+                    await live.egress.carried(self.spec.sign_in_hosts)
         opened.set()
 
     async def _capture(self, report: Report) -> Reply:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
 from antechamber.errors import AntechamberError, CallerError, Code, MachineError
 from antechamber.log import about, get_logger
-from antechamber.machine import Door, MachineEnd, MachineSpec, Mount
+from antechamber.machine import Door, MachineSpec, Mount
 from antechamber.metrics import Metrics
 from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
+from antechamber.points import Point, point
 from antechamber.reconciler import erasing, pruning
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
+from antechamber.reconciler.reclaim import end, reclaim
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from antechamber.egress import Policy, Use, World
     from antechamber.link import TerminalView
-    from antechamber.machine import Driver, Handle, Stream
+    from antechamber.machine import Driver, Stream
     from antechamber.model import AuthSession, MachineRow
     from antechamber.nodes import Node
     from antechamber.providers import Providers, ProviderSpec
@@ -150,29 +152,12 @@ class Reconciler:
 
     async def reclaim(self) -> None:
         """Stop and remove machines of this node that no row asks for."""
-        for handle in await self.driver.found():
-            row = await self.store.machines.get(str(handle["machine"]))
-            asked = row is not None and not row.state.ended and row.node == self.node.id
-            if row is not None and asked and row.incarnation == handle["incarnation"]:
-                continue
-            if await self._end(handle):
-                _log.info("orphan reclaimed", machine=handle["machine"])
+        await reclaim(self.store, self.node.id, [self.driver], stop_within=self.settings.duration("stop"))
 
     async def end_machines(self) -> None:
         """Stop and remove every machine of this node, for one that will not be started again."""
         for handle in await self.driver.found():
-            await self._end(handle)
-
-    async def _end(self, handle: Handle) -> bool:
-        try:
-            found = await self.driver.attach(handle)
-            if not isinstance(found, MachineEnd):
-                await found.stop(within=self.settings.duration("stop"))
-            await self.driver.reap(handle)
-        except MachineError as error:
-            _log.warning("a machine could not be ended", machine=handle["machine"], detail=error.detail)
-            return False
-        return True
+            await end(self.driver, handle, stop_within=self.settings.duration("stop"))
 
     async def _run(self) -> None:
         with self.store.changes.watch("machines") as machines:
@@ -187,9 +172,11 @@ class Reconciler:
     async def _pass(self) -> None:
         await self.node.beat()
         at = self.now()
-        await self.store.machines.claim(
+        claimed = await self.store.machines.claim(
             self.node.id, driver=self.driver.name, at=at, until=at + self.settings.duration("claim")
         )
+        if claimed:
+            point(Point.CLAIMED)
         for row in await self.store.machines.not_ended(self.node.id):
             if row.id not in self._attending:
                 self._attending[row.id] = self._tasks.spawn(f"attend {row.id}", self._attend(row))
@@ -225,7 +212,9 @@ class Reconciler:
             ):
                 # a whole file that nobody has told us of yet is worth two seconds
                 await attendant.live.link.look_again(self.settings.duration("last_look"))
+            point(Point.TIMING_OUT)
             await self.store.sessions.time_out(session.id, at=self.now(), detail=await self._why_here(session))
+            point(Point.TIMED_OUT)
         finally:
             self._timing_out.pop(session.id, None)
 

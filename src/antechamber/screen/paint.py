@@ -39,7 +39,7 @@ async def wait_for_paint(stream: Stream, after: asyncio.Event) -> None:
     reading: asyncio.Task[bytes] | None = None
     try:
         while True:
-            reading = reading or spawn("paint: read", stream.reader.read(256 * 1024))
+            reading = reading or spawn("paint: read", _piece(stream))
             await asyncio.wait({reading} | ({told} if not told.done() else set()), return_when=asyncio.FIRST_COMPLETED)
             if after.is_set() and painter.watch():
                 return
@@ -59,3 +59,11 @@ async def wait_for_paint(stream: Stream, after: asyncio.Event) -> None:
         raise MachineError(Code.MACHINE_ENDED, detail="the screen's stream broke") from error
     finally:
         await cancel_and_wait(told, reading)
+
+
+async def _piece(stream: Stream) -> bytes:
+    """Return the next bytes, none at the end; a machine that is killed ends its stream by an error."""
+    try:
+        return await stream.reader.read(256 * 1024)
+    except ConnectionError:
+        return b""

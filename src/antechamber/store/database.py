@@ -15,6 +15,7 @@ from sqlalchemy import exc
 
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.log import get_logger, told
+from antechamber.points import Point, point
 from antechamber.store.observer import Nobody
 from antechamber.tasks import cancel_and_wait, spawn
 
@@ -239,6 +240,8 @@ class Database:
                 write = Write(connection)
                 yield write
                 await self.dialect.announce(connection, write.topics, self._name)
+                point(Point.COMMITTING)
+        point(Point.COMMITTED)
         self._changes.tell(*write.topics)
         try:
             for recorded in write.recorded:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, true, update
 
 from antechamber.errors import Code, MachineError
-from antechamber.lifecycle import Act, MachineDecision, MachineFact, decide_machine
+from antechamber.lifecycle import Act, MachineDecision, MachineFact, SessionFact, decide_machine
 from antechamber.model import IdPrefix, MachineKind, MachineRow, MachineState, new_id
 from antechamber.store.changes import MACHINES, session_topic
 from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
+from antechamber.store.moves import Given, apply_fact, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
 from antechamber.store.schema import ENDED_STATES, has_not_ended, machines
@@ -150,7 +151,9 @@ class Machines:
 
         `expires_at` is the deadline of the state that the machine is in afterwards; without it the present one stays.
         About another incarnation the fact is refused and nothing is written. `exit_code` and `detail` are kept when the
-        machine ends. MachineError MACHINE_ENDED when there is no such machine.
+        machine ends; of an ENDED that moves it its session is told in the same transaction: nobody attends the machine
+        after that, and a session that was not told would wait for its deadline. MachineError MACHINE_ENDED when there
+        is no such machine.
         """
         async with self._database.write() as write:
             before = await _locked(write.connection, machine_id)
@@ -163,7 +166,10 @@ class Machines:
             if decision.act is Act.MOVE:
                 if decision.after.ended:
                     values = {"expires_at": None, "ended_at": at, "exit_code": exit_code, "end_detail": detail}
-                return await _move(write, before, fact, at, values), decision
+                after = await _move(write, before, fact, at, values)
+                if fact is MachineFact.ENDED and after.session_id is not None:
+                    await _tell(write, after)
+                return after, decision
             if decision.act is Act.NOTE and values and not before.state.ended:
                 write.tell(MACHINES)
                 return await _change(write.connection, before, values), decision
@@ -244,6 +250,17 @@ async def _change(connection: AsyncConnection, before: MachineRow, values: Mappi
         message = f"machine {before.id} changed under the lock of its transaction"
         raise RuntimeError(message)
     return machine_of(row)
+
+
+async def _tell(write: Write, ended: MachineRow) -> None:
+    """Give its session the fact, never a verdict: the session's own table decides, and an ended one only notes it."""
+    given = Given(
+        fact=SessionFact.MACHINE_ENDED,
+        at=ended.ended_at or ended.state_at,
+        detail=f"machine {ended.state}, exit code {ended.exit_code}: {ended.end_detail}",
+        fields={"machine_state": str(ended.state), "exit_code": ended.exit_code},
+    )
+    await apply_fact(write, await locked(write.connection, ended.session_id or ""), given)
 
 
 async def _move(

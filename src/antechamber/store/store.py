@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, text, update
 from antechamber import __version__
 from antechamber.errors import Code, OperatorError
 from antechamber.model import IdPrefix, new_id
+from antechamber.points import Point, point
 from antechamber.store.access import Access
 from antechamber.store.attempts import Attempts
 from antechamber.store.changes import Changes
@@ -78,6 +79,8 @@ class Store:
             async with dialect.migrating() as connection:
                 await connection.run_sync(migrate)
                 installation_id = await _installation(connection, world)
+                point(Point.MIGRATING)
+        point(Point.MIGRATED)
         changes = Changes()
         database = Database(dialect, changes, observer)
         database.listen()

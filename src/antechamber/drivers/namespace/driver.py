@@ -21,6 +21,7 @@ from antechamber.drivers.namespace.subordinate import let_use
 from antechamber.errors import Code, MachineError
 from antechamber.machine import Capabilities, Check, Door, Handle, Machine, MachineEnd, MachineSpec
 from antechamber.model import IdPrefix, is_id, new_secret
+from antechamber.points import Point, point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from antechamber.settings import Settings
 
 _HALF_MADE: Final = "."
+_MARK: Final = "mark.json"
 _HALF_MADE_KEPT_S: Final = 3600.0
+_OTHERS_KEPT_S: Final = 7 * 86_400.0
+"""How long the folder of another installation's ended machine is left for a service of it to come back."""
 _LISTENS_S: Final = 0.05
 _LAST_BREATH_S: Final = 5.0
 """How long the end of a keeper may be ahead of the end of what it kept."""
@@ -117,7 +121,11 @@ class NamespaceDriver:
         self._one_at_a_time.pop(handle["incarnation"], None)
 
     async def found(self) -> Sequence[Handle]:
-        """Return the handles of all of this node's machines; clears away what a crash left half-made."""
+        """Return the handles of all of this node's machines.
+
+        Clears away what a crash left half-made and, after a week, what is left of ended machines for which no service
+        of their own installation has come. What runs and is another's is not touched, ever.
+        """
         return await asyncio.to_thread(self._found)
 
     # --- start
@@ -129,9 +137,12 @@ class NamespaceDriver:
             if handle["uid"] is not None:
                 taken.append(self._uid_locks.take(handle["uid"]))
             await keepers.to_its_end("machine folder", self._make_folder, spec, handle, folder, taken)
+            point(Point.FOLDER_MADE)
             doors = UnixDoors(folder.doors, spec.doors, give=self._giver(handle))
+            point(Point.DOORS_OPEN)
             await keepers.start_keeper(folder, taken[0], taken[1:])
             _let_go(taken)  # from now on the keeper alone holds them
+            point(Point.KEEPER_STARTED)
             claim = await keepers.claim_started(folder)
         except (OSError, ImportError) as error:
             await self._undo(taken, doors, folder, handle)
@@ -165,7 +176,8 @@ class NamespaceDriver:
             raise MachineError(Code.MACHINE_DID_NOT_START, detail="its folder is being made by another service")
         taken.insert(0, alive)
         try:
-            _write(making.path / "mark.json", json.dumps(dict(handle)).encode())
+            _write(making.path / _MARK, json.dumps(dict(handle)).encode())
+            point(Point.FOLDER_HALF_MADE)
             _write(making.secret, new_secret().reveal().encode())
             making.doors.mkdir()
             making.doors.chmod(0o755)
@@ -236,13 +248,14 @@ class NamespaceDriver:
 
     def _found(self) -> Sequence[Handle]:
         handles: list[Handle] = []
+        self._uid_locks.sweep(self._uids.pool)
         for path in sorted(self._run_dir.iterdir()):
             half_made = path.name.startswith(_HALF_MADE)
             if not is_id(path.name.removeprefix(_HALF_MADE), IdPrefix.INCARNATION):
                 continue
             folder = KeptFolder(path)
             try:
-                mark = json.loads((path / "mark.json").read_bytes())
+                mark = json.loads((path / _MARK).read_bytes())
             except (OSError, ValueError):
                 mark = None
             if half_made or mark is None:
@@ -251,6 +264,9 @@ class NamespaceDriver:
                     _remove_tree(path)
             elif self._is_ours(mark):
                 handles.append(mark)
+            elif _older(path / "exit.json", _OTHERS_KEPT_S) and not folder.lives():
+                # another installation's, whose end nobody came to learn: its data directory is gone, most likely
+                _remove_tree(path)
         return handles
 
     def _is_ours(self, mark: Mapping[str, Any]) -> bool:
@@ -271,8 +287,20 @@ def _let_go(descriptors: list[int]) -> None:
 
 
 def _remove_tree(path: Path) -> None:
-    if path.exists():
-        shutil.rmtree(path)
+    """Remove a machine's folder so that what a kill leaves of it is found again: hidden first, its mark last."""
+    if not path.exists():
+        return
+    hidden = path if path.name.startswith(_HALF_MADE) else path.with_name(_HALF_MADE + path.name)
+    if hidden != path:
+        shutil.rmtree(hidden, ignore_errors=True)
+        path.rename(hidden)
+        point(Point.FOLDER_HIDDEN)
+    for entry in list(hidden.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != _MARK:
+            entry.unlink()
+    shutil.rmtree(hidden)
 
 
 def _older(path: Path, seconds: float) -> bool:

@@ -112,6 +112,13 @@ class UidLocks:
         with contextlib.suppress(OperatorError):
             locks.remove(self._folder(make=False) / str(uid))
 
+    def sweep(self, pool: range) -> None:
+        """Remove the locks' files of the pool that nobody holds, as a service leaves that was killed taking one."""
+        with contextlib.suppress(OperatorError):
+            folder = self._folder(make=False)
+            for uid in pool if folder.exists() else ():
+                locks.remove(folder / str(uid))
+
     def path(self, uid: int) -> Path:
         """Return the file of a uid's lock; raises OperatorError as `free` does."""
         return self._folder(make=False) / str(uid)
