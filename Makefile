@@ -19,11 +19,14 @@ BENCH ?=
 # how long to look for races: --steps N, --seed N, sqlite, postgres
 SOAK ?=
 
+# for `make chaos`: --kills 500 --seed 7
+CHAOS ?=
+
 CLEAN ?=
 CLEAN_TIERS ?=
 CLEAN_STEPS ?=
 
-.PHONY: run test tested test-clean bench soak lint setup system wheel web providers clean help
+.PHONY: run test tested test-clean bench soak chaos lint setup system wheel web providers clean help
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -51,6 +54,10 @@ bench: setup $(VENV)/.dev $(VENV)/.bench ## Measure it beside its peers, about t
 soak: setup $(VENV)/.dev ## Look for races for about an hour, 100,000 steps on both databases (SOAK="--steps 5000 --seed 7 postgres")
 	@sh scripts/system-packages tests/debian-packages.txt
 	@$(BIN)/python -m tests.contract.races.soak $(SOAK)
+
+chaos: setup $(VENV)/.dev ## Kill it two thousand times and look at what is left (CHAOS="--kills 500 --seed 7" for others)
+	@sh scripts/system-packages tests/debian-packages.txt
+	@$(BIN)/python -m tests.acceptance.crash $(CHAOS)
 
 lint: $(VENV)/.dev ## Style, types and floors
 	@$(BIN)/python -m tests.run lint

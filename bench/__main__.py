@@ -1,4 +1,4 @@
-"""`python -m bench [a b c d e f] [--quick] [--json FILE] [--write-page]`: see the package."""
+"""`python -m bench [a b c d e f g] [--quick] [--json FILE] [--write-page]`: see the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from tests import netns
 
 from antechamber import log
-from bench import capture, connect, figures, memory, page, relay, sessions
+from bench import capture, connect, figures, memory, page, relay, restart, sessions
 from bench.figures import ROOT, Figure, Size
 
 SCENARIOS: dict[str, tuple[str, Callable[[Size], Awaitable[list[Figure]]], Callable[[], str]]] = {
@@ -26,6 +26,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[Size], Awaitable[list[Figure]]], Calla
     "d": ("the relay", relay.run, relay.possible),
     "e": ("whole sessions", sessions.whole, lambda: ""),
     "f": ("among old sessions", sessions.old, lambda: ""),
+    "g": ("after a kill", restart.run, lambda: ""),
 }
 LONGEST_S = 600.0
 """For one scenario: what takes longer is broken."""

@@ -45,6 +45,7 @@ TITLES = {
     "d": "The relay",
     "e": "Sessions through all states",
     "f": "Among old sessions",
+    "g": "A service that was killed, started again",
 }
 
 

@@ -26,8 +26,6 @@ from antechamber.store.rows import credential_of, sealed_of
 from antechamber.store.schema import credential_versions, credentials, events, installation, machines, sessions
 from antechamber.vault import Vault
 
-OF_EACH_RUN = {"cli_gave_up", "started_again"}
-"""Notes that come once for each run of the tool, not once for a session."""
 OF_THE_DATA_FOLDER = re.compile(
     r"antechamber\.db(-wal|-shm|-journal)?|control\.sock|lock|metrics-token|node|operator-token|stand-in|key|vault\.key"
 )
@@ -189,7 +187,8 @@ def _of_one_session(session: Any, told: list[Any]) -> list[str]:
                 faults.append(f"it ended by {event.reason}, and its row says {session.reason}")
         elif event.after != event.before:
             faults.append(f"the {event.act} {event.kind} changed {event.before} to {event.after}")
-        run = event.fields.get("attempt") if event.kind in OF_EACH_RUN else event.fields.get("version")
+        run = event.fields.get("attempt"), event.fields.get("version")
+        # what comes once for each run of the tool says which it was
         seen[event.kind, event.act, event.before if event.act == "refuse" else None, run] += 1
     if state != session.status:
         faults.append(f"its events lead to {state}, and it is {session.status}")

@@ -46,7 +46,18 @@ MUST_RUN = {
     "integration": ("nginx", "caddy", "http_2", "sqlite", "postgres"),
     "migration": ("sqlite", "postgres"),
     "docs": ("the_examples", "the_rules_of_the_alerts", "tutorial"),
-    "acceptance": ("codex", "claude_code", "gemini", "postgres", "two_services", "start_again", "of_your_own", "bench"),
+    "acceptance": (
+        "codex",
+        "claude_code",
+        "gemini",
+        "postgres",
+        "two_services",
+        "start_again",
+        "of_your_own",
+        "bench",
+        "180_kills",
+        "twenty_kills",
+    ),
     "browser": ("terminal", "whole_job", "proxy", "accessibility", "translation"),
 }
 

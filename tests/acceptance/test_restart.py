@@ -29,6 +29,9 @@ async def test_a_service_started_again_finds_the_machine_and_the_person_signs_in
     service, person = scene.service, await scene.person("codex")
     await person.to_the_code()
     machine = await service.machine_of(person.session_id)
+    # what ends the service alone, as systemd's KillMode=process does, reaches nothing of its machines
+    assert machine.keeper not in {one.pid for one in processes.below(service.pid)}
+    assert os.getsid(machine.keeper) != os.getsid(service.pid)
 
     code = await service.end(number)
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)

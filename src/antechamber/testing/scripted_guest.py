@@ -57,6 +57,11 @@ class LinkEnd:
         self.attempt = 1
         """Which run of the tool the host asked for last."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether a host has said welcome and is there."""
+        return self._writer is not None
+
     async def report(self, kind: ReportKind, body: Mapping[str, Any]) -> str | None:
         """Send a report until the host settles it; return None when accepted, the code when refused."""
         report_id = new_id(IdPrefix.REPORT)
@@ -70,9 +75,12 @@ class LinkEnd:
     async def run(self) -> None:
         """Speak, and dial again after each end, until cancelled."""
         while True:
-            with contextlib.suppress(OSError):
+            try:
                 await self._speak(await self._guest.dial(Door.LINK))
-            self._writer = None
+            except OSError:
+                pass  # the host is away, or was killed
+            finally:
+                self._writer = None
             await asyncio.sleep(_AGAIN_S)
 
     async def _speak(self, stream: Stream) -> None:
@@ -106,7 +114,9 @@ class LinkEnd:
                     writer.write(encode(kept))
             case "ack" | "refuse":
                 if self._kept.pop(message["id"], None) is not None:
-                    self._settled.pop(message["id"]).set_result(message.get("code"))
+                    settled = self._settled.pop(message["id"])
+                    if not settled.done():  # whoever reported it may not wait any more
+                        settled.set_result(message.get("code"))
             case "again":
                 self.attempt = int(message["attempt"])
                 self.orders.put_nowait("again")

@@ -1,0 +1,41 @@
+"""Services with scripted machines, killed at every point and at random instants, on both databases at once.
+
+The seed is printed, and `CHAOS_SEED` gives another; `make chaos` does the same ten times over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from antechamber.points import Point
+from tests.acceptance.crash.campaign import OF_REAL_MACHINES, campaign
+
+pytestmark = pytest.mark.timeout(400)
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+KILLS = 75
+IN_SHORT_TIMES = 10
+
+
+async def test_180_kills_on_sqlite_and_postgres_lose_nothing_contradict_nothing_and_leave_nothing(
+    postgres, postgres_template, capsys
+):
+    urls = [None, postgres.url(postgres.create(postgres_template))]
+    fights = await asyncio.gather(*(campaign(url, SEED + number, KILLS) for number, url in enumerate(urls)))
+    urls = [None, postgres.url(postgres.create(postgres_template))]
+    fights += await asyncio.gather(
+        *(campaign(url, SEED + number, IN_SHORT_TIMES, short=True) for number, url in enumerate(urls))
+    )
+    with capsys.disabled():
+        for fight in fights:
+            sys.stdout.write(f"\n{fight.report}")
+    for fight in fights:
+        assert fight.faults == [], f"seed {fight.report.seed}, see {fight.report.folder}"
+    assert sum(fight.report.kills.total() for fight in fights) >= 180
+    passed = {point for fight in fights for point, number in fight.passed.items() if number}
+    assert {*Point} - OF_REAL_MACHINES <= passed, "a point is not passed any more"
+    ends = {end for fight in fights for end in fight.report.ends}
+    assert {"completed", "failed machine_ended", "expired nobody_came", "expired sign_in_timed_out"} <= ends
