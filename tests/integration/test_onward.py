@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from antechamber.model import IdPrefix, new_id, new_secret
 from antechamber.web import onward
+from tests.integration.back_pressure import held_back_both_ways_apart, held_back_until_read
 from tests.integration.proxies import Way
 from tests.integration.web_service import error_of, now, running
 
@@ -126,37 +127,12 @@ async def test_bytes_pass_both_ways_untouched_and_the_clock_starts(tmp_path):
 
 async def test_a_page_that_stops_reading_stops_the_machine_on_the_other_node(tmp_path):
     async with two(tmp_path) as (one, other), watching(one, other, max_queue=1) as (page, machine, _):
-        chunk = bytes(2**16)
-        written = 0
-        while True:
-            machine.writer.write(chunk)
-            written += len(chunk)
-            try:
-                async with asyncio.timeout(1):
-                    await machine.writer.drain()
-            except TimeoutError:
-                break
-            assert written < 64 * 2**20, "nothing holds the machine back"
-        got = 0
-        while got < written:
-            got += len(await page.recv())
-        assert got == written
-        await machine.writer.drain()
+        await held_back_until_read(page, machine)
 
 
 async def test_a_machine_that_stops_reading_stops_the_page_and_what_comes_down_still_passes(tmp_path):
     async with two(tmp_path) as (one, other), watching(one, other) as (page, machine, _):
-        sent = 0
-        while True:
-            try:
-                async with asyncio.timeout(1):
-                    await page.send(bytes(2**16))
-                sent += 2**16
-            except TimeoutError:
-                break
-            assert sent < 64 * 2**20, "nothing holds the page back"
-        machine.writer.write(BANNER)
-        assert await page.recv() == BANNER
+        await held_back_both_ways_apart(page, machine)
 
 
 async def test_what_the_node_closes_with_reaches_the_page(tmp_path):

@@ -8,6 +8,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from antechamber.model import new_secret
 from antechamber.web import relay
+from tests.integration.back_pressure import held_back_both_ways_apart, held_back_until_read
 from tests.integration.web_service import error_of, running
 
 BANNER = b"RFB 003.008\n"
@@ -176,39 +177,13 @@ async def test_a_browser_that_is_refused_is_told_to_the_one_who_watches(service)
 async def test_a_page_that_stops_reading_stops_the_machines_sending_and_memory_stays_bounded(service):
     session_id, browser, _ = await service.ticketed()
     async with watching(service, session_id, browser, max_queue=1) as (page, machine):
-        chunk = bytes(2**16)
-        written = 0
-        # drain() waits when the socket is full; that it stays full is the fact that is waited for
-        while True:
-            machine.writer.write(chunk)
-            written += len(chunk)
-            try:
-                async with asyncio.timeout(1):
-                    await machine.writer.drain()
-            except TimeoutError:
-                break
-            assert written < 64 * 2**20, "nothing holds the machine back"
-        got = 0
-        while got < written:
-            got += len(await page.recv())
-        assert got == written
-        await machine.writer.drain()
+        await held_back_until_read(page, machine)
 
 
 async def test_a_machine_that_stops_reading_stops_the_page_and_what_comes_down_still_passes(service):
     session_id, browser, _ = await service.ticketed()
     async with watching(service, session_id, browser) as (page, machine):
-        sent = 0
-        while True:
-            try:
-                async with asyncio.timeout(1):
-                    await page.send(bytes(2**16))
-                sent += 2**16
-            except TimeoutError:
-                break
-            assert sent < 64 * 2**20, "nothing holds the page back"
-        machine.writer.write(BANNER)
-        assert await page.recv() == BANNER
+        await held_back_both_ways_apart(page, machine)
 
 
 async def test_after_the_capture_no_byte_of_the_page_reaches_the_machine(service):

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool
 
 from antechamber.errors import Code, OperatorError
+from antechamber.store.adding import adding
 from antechamber.store.postgres_hints import CHANNEL, hear, payloads
 from antechamber.store.rules import RULES, Occasion, Rule, condition
 from antechamber.store.schema import storable
@@ -181,10 +182,7 @@ class PostgresDialect:
         self, table: Table, row: Mapping[str, Any], key: Sequence[str], add: Sequence[str], take: Sequence[str]
     ) -> Any:
         """Return the statement that inserts the row, or adds to it where the key exists."""
-        statement = insert(table).values(**row)
-        changes: dict[str, Any] = {name: table.c[name] + statement.excluded[name] for name in add}
-        changes |= {name: statement.excluded[name] for name in take}
-        return statement.on_conflict_do_update(index_elements=list(key), set_=changes)
+        return adding(insert(table).values(**row), table, key, add, take)
 
     async def scrub(self, engine: AsyncEngine) -> None:
         """Clear away the deleted versions of credentials' rows, unless an older transaction still runs.
