@@ -270,7 +270,7 @@ async def run(
                     key_id=vault.key_id,
                     checks={check.name: check.ok for check in checks},
                     providers={spec.id: spec.id not in tools.faults for spec in providers.all()},
-                    folders={"data": places.data, "run": places.run, "shared": places.shared},
+                    folders={"data": places.data, "machines": places.run, "shared": places.shared},
                 ),
             ),
             token_in(places.metrics_token),

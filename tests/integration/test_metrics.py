@@ -9,12 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from websockets.asyncio.client import connect
 
 from antechamber.errors import Code
-from antechamber.metrics import TABLE, Kind, watch_loop
+from antechamber.metrics import TABLE, Fixed, Kind, Scrape, watch_loop
 from antechamber.metrics.collect import endings, whole_at
 from antechamber.model import Reason, SessionStatus
 from antechamber.store.standing import LIVE_MACHINES, LIVE_SESSIONS
 from tests.integration.scene import WHOLE, scene
-from tests.integration.web_service import error_of, running
+from tests.integration.web_service import error_of, no_faults, running
 
 HISTOGRAMS = [metric.name for metric in TABLE if metric.kind is Kind.HISTOGRAM]
 
@@ -339,3 +339,16 @@ def test_f099_every_name_and_label_keeps_prometheus_conventions():
         assert metric.help.endswith(".")
     assert len({metric.name for metric in TABLE}) == len(TABLE)
     assert json.dumps(HISTOGRAMS)
+
+
+async def test_a_folder_whose_room_cannot_be_told_has_no_series_and_a_line_in_the_log(tmp_path, capfd):
+    async with running(tmp_path) as service:
+        fixed = Fixed(
+            build={}, key_id="1", checks={}, providers={}, folders={"data": tmp_path, "machines": tmp_path / "nowhere"}
+        )
+        text, kind = await Scrape(service.measured.metrics, service.store.standing, no_faults, fixed).page("text/plain")
+    assert "text/plain" in kind
+    told = samples(text.decode())
+    assert ("antechamber_disk_free_bytes", (("folder", "data"),)) in told
+    assert ("antechamber_disk_free_bytes", (("folder", "machines"),)) not in told
+    assert "the room in a folder cannot be told" in capfd.readouterr().out

@@ -101,7 +101,8 @@ def _room(folders: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
     for word, folder in folders.items():
         try:
             said = os.statvfs(folder)
-        except OSError:
+        except OSError as error:
+            _log.warning("the room in a folder cannot be told", folder=word, detail=str(error))
             continue
         found[word] = (said.f_bavail * said.f_frsize, said.f_blocks * said.f_frsize)
     return found

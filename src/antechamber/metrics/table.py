@@ -196,7 +196,7 @@ MACHINE_LONGEST: Final = Metric(
 DISK_FREE: Final = Metric(
     "antechamber_disk_free_bytes",
     Kind.GAUGE,
-    "Room for the service in a folder: data, run, shared.",
+    "Room for the service in a folder: data, machines, shared.",
     ("folder",),
     of=Of.HOST,
 )
