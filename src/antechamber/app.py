@@ -24,7 +24,7 @@ from antechamber.errors import AntechamberError, Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.machine import Mount
 from antechamber.nodes import Node
-from antechamber.places import DataLock, Places, node_id, place, prepare, token_in
+from antechamber.places import DataLock, Places, clear, node_id, place, prepare, token_in
 from antechamber.points import Point, point
 from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler, reclaim
@@ -167,6 +167,7 @@ async def open_store(
     prepare(places)
     lock = await DataLock.take(places.data, within=_LOCK_WITHIN)
     try:
+        clear(places.data)
         url = database_url(settings, places)
         if (copied := await copies.before_upgrade(url)) is not None:
             _log.info("the database is upgraded", copy=str(copied))

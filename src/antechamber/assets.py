@@ -35,6 +35,7 @@ _CACHE: Final = "__pycache__"
 _BUILD: Final = "BUILD"
 _GUEST_NAME: Final = re.compile(rf"{GUEST}-[0-9a-f]{{{_HASH_CHARACTERS}}}")
 _MOUNTED: Final = re.compile(rf"/({GUEST}-[0-9a-f]{{{_HASH_CHARACTERS}}})(?=[ /])")
+_HALF_DONE: Final = re.compile(rf"\.(altered|pruned)-.+|\..+-[0-9a-f]{{{_HASH_CHARACTERS}}}\.[0-9]+")
 _UNUSED_KEPT_S: Final = 86_400.0
 _ENTRY: Final = """\
 import sys
@@ -123,9 +124,14 @@ class ServedGuest:
 def prune_guests(shared_dir: Path) -> list[str]:
     """Remove the staged guests that no service holds and no process of this host has mounted; return their names.
 
+    What a kill left half copied or half removed goes too, at once.
     One that was staged within the last day stays: a service of a release that holds nothing yet may be about to use it.
     """
     with _locked(shared_dir):
+        # whoever makes, replaces or prunes a copy holds the lock: what lies half done was left by a kill
+        for path in shared_dir.iterdir():
+            if _HALF_DONE.fullmatch(path.name):
+                shutil.rmtree(path)
         mounted = _mounted_guests()
         pruned = []
         for place in sorted(shared_dir.glob(f"{GUEST}-*")):

@@ -30,6 +30,8 @@ _SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 107 bytes; the rest is room fo
 _LOCK_LOOK_S: Final = 0.05
 _LONGEST_TOKEN: Final = 1024  # bytes
 _TOKEN: Final = re.compile(rb"[\x21-\x7e]{32,}")
+_ASIDE: Final = re.compile(r"\.(key|node|operator-token|metrics-token)\.[0-9a-f]{16}")
+"""Under which names the vault and `_kept` write a small file before it is linked to its own."""
 _LONGEST_IN_RUN: Final = len("/mac_00000000000000000000/doors/egress.sock")
 
 
@@ -150,6 +152,13 @@ def _folder(path: Path, mode: int) -> None:
         )
     if stat.S_IMODE(found.st_mode) & ~mode:
         path.chmod(mode)
+
+
+def clear(data: Path) -> None:
+    """Remove what a kill left of a key or a token that was being made; only for whoever holds the directory's lock."""
+    for path in data.iterdir():
+        if _ASIDE.fullmatch(path.name):
+            path.unlink()
 
 
 class DataLock:

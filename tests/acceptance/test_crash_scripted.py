@@ -14,7 +14,7 @@ import pytest
 from antechamber.points import Point
 from tests.acceptance.crash.campaign import OF_REAL_MACHINES, campaign
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1800)
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 KILLS = 75
 IN_SHORT_TIMES = 10

@@ -170,6 +170,21 @@ def test_guests_of_other_releases_that_nobody_needs_are_pruned_and_nothing_else_
     assert assets.prune_guests(shared) == [served.folder.name]
 
 
+def test_what_a_kill_left_half_copied_or_half_removed_is_removed_and_whole_copies_stay(source, shared):
+    whole = assets.stage(source, shared, "node")
+    left = [
+        shared / f".{whole.name}.4711",
+        shared / f".altered-{whole.name}-4711",
+        shared / ".pruned-guest-0123456789abcdef",
+    ]
+    for path in left:
+        (path / "antechamber").mkdir(parents=True)
+    assert assets.prune_guests(shared) == []
+    assert [path.exists() for path in left] == [False] * 3
+    assert whole.is_dir()
+    assert (shared / ".lock").exists()
+
+
 def test_a_guest_that_another_service_gives_to_machines_stays_until_that_service_has_ended(shared):
     place = old_guest(shared, "0123456789abcdef")
     hold = f"fcntl.flock(os.open({str(place)!r}, os.O_RDONLY), fcntl.LOCK_SH)"

@@ -13,7 +13,7 @@ import pytest
 
 from antechamber.errors import Code, OperatorError
 from antechamber.model import IdPrefix, is_id
-from antechamber.places import DataLock, Places, node_id, place, prepare, token_in
+from antechamber.places import DataLock, Places, clear, node_id, place, prepare, token_in
 from antechamber.settings import Settings
 
 AT_ONCE = timedelta(0)
@@ -35,6 +35,15 @@ def user(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     for name in ("XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
+
+
+def test_what_a_kill_left_of_a_key_or_token_that_was_being_made_is_removed_and_nothing_else(tmp_path):
+    left = [f".{name}.0123456789abcdef" for name in ("key", "node", "operator-token", "metrics-token")]
+    stay = ["key", "node", ".key.backup", ".keys.0123456789abcdef", "antechamber.db", ".0123456789abcdef"]
+    for name in (*left, *stay):
+        (tmp_path / name).touch()
+    clear(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*stay}
 
 
 def test_root_has_the_systems_folders(monkeypatch):

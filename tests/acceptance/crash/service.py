@@ -17,8 +17,8 @@ from antechamber.tasks import Tasks
 from tests.acceptance.crash.life import Order
 
 ROOT = Path(__file__).parents[3]
-READY_S = 60
-DIES_S = 30
+READY_S = 120
+DIES_S = 60
 
 
 class Life:
