@@ -29,9 +29,9 @@ SELECT i, $letters || $number16, $owner20, $began, $ended, i % 10
 FROM n;
 
 INSERT INTO provider_credentials (id, application, user_id, provider, version, session_id, account, plan,
-    ciphertext, wrapped_key, key_id, format_version, created_at, stored_at)
+    ciphertext, wrapped_key, key_id, format_version, created_at, stored_at, status, status_reason, status_at)
 SELECT 'cred_' || owner, 'default', 'user-' || i, 'codex', $each, 'ses_' || id, 'user-' || i || '@example.test',
-    'plus', $ciphertext, $key, 'key_00000001', 1, at, at
+    'plus', $ciphertext, $key, 'key_00000001', 1, at, at, 'active', 'signed_in', at
 FROM past WHERE i < $owners;
 
 INSERT INTO credential_versions (credential_id, version, stored_at, session_id, report_id)

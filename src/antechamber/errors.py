@@ -91,6 +91,7 @@ class Code(StrEnum):
     CREDENTIAL_TOO_LARGE = "credential_too_large"
     CREDENTIAL_INCOMPLETE = "credential_incomplete"
     CREDENTIAL_STALE = "credential_stale"
+    OTHER_ACCOUNT = "other_account"
     CAPTURE_REFUSED = "capture_refused"
     CLI_ENDED = "cli_ended"
     CLI_NEVER_OPENED_PAGE = "cli_never_opened_page"
@@ -256,6 +257,11 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.CREDENTIAL_TOO_LARGE: Meaning(502, "The credential file is too large.", _ASK_OPERATOR),
     Code.CREDENTIAL_INCOMPLETE: Meaning(502, "The credential file lacks something that it must have.", _ASK_OPERATOR),
     Code.CREDENTIAL_STALE: Meaning(502, "The credential file is older than its session.", _NEW_SESSION),
+    Code.OTHER_ACCOUNT: Meaning(
+        409,
+        "The sign-in is of another account than the stored one.",
+        "Sign in with the same account, or start a sign-in with replace_account: true.",
+    ),
     Code.CAPTURE_REFUSED: Meaning(409, "The session had ended before its credential came.", _NEW_SESSION),
     Code.CLI_ENDED: Meaning(502, "The command-line tool ended without signing in.", _NEW_SESSION),
     Code.CLI_NEVER_OPENED_PAGE: Meaning(502, "The command-line tool never opened its sign-in page.", _NEW_SESSION),

@@ -282,17 +282,18 @@ def diagrams() -> str:
     """Return both state machines as Mermaid diagrams in Markdown, made from the tables."""
     lines = ["```mermaid", "stateDiagram-v2", "    direction LR", "    [*] --> pending"]
     for status, facts in SESSION_TABLE.items():
-        lines += _arrows(str(status), [(str(rule.to), str(fact)) for fact, rule in facts.items() if rule.to])
+        lines += arrows(str(status), [(str(rule.to), str(fact)) for fact, rule in facts.items() if rule.to])
         if status.terminal:
             lines.append(f"    {status} --> [*]")
     lines += ["```", "", "```mermaid", "stateDiagram-v2", "    direction LR", "    [*] --> requested"]
     for state, moves in MACHINE_TABLE.items():
-        lines += _arrows(str(state), [(str(rule.to), str(fact)) for fact, rule in moves.items() if rule.to])
+        lines += arrows(str(state), [(str(rule.to), str(fact)) for fact, rule in moves.items() if rule.to])
         if state.ended:
             lines.append(f"    {state} --> [*]")
     return "\n".join([*lines, "```", ""])
 
 
-def _arrows(source: str, moves: list[tuple[str, str]]) -> list[str]:
+def arrows(source: str, moves: list[tuple[str, str]]) -> list[str]:
+    """Return the lines of a Mermaid diagram for the moves (to, fact) out of one state."""
     targets = sorted({to for to, _ in moves})
     return [f"    {source} --> {to}: {', '.join(fact for other, fact in moves if other == to)}" for to in targets]

@@ -77,7 +77,35 @@ class Reason(StrEnum):
     CLI_ENDED = "cli_ended"
     CLI_NEVER_OPENED_PAGE = "cli_never_opened_page"
     CREDENTIAL_UNUSABLE = "credential_unusable"
+    OTHER_ACCOUNT = "other_account"
+    """The credential names another account than the stored one, and nobody had said that it may replace it."""
     PROVIDER_UNAVAILABLE = "provider_unavailable"
+
+
+class CredentialStatus(StrEnum):
+    """Whether a stored credential is thought to work; apart from any session's status."""
+
+    ACTIVE = "active"
+    EXPIRING = "expiring"
+    """What it claims to last until comes near, and nothing in it can renew it."""
+    NEEDS_SIGN_IN = "needs_sign_in"
+    REVOKED = "revoked"
+    DELETED = "deleted"
+    """A tombstone's."""
+
+
+class CredentialReason(StrEnum):
+    """Why a credential has its status."""
+
+    SIGNED_IN = "signed_in"
+    CHECK_ACCEPTED = "check_accepted"
+    EXPIRY_NEAR = "expiry_near"
+    EXPIRED = "expired"
+    CHECK_REFUSED = "check_refused"
+    VENDOR_REFUSED = "vendor_refused"
+    SAID_REVOKED = "said_revoked"
+    DELETED = "deleted"
+    REJECTED = "rejected"
 
 
 class MachineKind(StrEnum):
@@ -287,6 +315,8 @@ class AuthSession:
     """When this run ended without a credential, while its person may still have another started."""
     cli_said: str = ""
     """The last lines of a run that gave up, cleaned; for the session's own page."""
+    replace_account: bool = False
+    """Whether this sign-in may put another account in the place of the stored credential's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +365,11 @@ class Claims:
     account: str | None = None
     plan: str | None = None
     expires_at: datetime | None = None
+    """When its access token ends."""
+    renewable: bool | None = None
+    """Whether something in it lets the tool renew the access token without a sign-in; None where that is not known."""
+    ends_at: datetime | None = None
+    """Until when it lasts without another sign-in, as far as it says: never an access token that can be renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +385,9 @@ class Credential:
     created_at: datetime
     stored_at: datetime
     """When this version was stored."""
+    status: CredentialStatus
+    status_reason: CredentialReason
+    status_at: datetime
     deleted_at: datetime | None = None
 
 
@@ -410,6 +448,27 @@ class Erasure:
     credentials: int
     """Stored ones and tombstones."""
     events: int
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialEvent:
+    """One recorded move or note of a credential; `seq` orders those of one credential as they were committed."""
+
+    seq: int
+    credential_id: str
+    version: int
+    kind: str
+    """The fact's word, such as `check_refused`."""
+    before: CredentialStatus | None
+    """None of its first."""
+    after: CredentialStatus
+    reason: CredentialReason | None
+    """Of a move; None of a note."""
+    at: datetime
+    session_id: str | None = None
+    """The session whose doing it is, if any."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Public extras; never a secret."""
 
 
 @dataclass(frozen=True, slots=True)

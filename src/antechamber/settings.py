@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     again_s: Seconds = Field(
         120, description="Time to have the tool started again after it gave up; then the sign-in has failed."
     )
+    expiring_s: Seconds = Field(
+        259_200, description="How long before its claimed end a credential that nothing can renew is `expiring`."
+    )
     link_s: Seconds = Field(900, description="How long a sign-in link can be opened.")
     ticket_s: Seconds = Field(30, description="How long a screen ticket can be used.")
     grace_completed_s: Seconds = Field(10, description="How long the machine stays after a completed sign-in.")

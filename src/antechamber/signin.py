@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from antechamber.credentials import CredentialLife
 from antechamber.errors import CallerError, Code, MachineError, ProviderError
 from antechamber.lifecycle import Act, SessionFact
 from antechamber.log import get_logger
@@ -69,6 +70,8 @@ class StartRequest:
     user_id: str
     provider: str
     replace: bool = False
+    replace_account: bool = False
+    """Whether it may put another account in the place of the stored credential's."""
     display_name: str | None = None
     purpose: str | None = None
     return_url: str | None = None
@@ -122,6 +125,7 @@ class SignIn:
         )
         self.changes = store.changes
         self.owners = Owners(store, clock)
+        self.life = CredentialLife(store, near=settings.duration("expiring"), clock=clock)
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
@@ -145,10 +149,15 @@ class SignIn:
             driver=self._driver,
             expires_at=at + self._settings.duration("start"),
             traceparent=str(parent) if parent else None,
+            replace_account=request.replace_account,
         )
         idempotency = None
         if idempotency_key is not None:
-            body = json.dumps({**asdict(request), "provider": spec.id}, sort_keys=True)
+            said = {**asdict(request), "provider": spec.id}
+            if not request.replace_account:
+                # as a release before had it, so that a repeat across an upgrade is still one
+                del said["replace_account"]
+            body = json.dumps(said, sort_keys=True)
             idempotency = Idempotency(idempotency_key, hashlib.sha256(body.encode()).hexdigest(), caller)
         created = await self._store.sessions.create(
             new, at=at, replace=request.replace, idempotency=idempotency, limits=self._limits
@@ -302,8 +311,9 @@ class SignIn:
     ) -> None:
         """Seal and store the credential and complete the session, in one transaction; doing it again changes nothing.
 
-        Raises ProviderError when the files are not a credential of this provider (the session has then failed), and
-        MachineError capture_refused when the session had ended otherwise; in both cases nothing is stored.
+        Raises ProviderError when the files are not a credential of this provider, or of another account than the
+        stored one that this session may not replace (the session has then failed), and MachineError capture_refused
+        when the session had ended otherwise; in each case nothing is stored, and what was stored before stays.
         """
         session = await self.session(session_id)
         if session.machine_id != machine_id:
@@ -364,6 +374,8 @@ class SignIn:
                 )
             if captured.outcome == "refused":
                 raise MachineError(Code.CAPTURE_REFUSED)
+            if captured.outcome == "other_account":
+                raise ProviderError(Code.OTHER_ACCOUNT, detail=captured.session.detail)
             if captured.outcome != "conflict":
                 return
         raise MachineError(Code.CAPTURE_REFUSED, detail="the credential's version moved on at every try")
@@ -466,6 +478,10 @@ class SignIn:
 
     async def unseal(self, owner: Owner, provider: str) -> bytes:
         """Open a credential for a machine of its own owner; raises CallerError credential_not_found, VaultError."""
+        return (await self.unseal_current(owner, provider))[1]
+
+    async def unseal_current(self, owner: Owner, provider: str) -> tuple[Credential, bytes]:
+        """Open a credential as `unseal`, and say which version of which one it is."""
         spec = self._providers.get(provider)
         current = await self._store.credentials.current(owner, spec.id)
         held = await self._store.credentials.sealed(current.id) if current else None
@@ -480,7 +496,7 @@ class SignIn:
             credential.id,
             credential.version,
         )
-        return self._vault.unseal(sealed, identity)
+        return credential, self._vault.unseal(sealed, identity)
 
     # -- the dashboard's own access ----------------------------------------------------------------------------------
 

@@ -81,6 +81,12 @@ SESSION_EVENTS: Final[dict[str, Telling]] = {
             _CREDENTIAL,
             Detail("version", int, "The version that this sign-in made."),
             Detail("report_id", str, "The machine's report that brought it."),
+            Detail(
+                "account",
+                str,
+                "How its account compares with that of the version before: `first` (there was none), `same`,"
+                " `replaced`, or `unknown` where one of the two named none.",
+            ),
             Detail("file_whole_at", str, "When the tool had last written its file (ISO 8601, the machine's clock)."),
             Detail("checked_at", str, "When the service had checked it (ISO 8601); sealing and storing follow."),
         ),

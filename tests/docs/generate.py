@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from antechamber.cli import cli
+from antechamber.credential_life import CREDENTIAL_TABLE, REASONS, diagram
 from antechamber.errors import CATALOGUE
 from antechamber.lifecycle import MACHINE_TABLE, SESSION_TABLE, Act, diagrams
 from antechamber.metrics import TABLE, Of
@@ -129,7 +130,33 @@ def states_page() -> str:
             for state in states
         ]
         lines.append(f"| `{moved}` | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_credentials(), ""])
+
+
+def _credentials() -> list[str]:
+    statuses = list(CREDENTIAL_TABLE)
+    lines = [
+        "## Credentials",
+        "",
+        "A credential has a status of its own, apart from any session's; [credentials.md](credentials.md) says what",
+        "each means. A fact is the `kind` of an event in the credential's own story.",
+        "",
+        diagram(),
+        "| fact | " + " | ".join(f"`{status}`" for status in statuses) + " |",
+        "|---" * (len(statuses) + 1) + "|",
+    ]
+    for fact in CREDENTIAL_TABLE[statuses[0]]:
+        rules = [CREDENTIAL_TABLE[status][fact] for status in statuses]
+        cells = [
+            f"**{rule.to}**" + (f" after `{rule.takes_back}`, else note" if rule.takes_back else "")
+            if rule.act is Act.MOVE
+            else str(rule.act)
+            for rule in rules
+        ]
+        lines.append(f"| `{fact}` | " + " | ".join(cells) + " |")
+    lines += ["", "| status | its reasons |", "|---|---|"]
+    lines += [f"| `{status}` | {', '.join(f'`{one}`' for one in sorted(REASONS[status]))} |" for status in statuses]
+    return lines
 
 
 def logs_page() -> str:

@@ -17,6 +17,7 @@ from antechamber.store.migrate import migrate, scripts
 
 LINE = [one.revision for one in scripts().walk_revisions()][::-1]
 AT = "2026-01-31T12:00:00.000000Z"
+STATUS_SINCE = "0013"
 ROWS = (
     "INSERT INTO installation (singleton, id, world, key_id) VALUES (1, 'ins_1', 'demo', 'key 1')",
     "INSERT INTO provider_credentials (id, application, user_id, provider, version, session_id, account, ciphertext,"
@@ -42,6 +43,14 @@ ROWS = (
 )
 
 
+def rows_of(revision):
+    """Return the rows as that schema takes them: a credential has a status since one of the migrations."""
+    if LINE.index(LINE[-1] if revision == "head" else revision) < LINE.index(STATUS_SINCE):
+        return ROWS
+    with_status = ROWS[1].replace("stored_at) VALUES", "stored_at, status, status_reason, status_at) VALUES")
+    return (ROWS[0], with_status.removesuffix(")") + f", 'active', 'signed_in', '{AT}')", *ROWS[2:])
+
+
 def filled(place, name, revision):
     """Return the URL of a database of that schema, with a row of each kind in it."""
     url = place.new(name)
@@ -51,7 +60,7 @@ def filled(place, name, revision):
             connection.exec_driver_sql("SET LOCAL search_path = public, pg_temp")
         migrate(connection, revision)
     engine.dispose()
-    place.run(url, *ROWS)
+    place.run(url, *rows_of(revision))
     return url
 
 

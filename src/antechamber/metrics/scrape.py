@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from antechamber.errors import AntechamberError
 from antechamber.log import get_logger
 from antechamber.metrics import table
-from antechamber.model import LIVE_STATUSES, MachineState
+from antechamber.model import LIVE_STATUSES, CredentialStatus, MachineState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from antechamber.store import Standing
 
 _log = get_logger("metrics")
+_STORED: Final = tuple(status for status in CredentialStatus if status is not CredentialStatus.DELETED)
 _RUNNING: Final = tuple(state for state in MachineState if not state.ended)
 
 
@@ -144,7 +145,10 @@ class _Now:
         sessions: dict[tuple[str, ...], float] = {}
         machines: dict[tuple[str, ...], float] = {}
         longest: dict[tuple[str, ...], float] = {}
+        stored: dict[tuple[str, ...], float] = {}
         if standing is not None:
+            stored = {(name, status): 0.0 for name in self._fixed.providers for status in _STORED}
+            stored |= {key: float(count) for key, count in standing.credentials.items()}
             sessions = {(name, status): 0.0 for name in self._fixed.providers for status in LIVE_STATUSES}
             sessions |= {key: float(count) for key, count in standing.sessions.items()}
             machines = {(state,): 0.0 for state in _RUNNING}
@@ -155,6 +159,7 @@ class _Now:
         yield _gauge(table.SESSIONS, sessions.items())
         yield _gauge(table.MACHINES, machines.items())
         yield _gauge(table.MACHINE_LONGEST, longest.items())
+        yield _gauge(table.CREDENTIALS, stored.items())
 
 
 def _gauge(metric: Metric, values: Iterable[tuple[Sequence[str], float]]) -> GaugeMetricFamily:

@@ -186,6 +186,13 @@ SESSIONS: Final = Metric(
 MACHINES: Final = Metric(
     "antechamber_machines", Kind.GAUGE, "Machines that have not ended, by state.", ("state",), of=Of.DATABASE
 )
+CREDENTIALS: Final = Metric(
+    "antechamber_credentials",
+    Kind.GAUGE,
+    "Stored credentials by status; what needs_sign_in or revoked works again after a sign-in only.",
+    ("provider", "status"),
+    of=Of.DATABASE,
+)
 MACHINE_LONGEST: Final = Metric(
     "antechamber_machine_longest_seconds",
     Kind.GAUGE,
@@ -218,6 +225,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     SESSIONS,
     MACHINES,
     MACHINE_LONGEST,
+    CREDENTIALS,
     ATTENDED,
     STREAMS_OPEN,
     RELAYS_OPEN,

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 import jwt
 
 from antechamber.model import Claims
+from antechamber.providers.definition import Source
 from antechamber.providers.paths import find, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from antechamber.providers.definition import Shape, Source
+    from antechamber.providers.definition import Shape
 
 _LONGEST_ACCOUNT: Final = 254  # characters: an e-mail address
 _LONGEST_PLAN: Final = 40
+_EARLIEST: Final = datetime(2015, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""An end outside of these is none: most likely the vendor changed from seconds to milliseconds, or back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,22 @@ class Reading:
 
 def read_claims(shape: Shape, reading: Reading) -> Claims:
     """Return what the files claim; a claim that is not there or not sensible is None."""
+    expires_at = _time(shape.expires, reading)
+    renewable = shape.renewed_by is not None and bool(reading.value(Source(path=shape.renewed_by)))
     return Claims(
         account=_text(shape.account, reading, _LONGEST_ACCOUNT),
         plan=_text(shape.plan, reading, _LONGEST_PLAN),
-        expires_at=_time(shape.expires, reading),
+        expires_at=expires_at,
+        renewable=renewable,
+        ends_at=_end(expires_at, _time(shape.renewal_expires, reading)) if renewable else expires_at,
     )
+
+
+def _end(expires_at: datetime | None, renewal_ends_at: datetime | None) -> datetime | None:
+    """Return until when a credential that renews itself lasts; None where it does not say when that stops."""
+    if renewal_ends_at is None:
+        return None
+    return max(renewal_ends_at, expires_at) if expires_at else renewal_ends_at
 
 
 def _text(sources: Sequence[Source], reading: Reading, longest: int) -> str | None:
@@ -70,10 +85,16 @@ def _time(sources: Sequence[Source], reading: Reading) -> datetime | None:
         if value is None:
             continue
         try:
-            return _moment(value, source.unit)
+            return _sensible(_moment(value, source.unit))
         except (ValueError, TypeError, OverflowError, OSError):
             reading.warnings.append(f"{source.file}: {source.path} is no time")
     return None
+
+
+def _sensible(moment: datetime) -> datetime:
+    if not _EARLIEST < moment < _LATEST:
+        raise ValueError("too far away")
+    return moment
 
 
 def _moment(value: Any, unit: str) -> datetime:

@@ -247,6 +247,12 @@ class Shape(Table):
     account: list[Source] = Field([], description="Where the account is; the first that is there counts.")
     plan: list[Source] = Field([], description="Where the plan is.")
     expires: list[Source] = Field([], description="When the access token ends.")
+    renewed_by: JsonPath | None = Field(
+        None,
+        description="Path of what lets the tool renew the access token without its person, a refresh token: while it is"
+        " there, the end of the access token asks for no sign-in.",
+    )
+    renewal_expires: list[Source] = Field([], description="When that itself ends, where the file says so.")
 
     @model_validator(mode="after")
     def _fits(self) -> Shape:
@@ -256,9 +262,13 @@ class Shape(Table):
             raise ValueError(f"lists {', '.join(twice)} twice")
         if not any(field.required for field in self.fields):
             raise ValueError("no field is required: any file would be whole")
-        wrong = [source.path for source in self.expires if source.unit == "text"]
+        wrong = [source.path for source in (*self.expires, *self.renewal_expires) if source.unit == "text"]
         if wrong:
             raise ValueError(f"an expiry needs a unit: {', '.join(wrong)}")
+        if self.renewed_by is not None and self.renewed_by not in paths:
+            raise ValueError(f"is renewed by {self.renewed_by}, which is none of its fields")
+        if self.renewal_expires and self.renewed_by is None:
+            raise ValueError("says when its renewal ends, and not by what it is renewed")
         return self
 
 
@@ -330,7 +340,7 @@ class Definition(Table):
         known = {CREDENTIAL: None, **{name: {kept.path for kept in c.keep} for name, c in self.companions.items()}}
         for shape in self.credential.shapes:
             own = {field.path for field in shape.fields}
-            for source in (*shape.account, *shape.plan, *shape.expires):
+            for source in (*shape.account, *shape.plan, *shape.expires, *shape.renewal_expires):
                 if source.file not in known:
                     faults.append(f"shape {shape.name!r} names a file {source.file!r} that is not defined")
                 elif source.path not in (known[source.file] or own):

@@ -209,6 +209,8 @@ class Verdict:
     accepted: bool
     by: str
     detail: str = ""
+    answered: bool = False
+    """Whether the tool answered at all: a check that broke down says nothing about the credential."""
 
 
 class CheckErrand:
@@ -225,7 +227,8 @@ class CheckErrand:
         """Take the verdict."""
         if report.kind is ReportKind.CHECKED:
             lines = " | ".join(GuestText(str(line)) for line in report.body["lines"])
-            self._settle(Verdict(bool(report.body["accepted"]), self._by, f"exit code {report.body['code']}: {lines}"))
+            detail = f"exit code {report.body['code']}: {lines}"
+            self._settle(Verdict(bool(report.body["accepted"]), self._by, detail, answered=True))
         elif report.kind is ReportKind.TROUBLE:
             self._settle(Verdict(accepted=False, by=self._by, detail=f"{report.body['what']}: {report.body['detail']}"))
         return Ack()

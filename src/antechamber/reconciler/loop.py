@@ -183,6 +183,7 @@ class Reconciler:
         for session in await self.store.sessions.due(self.now()):
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
+        await self.signin.life.sweep()
 
     async def _attend(self, row: MachineRow) -> None:
         attendant = Attendant(row, self)
@@ -287,7 +288,7 @@ class Reconciler:
     async def check(self, owner: Owner, provider: str) -> Verdict:
         """Let the provider's own CLI say, offline and in a machine of its own, whether it takes the credential."""
         spec = self.providers.get(provider)
-        bundle = await self.signin.unseal(owner, spec.id)
+        credential, bundle = await self.signin.unseal_current(owner, spec.id)
         machine_id = new_id(IdPrefix.MACHINE)
         errand = self.checks[machine_id] = CheckErrand(spec, bundle)
         await self.store.machines.create_check(
@@ -299,14 +300,17 @@ class Reconciler:
         )
         try:
             async with asyncio.timeout(_CHECK_ENDS_WITHIN.total_seconds() + self.settings.start_s):
-                return await asyncio.shield(errand.verdict)
+                verdict = await asyncio.shield(errand.verdict)
         except TimeoutError:
-            return Verdict(accepted=False, by=spec.offline_check, detail="the check did not end in time")
+            verdict = Verdict(accepted=False, by=spec.offline_check, detail="the check did not end in time")
         finally:
             attending = self._attending.get(machine_id)
             if attending is not None:
                 await asyncio.wait({attending}, timeout=_CHECK_ENDS_WITHIN.total_seconds())
             self.checks.pop(machine_id, None)
+        if verdict.answered:
+            await self.signin.life.checked(credential, accepted=verdict.accepted)
+        return verdict
 
     def described(self) -> dict[str, Any]:
         """Return what runs, for the operator's status."""

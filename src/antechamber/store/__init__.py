@@ -1,13 +1,14 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
-`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `access`, `destinations`,
-`retention`, `erasures`) have one file each.
+`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `statuses`, `access`,
+`destinations`, `retention`, `erasures`) have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
 
 from antechamber.store.attempts import CliEnded
-from antechamber.store.changes import ERASURES, MACHINES, SESSIONS, Changes, session_topic
+from antechamber.store.changes import CREDENTIALS, ERASURES, MACHINES, SESSIONS, Changes, session_topic
+from antechamber.store.credential_moves import CredentialMoved
 from antechamber.store.credentials import Captured, Rejected, Version
 from antechamber.store.dialect import file_url
 from antechamber.store.erasures import Holdings
@@ -22,6 +23,7 @@ from antechamber.store.store import About, Store
 
 __all__ = [
     "CREATED",
+    "CREDENTIALS",
     "ERASURES",
     "MACHINES",
     "SESSIONS",
@@ -30,6 +32,7 @@ __all__ = [
     "Changes",
     "CliEnded",
     "Created",
+    "CredentialMoved",
     "Holdings",
     "Idempotency",
     "Kept",

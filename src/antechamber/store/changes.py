@@ -25,6 +25,10 @@ ERASURES: Final = "erasures"
 """The topic of owners who are to be erased, and of those who have been."""
 
 
+CREDENTIALS: Final = "credentials"
+"""The topic of every credential's changes."""
+
+
 def session_topic(session_id: str) -> str:
     """Return the topic of one session and its machine: `session:ID`."""
     return f"session:{session_id}"

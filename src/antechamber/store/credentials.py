@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, insert, select
 
+from antechamber.credential_life import CredentialFact, same_account
 from antechamber.errors import Code
 from antechamber.lifecycle import Act, SessionDecision, SessionFact, decide_session
 from antechamber.model import (
@@ -14,12 +15,16 @@ from antechamber.model import (
     AuthSession,
     Claims,
     Credential,
+    CredentialReason,
+    CredentialStatus,
     Event,
     Owner,
+    Reason,
     Sealed,
     SessionStatus,
 )
 from antechamber.store.changes import SESSIONS, session_topic
+from antechamber.store.credential_moves import apply_to_credential, locked_credential, tell
 from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
 from antechamber.store.moves import Given, Moved, apply_fact, locked, refuse
@@ -45,7 +50,12 @@ _EMPTY = {
     "account": None,
     "plan": None,
     "claimed_expiry": None,
+    "renewable": None,
+    "ends_at": None,
 }
+_OTHER: Final = "the file names another account than the stored version does"
+_SAME: Final = {True: "same", False: "replaced", None: "unknown"}
+"""How the account of a new version compares with that of the one before, in the capture's event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +72,14 @@ class Version:
 class Captured:
     """What became of a capture."""
 
-    outcome: Literal["captured", "repeated", "conflict", "refused"]
+    outcome: Literal["captured", "repeated", "conflict", "refused", "other_account"]
     """`captured`: stored, and the session is completed. `repeated`: it was completed already, nothing changed.
     `conflict`: the credential's version moved on, so read it, seal again and try again. `refused`: the session cannot
-    be completed (it ended otherwise, or its machine has not begun), nothing is stored."""
+    be completed (it ended otherwise, or its machine has not begun), nothing is stored. `other_account`: it names
+    another account than the stored one, which it may not replace; the session has failed and nothing else changed."""
     session: AuthSession
     credential: Credential | None
-    """The credential that the session is completed with; with `conflict` the live one, if any."""
+    """The credential that the session is completed with; with `conflict` or `other_account` the live one, if any."""
     decision: SessionDecision
     event: Event | None
     """The move or the refusal; None when nothing was written."""
@@ -155,6 +166,10 @@ class Credentials:
 
         `expected_version` is 0 when there is no live credential of the session's owner and provider; `credential_id` is
         the live one's, or a new id then. `fields` are public extras of the event. CallerError SESSION_NOT_FOUND.
+
+        Where the claims name another account than those of the live version, the session fails instead (OTHER_ACCOUNT)
+        unless it may replace the account. Where one of the two names none, nothing can be compared, and the event says
+        so: `account` in it is `first`, `same`, `replaced` or `unknown`.
         """
         given = Given(
             fact=SessionFact.CAPTURED,
@@ -206,7 +221,7 @@ class Credentials:
             moved = await apply_fact(write, session, given)
             deleted = None
             if moved.decision.act is not Act.REFUSE and row is not None:
-                deleted = await bury(write, row.id, at=at, version=session.captured_version)
+                deleted = await bury(write, row.id, CredentialFact.REJECTED, at=at, version=session.captured_version)
         await self._database.scrub()
         return Rejected(moved, deleted)
 
@@ -248,8 +263,14 @@ async def _capture(
     live = None if row is None else credential_of(row)
     if version != (live.version + 1 if live else 1) or (live and live.id != credential_id):
         return Captured("conflict", session, live, decision, None)
+    same = same_account(live.claims.account, values["account"]) if live else None
+    if live is not None and same is False and not session.replace_account:
+        refused = Given(fact=SessionFact.SIGN_IN_FAILED, at=given.at, reason=Reason.OTHER_ACCOUNT, detail=_OTHER)
+        moved = await apply_fact(write, session, refused)
+        return Captured("other_account", moved.session, live, moved.decision, moved.event)
+    compared = {"account": _SAME[same] if live else "first"}
     stored = {**values, "version": version, "session_id": session.id, "stored_at": given.at}
-    credential = await _store(write.connection, session, live, credential_id, stored)
+    credential = await _store(write, session, live, credential_id, stored, fields=compared)
     await write.connection.execute(
         insert(credential_versions).values(
             credential_id=credential_id,
@@ -259,7 +280,7 @@ async def _capture(
             report_id=report_id,
         )
     )
-    moved = await apply_fact(write, session, given)
+    moved = await apply_fact(write, session, replace(given, fields={**given.fields, **compared}))
     return Captured("captured", moved.session, credential, moved.decision, moved.event)
 
 
@@ -268,6 +289,8 @@ def _columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
         "account": claims.account,
         "plan": claims.plan,
         "claimed_expiry": claims.expires_at,
+        "renewable": claims.renewable,
+        "ends_at": claims.ends_at,
         "ciphertext": sealed.ciphertext,
         "wrapped_key": sealed.wrapped_key,
         "key_id": sealed.key_id,
@@ -276,55 +299,61 @@ def _columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
 
 
 async def _store(
-    connection: AsyncConnection,
+    write: Write,
     session: AuthSession,
     live: Credential | None,
     credential_id: str,
     values: Mapping[str, Any],
+    *,
+    fields: Mapping[str, Any],
 ) -> Credential:
-    statement: Any
-    if live is None:
-        statement = insert(credentials).values(
-            id=credential_id,
-            application=session.owner.application,
-            user_id=session.owner.user_id,
-            provider=session.provider,
-            created_at=values["stored_at"],
-            **values,
+    at = values["stored_at"]
+    if live is not None:
+        moved = await apply_to_credential(
+            write, live, CredentialFact.CAPTURED, at=at, session_id=session.id, values=values, fields=fields
         )
-    else:
-        statement = (
-            update(credentials)
-            .where(
-                credentials.c.id == live.id, credentials.c.version == live.version, credentials.c.deleted_at.is_(None)
-            )
-            .values(**values)
-        )
-    return credential_of((await connection.execute(statement.returning(*credentials.c))).one())
-
-
-async def bury(write: Write, credential_id: str, *, at: datetime, version: int | None = None) -> Credential | None:
-    """Turn a credential into a tombstone within the caller's transaction, and return it; see `Credentials.delete`."""
-    wanted = select(credentials).where(credentials.c.id == credential_id).with_for_update()
-    row = (await write.connection.execute(wanted)).one_or_none()
-    if row is None or (version is not None and row.version != version):
-        return None
-    if row.deleted_at is not None:
-        return credential_of(row)
-    buried = await write.connection.execute(
-        update(credentials)
-        .where(credentials.c.id == credential_id, credentials.c.version == row.version)
-        .values(deleted_at=at, **_EMPTY)
-        .returning(*credentials.c)
+        return moved.credential
+    statement = insert(credentials).values(
+        id=credential_id,
+        application=session.owner.application,
+        user_id=session.owner.user_id,
+        provider=session.provider,
+        created_at=at,
+        status=CredentialStatus.ACTIVE,
+        status_reason=CredentialReason.SIGNED_IN,
+        status_at=at,
+        **values,
     )
-    session_known = await keep_order(write.connection, row.session_id)
+    credential = credential_of((await write.connection.execute(statement.returning(*credentials.c))).one())
+    await tell(write, credential, CredentialFact.CAPTURED, None, at=at, session_id=session.id, fields=fields)
+    return credential
+
+
+async def bury(
+    write: Write,
+    credential_id: str,
+    fact: CredentialFact = CredentialFact.DELETED,
+    *,
+    at: datetime,
+    version: int | None = None,
+) -> Credential | None:
+    """Turn a credential into a tombstone within the caller's transaction, and return it; see `Credentials.delete`."""
+    credential = await locked_credential(write.connection, credential_id)
+    if credential is None or (version is not None and credential.version != version):
+        return None
+    if credential.deleted_at is not None:
+        return credential
+    by = credential.session_id if fact is CredentialFact.REJECTED else None
+    values = {"deleted_at": at, **_EMPTY}
+    buried = await apply_to_credential(write, credential, fact, at=at, session_id=by, values=values)
+    session_known = await keep_order(write.connection, credential.session_id)
     await record(
         write.connection,
         DELETED,
         at=at,
         act=Act.NOTE,
-        session_id=row.session_id if session_known else None,
-        fields={"credential_id": credential_id, "version": row.version},
+        session_id=credential.session_id if session_known else None,
+        fields={"credential_id": credential_id, "version": credential.version},
     )
-    write.tell(session_topic(row.session_id), SESSIONS)
-    return credential_of(buried.one())
+    write.tell(session_topic(credential.session_id), SESSIONS)
+    return buried.credential

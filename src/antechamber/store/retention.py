@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, or_, select, 
 from antechamber.store.database import to_its_end
 from antechamber.store.schema import (
     access,
+    credential_events,
     credentials,
     destinations,
     events,
@@ -40,7 +41,8 @@ class Kept:
     idempotency_keys: timedelta
     destinations: timedelta
     events: timedelta
-    """Ended sessions, their machines and the events of both, tombstones, machines that checked a credential."""
+    """Ended sessions, their machines and the events of both and of credentials, tombstones, machines that checked a
+    credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Retention:
             destinations=await self._delete(destinations, destinations.c.last_at <= at - kept.destinations),
             access=await self._delete(access, access.c.expires_at <= at),
             # these before their session: else one transaction would delete all that every session of a batch had
-            events=await self._delete(events, and_(events.c.at <= old, or_(events.c.session_id.is_(None), of_over))),
+            events=await self._delete(events, and_(events.c.at <= old, or_(events.c.session_id.is_(None), of_over)))
+            + await self._delete(credential_events, credential_events.c.at <= old),
             machines=await self._delete(
                 machines, and_(machines.c.ended_at <= old, or_(machines.c.session_id.is_(None), machine_of_over))
             ),

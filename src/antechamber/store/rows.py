@@ -8,6 +8,9 @@ from antechamber.model import (
     AuthSession,
     Claims,
     Credential,
+    CredentialEvent,
+    CredentialReason,
+    CredentialStatus,
     Destination,
     ErasedBy,
     Erasure,
@@ -52,6 +55,7 @@ def session_of(row: Row[Any]) -> AuthSession:
         attempt=row.attempt,
         gave_up_at=row.gave_up_at,
         cli_said=row.cli_said,
+        replace_account=row.replace_account,
     )
 
 
@@ -89,10 +93,19 @@ def credential_of(row: Row[Any]) -> Credential:
         owner=Owner(user_id=row.user_id, application=row.application),
         provider=row.provider,
         version=row.version,
-        claims=Claims(account=row.account, plan=row.plan, expires_at=row.claimed_expiry),
+        claims=Claims(
+            account=row.account,
+            plan=row.plan,
+            expires_at=row.claimed_expiry,
+            renewable=row.renewable,
+            ends_at=row.ends_at,
+        ),
         session_id=row.session_id,
         created_at=row.created_at,
         stored_at=row.stored_at,
+        status=CredentialStatus(row.status),
+        status_reason=CredentialReason(row.status_reason),
+        status_at=row.status_at,
         deleted_at=row.deleted_at,
     )
 
@@ -136,6 +149,22 @@ def erasure_of(row: Row[Any]) -> Erasure:
         machines=row.machines,
         credentials=row.credentials,
         events=row.events,
+    )
+
+
+def credential_event_of(row: Row[Any]) -> CredentialEvent:
+    """Return the event of a row of `credential_events`."""
+    return CredentialEvent(
+        seq=row.seq,
+        credential_id=row.credential_id,
+        version=row.version,
+        kind=row.kind,
+        before=None if row.before is None else CredentialStatus(row.before),
+        after=CredentialStatus(row.after),
+        reason=None if row.reason is None else CredentialReason(row.reason),
+        at=row.at,
+        session_id=row.session_id,
+        fields=row.fields,
     )
 
 

@@ -182,6 +182,38 @@ RULES: Final = (
         "the record of an erasure is kept",
         when="OLD.id IS NOT NULL",
     ),
+    Rule(
+        "credential_begins_active",
+        "provider_credentials",
+        Occasion.INSERT,
+        "a credential begins as active",
+        when="NEW.status <> 'active'",
+    ),
+    Rule(
+        "sign_in_makes_active",
+        "provider_credentials",
+        Occasion.UPDATE,
+        "a new version of a credential is active",
+        when="NEW.version <> OLD.version AND NEW.status <> 'active'",
+    ),
+    # only a sign-in, which makes a new version, makes a revoked credential work again
+    Rule(
+        "revoked_until_a_sign_in",
+        "provider_credentials",
+        Occasion.UPDATE,
+        "a revoked credential stays revoked until a sign-in",
+        when="OLD.status = 'revoked' AND NEW.version = OLD.version AND NEW.status NOT IN ('deleted', 'revoked')",
+    ),
+    # what was true when its person agreed stays true
+    Rule(
+        "agreed_account",
+        "auth_sessions",
+        Occasion.UPDATE,
+        "whether another account may replace the stored one is settled when the person agrees",
+        when="OLD.consented_at IS NOT NULL",
+        frozen=("replace_account",),
+    ),
+    Rule("credential_event_kept", "credential_events", Occasion.UPDATE, "an event of a credential does not change"),
     Rule("event_kept", "events", Occasion.UPDATE, "an event does not change"),
     Rule("version_kept", "credential_versions", Occasion.UPDATE, "a stored version does not change"),
 )

@@ -12,6 +12,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     BindParameter,
+    Boolean,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -27,16 +28,20 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     bindparam,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from antechamber.credential_life import REASONS
 from antechamber.lifecycle import Act
 from antechamber.model import (
     LIVE_STATUSES,
     TERMINAL_STATUSES,
     AccessKind,
+    CredentialReason,
+    CredentialStatus,
     ErasedBy,
     MachineKind,
     MachineState,
@@ -135,6 +140,13 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+ENDING_STATUSES: Final = frozenset({CredentialStatus.ACTIVE, CredentialStatus.EXPIRING})
+"""The statuses that time alone can move on."""
+
+STATUS_WITH_REASON: Final = " OR ".join(
+    f"(status = '{status}' AND status_reason IN {words(REASONS[status])})" for status in CredentialStatus
+)
+
 installation: Final = Table(
     "installation",
     metadata,
@@ -167,7 +179,19 @@ credentials: Final = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("stored_at", UtcTime, nullable=False),
     Column("deleted_at", UtcTime),
+    Column("status", WORD, nullable=False),
+    Column("status_reason", WORD, nullable=False),
+    Column("status_at", UtcTime, nullable=False),
+    # NULL: an earlier release stored it, and did not look
+    Column("renewable", Boolean),
+    Column("ends_at", UtcTime),
     CheckConstraint("version >= 1", name="version"),
+    CheckConstraint(STATUS_WITH_REASON, name="status_with_reason"),
+    CheckConstraint("(status = 'deleted') = (deleted_at IS NOT NULL)", name="deleted_is_tombstone"),
+    CheckConstraint("deleted_at IS NULL OR (renewable IS NULL AND ends_at IS NULL)", name="tombstone_has_no_end"),
+    CheckConstraint(
+        "status_reason NOT IN ('expired', 'expiry_near') OR ends_at IS NOT NULL", name="expires_at_a_known_time"
+    ),
     CheckConstraint(
         "(deleted_at IS NULL) = (ciphertext IS NOT NULL AND wrapped_key IS NOT NULL"
         " AND key_id IS NOT NULL AND format_version IS NOT NULL)",
@@ -180,6 +204,30 @@ credentials: Final = Table(
     ),
     Index("one_live_credential", "application", "user_id", "provider", unique=True, **_where("deleted_at IS NULL")),
     Index("credentials_deleted", "deleted_at", **_where("deleted_at IS NOT NULL")),
+    Index("credentials_ending", "ends_at", **_where(f"status IN {words(ENDING_STATUSES)}")),
+    Index("credentials_by_status", "provider", "status", **_where("deleted_at IS NULL")),
+)
+
+credential_events: Final = Table(
+    "credential_events",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), Identity(always=True), primary_key=True),
+    Column("credential_id", WORD, ForeignKey("provider_credentials.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("kind", WORD, nullable=False),
+    Column("before", WORD),
+    Column("after", WORD, nullable=False),
+    Column("reason", WORD),
+    Column("at", UtcTime, nullable=False),
+    # no foreign key: retention may delete the session, and the credential's story stays
+    Column("session_id", WORD),
+    Column("fields", FIELDS, nullable=False),
+    _one_of("before", CredentialStatus),
+    _one_of("after", CredentialStatus),
+    _one_of("reason", CredentialReason),
+    Index("events_of_credential", "credential_id", "seq"),
+    Index("credential_events_old", "at"),
+    sqlite_autoincrement=True,
 )
 
 credential_versions: Final = Table(
@@ -221,6 +269,7 @@ sessions: Final = Table(
     Column("attempt", Integer, nullable=False, server_default="1"),
     Column("gave_up_at", UtcTime),
     Column("cli_said", String, nullable=False, server_default=""),
+    Column("replace_account", Boolean, nullable=False, server_default=false()),
     ForeignKeyConstraint(
         ["captured_credential_id", "captured_version"],
         ["credential_versions.credential_id", "credential_versions.version"],
@@ -399,6 +448,11 @@ def is_live() -> ColumnElement[bool]:
     and it reads every session that ever was.
     """
     return sessions.c.status.in_(_literals(LIVE_STATUSES))
+
+
+def can_end_by_time() -> ColumnElement[bool]:
+    """Return the condition that time alone can move a credential's status on, in literals as `is_live`."""
+    return credentials.c.status.in_(_literals(ENDING_STATUSES))
 
 
 def has_not_ended() -> ColumnElement[bool]:

@@ -28,7 +28,7 @@ from antechamber.store.database import to_its_end
 from antechamber.store.erasures import under_way
 from antechamber.store.events import record
 from antechamber.store.limits import Limits, refuse_beyond, take_turn
-from antechamber.store.moves import Given, Moved, apply_fact, locked
+from antechamber.store.moves import Given, Moved, apply_fact, change, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import event_of, session_of
 from antechamber.store.schema import events, idempotency_keys, is_live, machines, sessions
@@ -60,6 +60,8 @@ class NewSession:
     driver: str
     expires_at: datetime
     traceparent: str | None = None
+    replace_account: bool = False
+    """Whether it may put another account in the place of the stored credential's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,9 @@ class Sessions:
                 # once it has been opened the caller is refused, and a repetition must be refused again
                 if idempotency is not None and live.opened_at is None:
                     await _remember(write.connection, idempotency, live.id, at)
+                if live.opened_at is None and live.replace_account is not new.replace_account:
+                    # nobody has seen it yet: what was asked for last counts
+                    live = await change(write.connection, live, {"replace_account": new.replace_account})
                 return await _again(write, live, "live", links_void=links_void)
             await refuse_beyond(write.connection, limits, new.owner, at)
             session = await _insert(write, new, at)
@@ -296,6 +301,7 @@ async def _insert(write: Write, new: NewSession, at: datetime) -> AuthSession:
             created_at=at,
             status_at=at,
             expires_at=new.expires_at,
+            replace_account=new.replace_account,
         )
         .returning(*sessions.c)
     )

@@ -27,6 +27,7 @@ from antechamber.store.retention import Retention
 from antechamber.store.schema import credentials, installation
 from antechamber.store.sessions import Sessions
 from antechamber.store.standing import Standing, standing
+from antechamber.store.statuses import Statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,8 @@ class Store:
         """Wrap an opened database; see `open`."""
         self._database: Final = database
         self.changes: Final = changes
-        """Hints told in this process after each commit; topics `session:ID`, `sessions`, `machines`, `erasures`."""
+        """Hints told in this process after each commit; topics `session:ID`, `sessions`, `machines`, `credentials`,
+        `erasures`."""
         self.installation: Final = installation_id
         """The id of this installation, `ins_…`."""
         self.sessions: Final = Sessions(database)
@@ -61,6 +63,7 @@ class Store:
         self.machines: Final = Machines(database)
         self.nodes: Final = Nodes(database)
         self.credentials: Final = Credentials(database)
+        self.statuses: Final = Statuses(database)
         self.access: Final = Access(database)
         self.destinations: Final = Destinations(database)
         self.retention: Final = Retention(database)

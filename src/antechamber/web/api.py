@@ -106,6 +106,7 @@ def _add_start(app: FastAPI, services: Services) -> None:
                 user_id=body.user_id,
                 provider=body.provider,
                 replace=body.replace,
+                replace_account=body.replace_account,
                 display_name=body.display_name,
                 purpose=body.purpose,
                 return_url=body.return_url,

@@ -68,6 +68,11 @@ class Start(Body):
     user_id: UserId = Field(description="Your own id of the person; a label, not a login.")
     provider: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="An id or alias of a provider.")
     replace: bool = Field(default=False, description="End the live session of this user and provider, if there is one.")
+    replace_account: bool = Field(
+        default=False,
+        description="Let this sign-in put another account in the place of the stored credential's; without it another"
+        " account is refused.",
+    )
     display_name: Label | None = Field(None, description="How the page calls the person.")
     purpose: Label | None = Field(None, description="What the credential is for, shown before the person agrees.")
     return_url: Annotated[str, Field(max_length=2048), AfterValidator(_return_address)] | None = Field(

@@ -15,7 +15,8 @@ async def main(url: str) -> None:
     store = await Store.open(url, world="demo")
     steps = Steps(store)
     for number in count():
-        captured = await steps.completed(f"user{number % 3}")
+        sealed = b"DUMMY ciphertext of version %d" % (number // 3 + 1)
+        captured = await steps.completed(f"user{number % 3}", ciphertext=sealed)
         print(captured.session.id, flush=True)  # noqa: T201 - the test reads it
 
 

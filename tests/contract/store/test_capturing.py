@@ -26,6 +26,7 @@ async def test_a_capture_stores_the_credential_and_completes_the_session(store, 
         "credential_id": credential.id,
         "version": 1,
         "report_id": "rep_1",
+        "account": "first",
     }
     assert (await store.sessions.events(session.id))[-1] == captured.event
     assert Command.STOP_MACHINE_AFTER_GRACE in captured.decision.commands

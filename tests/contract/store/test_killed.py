@@ -41,5 +41,11 @@ async def test_f001_f003_a_killed_writer_leaves_every_capture_whole(prompt, ackn
     history = {session for (session,) in prompt.run("SELECT session_id FROM credential_versions")}
     recorded = {session for (session,) in prompt.run("SELECT session_id FROM events WHERE kind = 'captured'")}
     assert completed == history == recorded
+    # whoever signed in again has the new version or the one before, whole
+    for credential in await store.credentials.list():
+        known, sealed = await store.credentials.sealed(credential.id)
+        assert sealed.ciphertext == b"DUMMY ciphertext of version %d" % known.version
+        captured = [event for event in await store.statuses.events(credential.id) if event.kind == "captured"]
+        assert [event.version for event in captured] == list(range(1, known.version + 1))
     assert prompt.run(INTEGRITY[prompt.kind]) == SOUND[prompt.kind]
     await store.close()

@@ -42,6 +42,7 @@ async def daily_round(store):
     await store.retention.prune(NOON, Kept(timedelta(1), timedelta(1), timedelta(1)))
     await store.credentials.current(ADA, "codex")
     await store.has_sealed_rows()
+    await store.statuses.due(NOON, timedelta(days=3))
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def test_nothing_but_what_lives_is_sorted(plans):
         ("auth_sessions.provider = ? AND auth_sessions.status IN", "one_live_session"),
         ("machines.host_uid = ? AND", "one_machine_of_uid"),
         ("auth_sessions.user_id = ? ORDER BY", "sessions_of_owner"),
+        ("provider_credentials.status IN ('active', 'expiring')", "credentials_ending"),
     ],
 )  # fmt: skip
 def test_what_lives_is_found_by_an_index_of_the_living(plans, asked, index):
