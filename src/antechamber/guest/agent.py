@@ -179,22 +179,22 @@ class Agent:
         try:
             await screen.start()
         except (ScreenError, OSError) as error:
-            self._trouble(Trouble.SCREEN, type(error).__name__)
+            self._trouble(Trouble.SCREEN, f"{type(error).__name__}: {error}")
             return
         self._uplink.report(ReportKind.SCREEN_UP, {})
         self._tasks.spawn("joiner", Joiner(self._layout).run())
         if browser is not None:
             self._tasks.spawn("browser", self._browse(browser))
             self._tasks.spawn("proof", browser.prove(self._proved))
-        code = await screen.ended()
+        ended = await screen.ended()
         if not self._stopped.is_set():
-            self._trouble(Trouble.SCREEN, f"the X server ended with {code}")
+            self._trouble(Trouble.SCREEN, f"the X server ended with {ended}")
 
     async def _browse(self, browser: Browser) -> None:
         try:
             await browser.run()
         except (BrowserError, OSError) as error:
-            self._trouble(Trouble.BROWSER, type(error).__name__)
+            self._trouble(Trouble.BROWSER, f"{type(error).__name__}: {error}")
 
     def _proved(self, seen: Sandbox) -> None:
         self._uplink.report(

@@ -24,7 +24,7 @@ _FIRST_ASKS_S = 10.0
 
 
 class BrowserError(Exception):
-    """Chromium keeps ending."""
+    """Chromium keeps ending; the text is what it said last."""
 
 
 class Browser:
@@ -40,6 +40,7 @@ class Browser:
         self._shown: str | None = None
         self._first = FirstPage()
         self._stopping = False
+        self._heard = programs.Heard()
 
     async def run(self) -> None:
         """Keep Chromium running until `stop`; raises BrowserError when it ends too often, OSError without it."""
@@ -50,12 +51,12 @@ class Browser:
             # a page that was asked for already is the first one
             self._shown = self._page
             page = self._page or await self._first.start()
-            self._process = await programs.start(self._command(page), self._variables)
+            self._process = await self._heard.start(self._command(page), self._variables)
             await self._hand_over(self._process)
             await self._process.wait()
             if self._stopping:
                 return
-        raise BrowserError
+        raise BrowserError(self._heard.last_words())
 
     async def open(self, url: str) -> None:
         """Show a page, now or as soon as Chromium has been started."""
@@ -108,6 +109,7 @@ class Browser:
         self._first.close()
         if self._process is not None:
             await programs.stop(self._process, patience=0.5)
+        self._heard.close()
 
     @property
     def _profile(self) -> Path:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LINES = 20
 LINE_LENGTH = 2000
+LAST_WORDS = 300
+"""Characters of a program's end that its trouble is told with."""
 MARK = "ANTECHAMBER_PART"
 """A variable by which all that a program started is found again, also when it left its process group."""
 
@@ -41,6 +43,56 @@ class LastLines:
     def lines(self) -> list[str]:
         """Return what came last, at most LINES lines."""
         return [*self._lines, *([self._open] if self._open.strip() else [])][-LINES:]
+
+
+class Heard:
+    """What a program printed last, in a pipe of our own: asyncio's would stay open with a child that it left behind."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._lines = LastLines()
+        self._ours: int | None = None
+
+    async def start(
+        self, argv: Sequence[str], environment: Mapping[str, str], *, keep: Sequence[int] = ()
+    ) -> asyncio.subprocess.Process:
+        """Start a program and listen to it, and no more to one before; raises OSError when it cannot be started."""
+        ours, theirs = os.pipe()
+        try:
+            process = await start(argv, environment, output=theirs, keep=keep)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self.close()
+        self._ours = ours
+        os.set_blocking(ours, False)
+        asyncio.get_running_loop().add_reader(ours, self._hear, ours)
+        return process
+
+    def last_words(self) -> str:
+        """Return the end of what was printed, in one line; the host cleans and redacts it."""
+        if self._ours is not None:
+            self._hear(self._ours)
+        return " | ".join(line.strip() for line in self._lines.lines())[-LAST_WORDS:]
+
+    def close(self) -> None:
+        """Listen no more; what was heard is kept."""
+        if self._ours is not None:
+            asyncio.get_running_loop().remove_reader(self._ours)
+            os.close(self._ours)
+            self._ours = None
+
+    def _hear(self, ours: int) -> None:
+        try:
+            received = os.read(ours, 65536)
+        except BlockingIOError:
+            return
+        if received:
+            self._lines.feed(received.decode(errors="replace"))
+        else:
+            self.close()
 
 
 async def start(

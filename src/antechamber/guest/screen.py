@@ -38,7 +38,7 @@ _OPENBOX = """\
 
 
 class ScreenError(Exception):
-    """The X server did not start."""
+    """The X server did not start; the text is what it said last."""
 
 
 class Screen:
@@ -49,6 +49,7 @@ class Screen:
         self._layout = layout
         self._x: asyncio.subprocess.Process | None = None
         self._manager: asyncio.subprocess.Process | None = None
+        self._heard = programs.Heard()
 
     @property
     def variables(self) -> dict[str, str]:
@@ -65,7 +66,7 @@ class Screen:
         self._layout.profile.mkdir(mode=0o700, parents=True, exist_ok=True)
         told, tell = os.pipe()
         try:
-            self._x = await programs.start(_x_server(self._layout, tell), self.variables, keep=(tell,))
+            self._x = await self._heard.start(_x_server(self._layout, tell), self.variables, keep=(tell,))
         finally:
             os.close(tell)
         try:
@@ -73,23 +74,25 @@ class Screen:
                 await _told(told)
                 await greeting(self._layout.vnc)
         except (TimeoutError, EOFError, OSError) as error:
-            raise ScreenError from error
+            raise ScreenError(self._heard.last_words()) from error
         finally:
             os.close(told)
         rules = self._layout.work / "rc.xml"
         rules.write_text(_OPENBOX)
         self._manager = await programs.start(("openbox", "--sm-disable", "--config-file", str(rules)), self.variables)
 
-    async def ended(self) -> int:
-        """Wait until the X server ends, which it never should; return its code."""
+    async def ended(self) -> str:
+        """Wait until the X server ends, which it never should; return its code and last words."""
         assert self._x is not None  # noqa: S101 - started before it is awaited
-        return await self._x.wait()
+        code = await self._x.wait()
+        return f"{code}: {self._heard.last_words()}"
 
     async def stop(self) -> None:
         """End both."""
         for process in (self._manager, self._x):
             if process is not None:
                 await programs.stop(process, patience=0.5)
+        self._heard.close()
 
 
 def _x_server(layout: Layout, tell: int) -> tuple[str, ...]:
