@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -56,8 +57,9 @@ async def test_f020_f023_a_session_that_has_ended_leads_to_no_machine_and_says_w
         assert answer.json()["error"]["next"]
     cookie = cookie_of(browser, session_id)
     for socket, right in ((screen, screen_ticket), (test_terminal.socket, terminal_ticket)):
-        async with socket(service, session_id, "binary", f"ticket.{right}", cookie=cookie) as page:
-            assert await closed(page) == (4010, "screen ended")
+        page = socket(service, session_id, "binary", f"ticket.{right}", cookie=cookie)
+        async with asyncio.timeout(20), page as opened:
+            assert await closed(opened) == (4010, "screen ended")
     assert service.stage.screens.empty(), "no machine was asked for its screen"
     assert service.stage.terminals.empty()
 

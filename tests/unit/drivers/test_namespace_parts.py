@@ -62,6 +62,7 @@ def test_the_network_is_the_keepers_and_nested_user_namespaces_stay_possible(fol
 def test_f092_the_specs_environment_is_the_last_word_but_for_nothing_else(folder):
     spec = replace(MachineSpec("mac", INCARNATION), environment={"LANG": "de_DE.UTF-8", "EXTRA": "1"})
     argv = bwrap.options(spec, folder)
+    assert "--clearenv" in argv, "a proxy that the host uses is no machine's"
     names = [argv[at + 1] for at, word in enumerate(argv) if word == "--setenv"]
     assert sorted(names) == ["EXTRA", "HOME", "LANG", "PATH"]
     assert argv[argv.index("LANG") + 1] == "de_DE.UTF-8"
