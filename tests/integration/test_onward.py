@@ -70,9 +70,9 @@ def cookie_of(browser, session_id):
     return f"antechamber_{session_id}={browser.cookies[f'antechamber_{session_id}']}"
 
 
-def screen(service, session_id, *offers, headers=None, cookie=None, **options):
+def screen(service, session_id, *offers, headers=None, cookie=None, kind="screen", **options):
     return connect(
-        f"{service.addresses.sign_in.websocket_origin}/api/auth/session/{session_id}/screen",
+        f"{service.addresses.sign_in.websocket_origin}/api/auth/session/{session_id}/{kind}",
         host="127.0.0.1",
         port=service.port,
         origin=service.addresses.sign_in.origin,

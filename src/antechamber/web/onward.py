@@ -1,4 +1,4 @@
-"""A screen whose machine runs on another node: its WebSocket is passed on to that node's service, byte for byte.
+"""A screen or terminal whose machine runs on another node: its WebSocket is passed on to that node's service as it is.
 
 The other service makes every check itself, as if the browser had come to it: host, origin, cookie and ticket go on as
 they came. A browser can make this service connect only to an address that a service of this installation wrote into
@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from typing import TYPE_CHECKING, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -29,7 +30,7 @@ from antechamber.web.front import header
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-    from antechamber.model import NodeRow
+    from antechamber.model import NodeRow, Secret
     from antechamber.web.services import Services
 
 _log = get_logger("onward")
@@ -47,6 +48,24 @@ _SILENT: Final = logging.getLogger("antechamber.onward.wire")
 _SILENT.disabled = True
 
 
+class Kind(StrEnum):
+    """What of a machine a WebSocket is for, as its path is called."""
+
+    SCREEN = "screen"
+    TERMINAL = "terminal"
+
+
+class Page(NamedTuple):
+    """A page's accepted WebSocket, as it came."""
+
+    kind: Kind
+    scope: Scope
+    receive: Receive
+    send: Send
+    stall_s: float
+    """Seconds after which a page that takes nothing loses it."""
+
+
 class _Connect(connect):
     """A connection that follows nobody elsewhere."""
 
@@ -60,13 +79,6 @@ async def elsewhere(services: Services, session_id: str) -> NodeRow | None:
     return node if node is not None and node.id != services.node else None
 
 
-async def require_here(services: Services, session_id: str) -> None:
-    """Raise CallerError wrong_node where a session's machine runs on another node, for what is not passed on."""
-    node = await elsewhere(services, session_id)
-    if node is not None:
-        raise CallerError(Code.WRONG_NODE, detail=f"the machine runs on {node.name}")
-
-
 def require_reachable(node: NodeRow | None, scope: Scope) -> None:
     """Raise CallerError wrong_node where a request is for a node that it cannot be passed on to."""
     if node is None:
@@ -77,14 +89,27 @@ def require_reachable(node: NodeRow | None, scope: Scope) -> None:
         raise CallerError(Code.WRONG_NODE, detail="it was passed on already")
 
 
-async def dial(services: Services, session_id: str, node: NodeRow, scope: Scope) -> ClientConnection | None:
+async def pass_on(services: Services, session_id: str, ticket: Secret, page: Page, node: NodeRow) -> Close | None:
+    """Pass on until either side ends; return what to close the page's side with, or None when the page has gone."""
+    if not await services.signin.holds_ticket(session_id, ticket):
+        return closes.BAD_TICKET
+    there = await _dial(services, session_id, node, page)
+    if there is None:
+        return closes.NODE_AWAY
+    passage = _Passage(there, stall_s=page.stall_s, words=page.kind is Kind.TERMINAL)
+    with services.closing.under_way(passage.stop):
+        return await passage.run(page.receive, page.send)
+
+
+async def _dial(services: Services, session_id: str, node: NodeRow, page: Page) -> ClientConnection | None:
     """Connect to the node as the browser did to us; None, and a line in the log, when it does not take us."""
+    scope = page.scope
     site, there = services.addresses.sign_in, urlsplit(node.url or "")
     secure = there.scheme == "https"
     name = session_cookie(site, session_id)
     try:
         return await _Connect(
-            f"{'wss' if secure else 'ws'}://{site.host}/api/auth/session/{session_id}/screen",
+            f"{'wss' if secure else 'ws'}://{site.host}/api/auth/session/{session_id}/{page.kind}",
             host=there.hostname,
             port=there.port or (443 if secure else 80),
             ssl=ssl.create_default_context() if secure else None,
@@ -118,12 +143,13 @@ def _pairs(scope: Scope, name: str) -> list[str]:
     return found
 
 
-class Passage:
-    """One screen's WebSocket on its way through this service."""
+class _Passage:
+    """One WebSocket on its way through this service."""
 
-    def __init__(self, there: ClientConnection, *, stall_s: float) -> None:
-        """Pass on between a page and that connection; a page that takes nothing for `stall_s` loses it."""
+    def __init__(self, there: ClientConnection, *, stall_s: float, words: bool) -> None:
+        """Pass on between a page and that connection, text messages too where there are `words`."""
         self._there = there
+        self._words = words
         self._stall_s = stall_s
         self._stopping = asyncio.Event()
 
@@ -152,11 +178,12 @@ class Passage:
                 received = await self._there.recv()
             except ConnectionClosed as end:
                 return _why(end)
-            if isinstance(received, str):
+            if isinstance(received, str) and not self._words:
                 return closes.NODE_AWAY  # no service of ours sends text here
+            sort = "text" if isinstance(received, str) else "bytes"
             try:
                 async with asyncio.timeout(self._stall_s):
-                    await send({"type": "websocket.send", "bytes": received})
+                    await send({"type": "websocket.send", sort: received})
             except TimeoutError:
                 return closes.STALLED
             except OSError:
@@ -168,6 +195,8 @@ class Passage:
             if message["type"] == "websocket.disconnect":
                 return None
             received = message.get("bytes")
+            if received is None and self._words:
+                received = message.get("text")
             if received is None:
                 return closes.NOT_BINARY
             try:

@@ -92,11 +92,11 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
 
     @app.post("/api/auth/session/{session_id}/terminal/ticket", tags=["person"])
-    async def terminal_ticket(session_id: SessionId, body: Nothing | None = None) -> TicketView:
-        """Give a single-use ticket for the tool's terminal, or what it writes; 421 where it is on another node."""
+    async def terminal_ticket(session_id: SessionId, request: Request, body: Nothing | None = None) -> TicketView:
+        """Give a single-use ticket for the tool's terminal, or what it writes; 421 as for the screen."""
         del body
-        await onward.require_here(services, session_id)
         given = await signin.terminal_ticket(session_id)
+        onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
 
     @app.post("/api/auth/session/{session_id}/again", tags=["person"])

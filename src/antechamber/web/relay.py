@@ -19,7 +19,7 @@ A screen on another node is passed on to that node (`onward`), where all of this
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import AntechamberError, CallerError, Code
 from antechamber.log import get_logger
@@ -28,7 +28,6 @@ from antechamber.web import closes, faults, onward, seats
 from antechamber.web.closes import (
     BAD_TICKET,
     ENDED,
-    NODE_AWAY,
     NOT_BINARY,
     NOT_READY,
     STALLED,
@@ -41,21 +40,13 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from antechamber.machine import Stream
-    from antechamber.model import NodeRow, Secret
+    from antechamber.model import Secret
     from antechamber.web.services import Services
 
 _log = get_logger("relay")
 
 STALL_S: Final = seats.STALL_S
 """Seconds after which a page that takes nothing loses the screen."""
-
-
-class _Page(NamedTuple):
-    """A page's WebSocket as it came."""
-
-    scope: Scope
-    receive: Receive
-    send: Send
 
 
 class Relays:
@@ -80,7 +71,8 @@ class Relays:
         if node is None:
             why = await self._serve_here(session_id, ticket, receive, send)
         else:
-            why = await self._pass_on(session_id, ticket, _Page(scope, receive, send), node)
+            page = onward.Page(onward.Kind.SCREEN, scope, receive, send, STALL_S)
+            why = await onward.pass_on(self._services, session_id, ticket, page, node)
         if why is not None:
             await closes.say(send, why)
 
@@ -90,16 +82,6 @@ class Relays:
         except CallerError as error:
             return ENDED if error.code is Code.SESSION_ENDED else BAD_TICKET
         return await self._watch(session_id, receive, send)
-
-    async def _pass_on(self, session_id: str, ticket: Secret, page: _Page, node: NodeRow) -> Close | None:
-        if not await self._services.signin.holds_ticket(session_id, ticket):
-            return BAD_TICKET
-        there = await onward.dial(self._services, session_id, node, page.scope)
-        if there is None:
-            return NODE_AWAY
-        passage = onward.Passage(there, stall_s=STALL_S)
-        with self._services.closing.under_way(passage.stop):
-            return await passage.run(page.receive, page.send)
 
     async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
         """Relay until either side ends; return what to close with, or None when the page has gone."""

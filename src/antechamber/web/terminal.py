@@ -1,6 +1,7 @@
 """The way between a person's page and what their tool writes: its terminal where it has one.
 
-The page offers the WebSocket subprotocols `binary` and `ticket.TICKET`, as for the screen, with the same close codes.
+The page offers the WebSocket subprotocols `binary` and `ticket.TICKET`, as for the screen, with the same close codes; a
+terminal on another node is passed on to that node as a screen is (`onward`).
 Binary messages are bytes: down what the tool wrote, up what the person typed. A text message is a JSON object: down
 `{"fresh": true, "writable": bool}` before a piece with which the page begins anew, up `{"columns": int, "rows": int}`.
 The next piece is asked for when the page has taken the one before. Nothing of it is read, recorded or kept.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from antechamber.link import TerminalView
+    from antechamber.model import Secret
     from antechamber.web.services import Services
 
 _log = get_logger("terminal")
@@ -41,20 +43,27 @@ class Terminals:
         """Serve one WebSocket whose browser holds the session's cookie."""
         try:
             ticket = offered_ticket(scope["subprotocols"])
-            await onward.require_here(self._services, session_id)
+            node = await onward.elsewhere(self._services, session_id)
+            onward.require_reachable(node, scope)
         except CallerError as error:
             await faults.refuse(scope, receive, send, error)
             return
         await receive()  # the connect message
         await send({"type": "websocket.accept", "subprotocol": BINARY})
+        if node is None:
+            why = await self._serve_here(session_id, ticket, receive, send)
+        else:
+            page = onward.Page(onward.Kind.TERMINAL, scope, receive, send, STALL_S)
+            why = await onward.pass_on(self._services, session_id, ticket, page, node)
+        if why is not None:
+            await closes.say(send, why)
+
+    async def _serve_here(self, session_id: str, ticket: Secret, receive: Receive, send: Send) -> Close | None:
         try:
             await self._services.signin.redeem_ticket(session_id, ticket)
         except CallerError as error:
-            await closes.say(send, ENDED if error.code is Code.SESSION_ENDED else BAD_TICKET)
-            return
-        why = await self._watch(session_id, receive, send)
-        if why is not None:
-            await closes.say(send, why)
+            return ENDED if error.code is Code.SESSION_ENDED else BAD_TICKET
+        return await self._watch(session_id, receive, send)
 
     async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
         viewer = Viewer()

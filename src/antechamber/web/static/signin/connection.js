@@ -11,6 +11,7 @@ const WORDS = {
   taken: "taken",
   frozen: "connected",
 };
+const NODE_AWAY = new Set(["wrong_node", "node_away"]);
 const MARKS = { connected: "good", taken: "warn" };
 
 export function showsConnection(screen, frame) {
@@ -41,7 +42,9 @@ export function showsConnection(screen, frame) {
       ];
     }
     const waiting = screen.state === "waiting";
-    const why = refusal && !refusal.unreachable ? refusal.message : say("signIn.screen.lostLead");
+    // which node it is, and that there are several, is for the operator
+    const away = NODE_AWAY.has(refusal?.code);
+    const why = away ? say("errors.nodeAway") : refusal && !refusal.unreachable ? refusal.message : say("signIn.screen.lostLead");
     return [
       make("h2", {}, say(`signIn.screen.${lost ? "lost" : "connecting"}`)),
       lost || waiting ? make("p", { class: "quiet" }, why) : null,

@@ -5,6 +5,7 @@ import { make, outward, part, say, webAddress } from "../dom.js";
 
 const TAKEN_OVER = 4001;
 const ENDED = 4010;
+const NODE_AWAY = 4011;
 const LINES_KEPT = 2000;
 const LEAST = { columns: 20, rows: 20 };
 
@@ -183,7 +184,7 @@ export function setUpTerminal(id, container) {
     } catch (error) {
       const refusal = Refusal.of(error);
       if (open) {
-        state.textContent = refusal.message;
+        state.textContent = refusal.code === "wrong_node" ? say("errors.nodeAway") : refusal.message;
         timer = refusal.unreachable || refusal.retryable ? setTimeout(connect, waits.next()) : 0;
       }
     }
@@ -196,7 +197,11 @@ export function setUpTerminal(id, container) {
       tell(code === ENDED ? "ended" : "taken");
       return;
     }
-    tell("lost");
+    if (code === NODE_AWAY) {
+      state.textContent = say("errors.nodeAway");
+    } else {
+      tell("lost");
+    }
     timer = setTimeout(connect, waits.next());
   }
 
