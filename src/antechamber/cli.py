@@ -108,6 +108,14 @@ def _announce(ready: Ready) -> None:
     out.print()
 
 
+def _stays(pid: int | None) -> None:
+    ends = "" if pid is None else f" `kill {pid}` ends it now."
+    out.print(
+        f"  [dim]The stand-in vendor goes on, for machines that still run and for a demo that is started again. It ends"
+        f" when nobody has asked it anything for an hour.{ends}[/]"
+    )
+
+
 @cli.command()
 def serve(port: Port = None, bind: Annotated[str | None, typer.Option(help="Address to listen on.")] = None) -> None:
     """Serve the real world."""
@@ -158,7 +166,7 @@ def demo(
     settings = settings_of("demo", port=port)
     log.configure(settings.log_level, pretty=log.is_pretty(settings.log_format))
     log.take_crashes()
-    tasks.run(practice.serve(settings, _announce, program=_program()))
+    tasks.run(practice.serve(settings, _announce, stays=_stays, program=_program()))
 
 
 @cli.command()

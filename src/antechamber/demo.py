@@ -33,8 +33,17 @@ _ASKED_EVERY: Final = 600.0
 _ASKS_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def serve(settings: Settings, announce: Callable[[app.Ready], None], *, program: str = app.PROGRAM) -> None:
-    """Serve the practice world until asked to stop; a stand-in that runs already is found by its socket."""
+async def serve(
+    settings: Settings,
+    announce: Callable[[app.Ready], None],
+    *,
+    stays: Callable[[int | None], None] = lambda _: None,
+    program: str = app.PROGRAM,
+) -> None:
+    """Serve the practice world until asked to stop; a stand-in that runs already is found by its socket.
+
+    `stays` is told the stand-in's process at the end, as that goes on.
+    """
     places = place(settings)
     prepare(places)
     folder = places.data / "stand-in"
@@ -53,7 +62,9 @@ async def serve(settings: Settings, announce: Callable[[app.Ready], None], *, pr
     finally:
         # it goes on for a while, as machines do: a demo that is started again finds it, and its CA
         await cancel_and_wait(asking)
-        if not served and found is None:
+        if served:
+            stays(standin.pid)
+        elif found is None:
             await standin.stop()
 
 

@@ -36,6 +36,8 @@ async def test_a_service_started_again_finds_the_machine_and_the_person_signs_in
     code = await service.end(number)
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
     assert processes.look(machine.keeper) is not None, "the machine goes on without the service"
+    standin = await service.standin()
+    assert (f"`kill {standin.pid}` ends it now" in service.log.read_text()) is (number == signal.SIGTERM)
     await service.start()
 
     assert await service.machine_of(person.session_id) == machine

@@ -78,22 +78,24 @@ class Oddities:
 class StandInClient:
     """A running stand-in vendor, by its control socket."""
 
-    def __init__(self, folder: Path, ca: str, names: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, ca: str, names: tuple[str, ...], pid: int | None = None) -> None:
         """Use `find` or `start`."""
         self.folder = folder
         self.ca = ca
         """PEM of the CA that machines of this world trust."""
         self.names = names
+        self.pid = pid
+        """Of its process; None where it is of a release that did not say."""
 
     @classmethod
     async def find(cls, folder: Path) -> StandInClient | None:
         """Return the one that serves in that folder, or None."""
         try:
             ca = (await _ask(folder, "GET", "/ca")).text
-            names = (await _ask(folder, "GET", "/names")).json()["names"]
+            told = (await _ask(folder, "GET", "/names")).json()
         except httpx.TransportError:
             return None
-        return cls(folder, ca, tuple(names))
+        return cls(folder, ca, tuple(told["names"]), told.get("pid"))
 
     @classmethod
     async def start(cls, folder: Path, *, idle_s: float = _IDLE_S) -> StandInClient:

@@ -1,7 +1,7 @@
 """The control socket: what the robot and tests may ask of the stand-in, and set in it.
 
 GET  /ca               the CA's certificate, PEM
-GET  /names            {"names": [...]}
+GET  /names            {"names": [...], "pid": N}
 GET  /beacons          ?after=N&wait=SECONDS -> {"beacons": [{n, page, host, path, vendor, sign_in, webdriver, at}]}
 GET  /odd              {"odd": [{host, method, path, why}], "tls": [names asked for by TLS and not served]}
 GET, POST /mode        the modes; POST changes those that it names, {"reset": true} all of them
@@ -10,6 +10,7 @@ POST /stop             end the process
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def control(setting: Setting, authority: Authority, front: Front, stop: Callable
         return PlainTextResponse(authority.pem, media_type="application/x-pem-file")
 
     async def names(_: Request) -> Response:
-        return JSONResponse({"names": front.names})
+        return JSONResponse({"names": front.names, "pid": os.getpid()})
 
     async def beacons(request: Request) -> Response:
         try:
