@@ -77,7 +77,7 @@ class Visit:
         painter.watch()
         page = await self.browser.screen_socket(self.session_id)
         try:
-            while not painter.feed(bytes(await page.recv())):
+            while not painter.feed(await page.recv(decode=False)):
                 await page.send(painter.to_send())
         finally:
             page.transport.abort()

@@ -39,9 +39,7 @@ class Parts:
 
 def _with_children(processes: list[Process], chosen) -> set[int]:
     found = {one.pid for one in processes if chosen(one) and not one.argv[0].endswith("bwrap")}
-    more = True
-    while more:
-        more = {one.pid for one in processes if one.parent in found} - found
+    while more := {one.pid for one in processes if one.parent in found} - found:
         found |= more
     return found
 

@@ -76,7 +76,7 @@ async def old(size: Size) -> list[Figure]:
     many, figures = size.of(MANY, 2_000), []
     with databases() as found:
         for database in found:
-            stores = []
+            stores: list[Store] = []
             try:
                 for count in (many, FEW):
                     say(f"f: {count:,} old sessions, {database.name}")
@@ -84,7 +84,7 @@ async def old(size: Size) -> list[Figure]:
                     await asyncio.to_thread(database.fill, url, count)
                     stores.append(await Store.open(url, world="demo"))
                     await stores[-1].nodes.join(NODE, name="bench", url=None, at=datetime.now(UTC))
-                figures += await _old(*stores, f"among {many:,} old sessions, {database.name}", size)
+                figures += await _old(stores[0], stores[1], f"among {many:,} old sessions, {database.name}", size)
             finally:
                 for store in stores:
                     await store.close()
@@ -136,6 +136,8 @@ async def _moves(store: Store, number: int) -> dict[str, float]:
     session = (await store.sessions.create(new, at=at)).session
     took = {"start": (time.monotonic() - begun) * 1000}
     machine = await store.machines.of_session(session.id)
+    if machine is None:
+        raise RuntimeError(f"session {session.id} has no machine")
     await store.machines.claim(NODE, driver="scripted", at=at, until=at + timedelta(minutes=1))
     took["move to booting"] = await _timed(
         store.machines.begin(
@@ -163,9 +165,9 @@ async def _moves(store: Store, number: int) -> dict[str, float]:
             at=at,
         )
     )
-    for fact in (MachineFact.STOP_ASKED, MachineFact.ENDED):
-        took[f"move {fact}"] = await _timed(
-            store.machines.apply(machine.id, fact, incarnation=machine.incarnation, at=at)
+    for ending in (MachineFact.STOP_ASKED, MachineFact.ENDED):
+        took[f"move {ending}"] = await _timed(
+            store.machines.apply(machine.id, ending, incarnation=machine.incarnation, at=at)
         )
     return took
 

@@ -33,6 +33,7 @@ LINT = {
     "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
     "mypy": [str(BIN / "mypy"), "--strict", "src/antechamber"],
     "mypy scripts": [str(BIN / "mypy"), "--strict", "-p", "scripts"],
+    "mypy bench": [str(BIN / "mypy"), "-p", "bench"],
     "floors": [str(BIN / "lint-imports"), "--no-cache"],
 }
 TIERS = ("unit", "contract", "integration", "migration", "docs", "providers", "wheel", "acceptance", "browser")

@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 from antechamber.testing.rfb import Screen, WebSocketWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from websockets.asyncio.client import ClientConnection
 
@@ -146,7 +146,7 @@ class Browser(_End):
         """Return the names that the session's machine asked for."""
         return list((await self._call("GET", f"/api/auth/session/{session_id}/destinations"))["destinations"])
 
-    async def events(self, session_id: str, after: str = "") -> AsyncIterator[Told]:
+    async def events(self, session_id: str, after: str = "") -> AsyncGenerator[Told, None]:
         """Follow the session's events until the service ends the stream."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         path = f"/api/auth/session/{session_id}/events"
@@ -182,7 +182,7 @@ class Browser(_End):
             raise Refused("WS screen", 0, "no_screen", str(error)) from error
 
 
-async def read_events(lines: AsyncIterator[str]) -> AsyncIterator[Told]:
+async def read_events(lines: AsyncIterator[str]) -> AsyncGenerator[Told, None]:
     """Cut the lines of an event stream into its messages (HTML Standard, 9.2.6); comments are heartbeats."""
     name, last_id, parts = "message", "", list[str]()
     async for line in lines:
