@@ -178,6 +178,9 @@ class Person:
                         raise
                     await asyncio.sleep(LOOK_S)
                     continue
+                except AttributeError as error:
+                    # the library asks the socket of a service that was killed just now for its address
+                    raise ConnectionResetError from error
                 await screen.close()
                 return
 
