@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from antechamber.screen.words import DESKTOP_SIZE, RAW, SECURITY_NONE, VERSION, Pixels, asks_for
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -16,7 +18,6 @@ BANNER_LENGTH: Final = 12
 CHROME_HEIGHT: Final = 110
 """Rows at the top that belong to the browser's tabs and address bar, not to the page."""
 
-_VERSION: Final = b"RFB 003.008\n"
 _SIDE: Final = 8192
 _AREA: Final = 2560 * 1600
 _RECTANGLES: Final = 4096
@@ -34,12 +35,9 @@ _CUT_TEXT: Final = 16 * 2**20
 _PIECE: Final = 64 * 1024
 _ENOUGH: Final = 400
 """Pixels of another colour than the rest: a cursor has fewer, a line of text more."""
-_SECURITY_NONE: Final = 1
-_RAW: Final = 0
-_DESKTOP_SIZE: Final = -223
 _EXTENDED_DESKTOP_SIZE: Final = -308
-# 8 bits a pixel, depth 8, little endian, true colour, 3 bits of red and green, 2 of blue
-_FORMAT: Final = struct.pack(">BBBBHHHBBB3x", 8, 8, 0, 1, 7, 7, 3, 0, 3, 6)
+_PIXELS: Final = Pixels(8, 8, (7, 7, 3), (0, 3, 6))
+"""3 bits of red and green, 2 of blue."""
 _UPDATE, _COLOUR_MAP, _BELL, _CUT = range(4)
 
 
@@ -111,11 +109,11 @@ class Painter:
     def _conversation(self) -> Generator[int, bytes, None]:
         if not is_banner((yield BANNER_LENGTH)):
             raise RfbError("no banner")
-        self._out += _VERSION
+        self._out += VERSION
         (count,) = yield 1
-        if not count or _SECURITY_NONE not in (yield count):
+        if not count or SECURITY_NONE not in (yield count):
             raise RfbError("no free entry")
-        self._out += bytes([_SECURITY_NONE])
+        self._out += bytes([SECURITY_NONE])
         if (yield 4) != b"\0\0\0\0":
             raise RfbError("entry refused")
         self._out += b"\x01"  # shared: whoever watches already stays
@@ -123,8 +121,7 @@ class Painter:
         self._resize(*struct.unpack_from(">HH", head))
         (length,) = struct.unpack_from(">I", head, 20)
         yield from self._skip(length, _NAME)
-        self._out += b"\0\0\0\0" + _FORMAT
-        self._out += struct.pack(">BxH2i", 2, 2, _RAW, _DESKTOP_SIZE)
+        self._out += asks_for(_PIXELS, (RAW, DESKTOP_SIZE))
         self._ask()
         while True:
             (kind,) = yield 1
@@ -151,13 +148,13 @@ class Painter:
         resized = touched = False
         for _ in range(count):
             x, y, width, height, encoding = struct.unpack(">HHHHi", (yield 12))
-            if encoding == _DESKTOP_SIZE:
+            if encoding == DESKTOP_SIZE:
                 if resized:
                     raise RfbError("two sizes in one update")
                 resized = True
                 self._resize(width, height)
                 continue
-            if encoding != _RAW or x + width > self._width or y + height > self._height:
+            if encoding != RAW or x + width > self._width or y + height > self._height:
                 raise RfbError("a rectangle that was not asked for")
             total += width * height
             if total > 4 * _AREA:

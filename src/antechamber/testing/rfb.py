@@ -14,24 +14,22 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
+from antechamber.screen.words import DESKTOP_SIZE, RAW, SECURITY_NONE, VERSION, Pixels, asks_for
+
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-VERSION: Final = b"RFB 003.008\n"
 _CONTROL: Final = 0xFFE3
 RETURN: Final = 0xFF0D
 """The keysym of Enter (X11's keysymdef.h)."""
 TAB: Final = 0xFF09
 ESCAPE: Final = 0xFF1B
 
-_NO_SECURITY: Final = 1
-_RAW: Final = 0
-_DESKTOP_SIZE: Final = -223
 _MAX_SIDE: Final = 16_384
 _MAX_TEXT: Final = 1024 * 1024
 _PIXEL: Final = 4
-# 32 bits a pixel, depth 24, little endian, true colour, 8 bits each, red << 16, green << 8, blue: in memory B, G, R, -
-_PIXEL_FORMAT: Final = struct.pack(">BBBBHHHBBBxxx", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
+_PIXELS: Final = Pixels(32, 24, (255, 255, 255), (16, 8, 0))
+"""In memory blue, green, red and a byte of nothing."""
 
 
 class RfbError(Exception):
@@ -145,10 +143,10 @@ class Screen:
         (count,) = await wire.readexactly(1)
         if count == 0:
             raise RfbError(await _reason(wire))
-        if _NO_SECURITY not in await wire.readexactly(count):
+        if SECURITY_NONE not in await wire.readexactly(count):
             text = "the screen asks for a password"
             raise RfbError(text)
-        await wire.send(bytes([_NO_SECURITY]))
+        await wire.send(bytes([SECURITY_NONE]))
         if await wire.readexactly(4) != bytes(4):
             raise RfbError(await _reason(wire))
         await wire.send(b"\x01")  # shared
@@ -158,8 +156,7 @@ class Screen:
             raise RfbError(text)
         await wire.readexactly(name)
         screen = cls(wire, width, height)
-        encodings = (_RAW, _DESKTOP_SIZE)
-        await wire.send(b"\x00\0\0\0" + _PIXEL_FORMAT + struct.pack(f">BxH{len(encodings)}i", 2, 2, *encodings))
+        await wire.send(asks_for(_PIXELS, (RAW, DESKTOP_SIZE)))
         return screen
 
     async def watch(self) -> None:
@@ -259,10 +256,10 @@ class Screen:
         changed = resized = False
         for _ in range(rectangles):
             x, y, width, height, encoding = struct.unpack(">HHHHi", await self._wire.readexactly(12))
-            if encoding == _DESKTOP_SIZE:
+            if encoding == DESKTOP_SIZE:
                 self._resize(width, height)
                 changed = resized = True
-            elif encoding == _RAW and x + width <= self.width and y + height <= self.height:
+            elif encoding == RAW and x + width <= self.width and y + height <= self.height:
                 changed |= self._draw(x, y, width, await self._wire.readexactly(width * height * _PIXEL))
             else:
                 text = f"a rectangle {x},{y} {width}x{height} of encoding {encoding}"
