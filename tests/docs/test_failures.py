@@ -7,8 +7,6 @@ import pytest
 from tests.docs.failures import CONTRACT, NUMBERS, Named, every_test, failures, named_after, rule
 
 FAILURES = failures()
-OPEN = frozenset(["F-79"])
-"""Those whose tests are still to come."""
 
 
 def called(failure):
@@ -22,9 +20,6 @@ def test_every_failure_is_in_the_catalogue_once():
 
 @pytest.mark.parametrize("failure", FAILURES, ids=called)
 def test_a_failure_has_a_test_of_its_number_or_a_rule_with_a_guard(failure):
-    if failure.number in OPEN:
-        assert not named_after(failure.number), "it is open no more"
-        pytest.skip("its test is still to come")
     if failure.rule is None:
         assert named_after(failure.number), f"no test is named after {failure.number}, and no rule excludes it"
         assert failure.guard is None

@@ -177,7 +177,7 @@ async def test_the_database_refuses_what_no_status_is(store, steps, prompt, noon
     assert prompt.refusal("UPDATE credential_events SET kind = 'x'") == "an event of a credential does not change"
 
 
-async def test_every_word_is_accepted_by_its_column(store, steps, prompt):
+async def test_f030_f102_every_word_is_accepted_by_its_column(store, steps, prompt):
     checks = {
         "sqlite": "SELECT sql FROM sqlite_master WHERE name IN ('provider_credentials', 'credential_events')",
         "postgres": "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'",
