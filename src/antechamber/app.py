@@ -23,6 +23,7 @@ from antechamber.egress import Policy
 from antechamber.errors import AntechamberError, Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.machine import Mount
+from antechamber.machine_logs import MachineLogs
 from antechamber.nodes import Node
 from antechamber.places import DataLock, Places, clear, node_id, place, prepare, token_in
 from antechamber.points import Point, point
@@ -151,6 +152,12 @@ async def choose_driver(drivers: Sequence[Driver]) -> tuple[Driver, Sequence[Che
     raise OperatorError(Code.DRIVER_UNAVAILABLE, message="No machine can be started here. " + "; ".join(faults) + ".")
 
 
+def machine_logs(settings: Settings, places: Places) -> MachineLogs:
+    """Return where what failed machines printed is kept."""
+    kept, most = settings.duration("machine_logs_kept"), settings.machine_logs_bytes
+    return MachineLogs(places.machine_logs, kept=kept, most=most)
+
+
 def database_url(settings: Settings, places: Places) -> str:
     """Return where the database is."""
     return settings.database_url or file_url(places.database)
@@ -255,6 +262,7 @@ async def run(
             build=assets.guest_build_id(),
             installed=tools.mounts,
             metrics=counted,
+            logs=machine_logs(settings, places),
         )
         if not keep_machines:
             stack.push_async_callback(reconciler.end_machines)
@@ -312,6 +320,7 @@ async def run(
 
         offered = operations.of(signin, providers, lambda: {"world": world.name, **reconciler.described()})
         offered |= operations.of_nodes(store) | operations.of_owners(signin.owners, carry_out=False)
+        offered |= operations.of_logs(signin, machine_logs(settings, places), node.id)
         offered["dashboard.link"] = dashboard_link
         offered["credentials.check"] = operations.check_with(reconciler.check)
         control = await control_socket.serve(places.control, offered)

@@ -19,9 +19,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from antechamber import __version__, control, debian, log, tasks
-from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, said, settings_of, table
+from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, settings_of, table
 from antechamber.commands.database import backup, database_cli, restore
 from antechamber.commands.owners import owners_cli
+from antechamber.commands.sessions import sessions_cli
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
 from antechamber.providers import Providers, install
@@ -43,7 +44,6 @@ cli = typer.Typer(
     help="A sign-in broker for command-line tools.",
 )
 providers_cli = typer.Typer(no_args_is_help=True, help="The vendors' command-line tools.")
-sessions_cli = typer.Typer(no_args_is_help=True, help="Sign-ins, live and ended.")
 credentials_cli = typer.Typer(no_args_is_help=True, help="Stored credentials: metadata, never the secret.")
 nodes_cli = typer.Typer(no_args_is_help=True, help="The services that share one database.")
 cli.add_typer(providers_cli, name="providers")
@@ -315,35 +315,6 @@ def _chosen(names: Sequence[str] | None, specs: Providers) -> Sequence[ProviderS
 
 
 # -- sessions and credentials ----------------------------------------------------------------------------------------
-
-
-@sessions_cli.command("list")
-def sessions_list(
-    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
-    *,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 50,
-    world: World = "serve",
-    as_json: AsJson = False,
-) -> None:
-    """List sessions, newest first."""
-    rows = carried_out(ask(world, "sessions.list", user_id=user, limit=limit))
-    table(rows, as_json=as_json, only=("id", "user_id", "provider", "status", "reason", "created_at"))
-
-
-@sessions_cli.command("show")
-def sessions_show(session_id: str, *, world: World = "serve", as_json: AsJson = False) -> None:
-    """Tell one session's story: each move, its reason, and the machine's end."""
-    found = carried_out(ask(world, "sessions.show", id=session_id))
-    if as_json:
-        out.print_json(json.dumps(found))
-        return
-    events = found.pop("events")
-    machine = found.pop("machine") or {}
-    for name, value in found.items():
-        if value not in (None, ""):
-            out.print(f"{name:>20}  {escape(str(value))}")
-    out.print(f"{'machine':>20}  {escape(said(machine))}")
-    table([{**event, "fields": said(event["fields"])} for event in events], as_json=False)
 
 
 @credentials_cli.command("list")

@@ -53,6 +53,7 @@ OPERATIONS: Final = (
     "providers.list",
     "sessions.list",
     "sessions.show",
+    "sessions.logs",
     "credentials.list",
     "credentials.show",
     "credentials.delete",

@@ -168,6 +168,12 @@ class Driver(Protocol):
         Raises MachineError when it cannot be told: "cannot tell" is never "dead".
         """
 
+    async def printed(self, handle: Handle) -> Mapping[str, str]:
+        """Return what a machine and its keeper printed, the last of it, by whose it is: foreign text, as it came.
+
+        Empty where nothing was, or is no more.
+        """
+
     async def reap(self, handle: Handle) -> None:
         """Remove what an ended machine left behind (folder, sockets, lock); idempotent, refuses a running one."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from antechamber.control import Operation
+    from antechamber.machine_logs import MachineLogs
     from antechamber.model import AuthSession, Credential, Event, MachineRow
     from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
@@ -48,8 +49,10 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         return {
             **session_view(session),
             "detail": session.detail,
-            "machine": machine_view(await signin.machine(session.id)),
-            "events": [event_view(event) for event in await signin.events(session.id)],
+            "cli_said": session.cli_said.splitlines(),
+            "machine": await machine_story(signin, session.id),
+            "destinations": await signin.connections(session.id),
+            "events": [event_view(event) for event in await signin.events(session.id, machines=True)],
         }
 
     async def list_credentials(arguments: Mapping[str, Any]) -> Any:
@@ -93,6 +96,24 @@ def of_nodes(store: Store) -> dict[str, Operation]:
         return {"machines": await give_up(store, _id(arguments, IdPrefix.NODE))}
 
     return {"nodes.list": list_nodes, "nodes.forget": forget_node}
+
+
+def of_logs(signin: SignIn, logs: MachineLogs, node: str) -> dict[str, Operation]:
+    """Return the operation on what failed machines printed; `node` is where these logs lie."""
+
+    async def show_log(arguments: Mapping[str, Any]) -> Any:
+        session = await signin.session(_id(arguments, IdPrefix.SESSION))
+        machine = await signin.machine(session.id)
+        lines = logs.read(session.machine_id)
+        return {
+            "machine": session.machine_id,
+            "node": machine.node if machine else None,
+            "here": machine is None or machine.node in {None, node},
+            "path": str(logs.path(session.machine_id)) if lines else None,
+            "lines": lines,
+        }
+
+    return {"sessions.logs": show_log}
 
 
 def of_owners(owners: Owners, *, carry_out: bool) -> dict[str, Operation]:
@@ -211,9 +232,21 @@ def machine_view(machine: MachineRow | None) -> dict[str, Any] | None:
     }
 
 
+async def machine_story(signin: SignIn, session_id: str) -> dict[str, Any] | None:
+    """Return what an operator may see of a session's machine, with when its node was last heard of while it runs."""
+    machine = await signin.machine(session_id)
+    told = machine_view(machine)
+    if machine is not None and told is not None:
+        node = None if machine.state.ended else await signin.node(session_id)
+        told |= {"started_at": machine.created_at, "node_name": node.name if node else None}
+        told["node_seen_at"] = node.seen_at if node else None
+    return told
+
+
 def event_view(event: Event) -> dict[str, Any]:
     """Return one event."""
     return {
+        "about": "machine" if event.machine_id else "session",
         "at": event.at,
         "kind": event.kind,
         "before": event.before,

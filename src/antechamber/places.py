@@ -57,6 +57,11 @@ class Places:
         return self.data / "key"
 
     @property
+    def machine_logs(self) -> Path:
+        """The folder of what failed machines printed."""
+        return self.data / "machine-logs"
+
+    @property
     def control(self) -> Path:
         """The service's control socket."""
         return self.data / "control.sock"

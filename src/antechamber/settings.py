@@ -153,6 +153,10 @@ class Settings(BaseSettings):
         description="How long an ended session is kept, with its machine and what happened to both; while its "
         "credential is stored its row stays. Default 90 days.",
     )
+    machine_logs_kept_s: Seconds = Field(7_776_000, description="How long what a failed machine printed is kept.")
+    machine_logs_bytes: int = Field(
+        268_435_456, ge=0, description="Bytes of all that failed machines printed, on this computer; the oldest goes."
+    )
     rollback_kept_s: Seconds = Field(
         604_800,
         description="How long the copy of a SQLite database from before an upgrade is kept, to go back.",

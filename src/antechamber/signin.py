@@ -439,6 +439,13 @@ class SignIn:
         """Return the names that a session's machine asked for."""
         return await self._store.destinations.list(session_id)
 
+    async def connections(self, session_id: str) -> dict[str, int]:
+        """Count a session's connections by what the way out said of them; never where they went."""
+        counts: dict[str, int] = {}
+        for one in await self._store.destinations.list(session_id):
+            counts[one.verdict] = counts.get(one.verdict, 0) + one.connections
+        return dict(sorted(counts.items()))
+
     async def credentials(self, user_id: str | None = None) -> list[Credential]:
         """Return the metadata of live credentials."""
         return await self._store.credentials.list(user_id=user_id)

@@ -18,6 +18,7 @@ from pathlib import Path
 from antechamber import operations
 from antechamber.control import Server
 from antechamber.lifecycle import SessionFact
+from antechamber.machine_logs import MachineLogs
 from antechamber.model import IdPrefix, new_id
 from antechamber.places import DataLock
 from antechamber.providers import CapturedFile, Providers
@@ -164,6 +165,8 @@ class Installation:
         """Answer at the control socket, as a running service does."""
         offered = operations.of(self.signin, self.providers, lambda: {"running": True})
         offered |= operations.of_owners(self.signin.owners, carry_out=False)
+        logs = MachineLogs(data / "machine-logs", kept=timedelta(days=1), most=2**20)
+        offered |= operations.of_logs(self.signin, logs, "nod_00000000000000000000")
         server = Server(data / "control.sock", offered | operations.of_nodes(self.store))
         await server.start()
         try:

@@ -11,6 +11,7 @@ from tests.providers.samples import CODEX
 
 from antechamber import control, operations
 from antechamber.errors import CallerError, Code
+from antechamber.machine_logs import MachineLogs
 from antechamber.model import IdPrefix, Owner, new_id
 from antechamber.reconciler.errands import Verdict
 
@@ -23,9 +24,11 @@ async def installation():
 
 
 @pytest.fixture
-def offered(installation):
+def offered(installation, tmp_path):
     everything = operations.of(installation.signin, installation.providers, lambda: {"machines": 0})
     everything |= operations.of_owners(installation.signin.owners, carry_out=False)
+    logs = MachineLogs(tmp_path, kept=timedelta(days=1), most=2**20)
+    everything |= operations.of_logs(installation.signin, logs, "nod_00000000000000000000")
     return everything | operations.of_nodes(installation.store)
 
 
@@ -43,6 +46,8 @@ async def test_a_session_is_told_with_its_machine_and_its_events(installation, o
     assert (told["status"], told["credential_id"], told["credential_version"]) == ("completed", credential_id, 1)
     assert told["machine"]["driver"] == "scripted"
     assert [event["kind"] for event in told["events"]] == ["created", "machine_booting", "machine_ready", "captured"]
+    assert {event["about"] for event in told["events"]} == {"session"}
+    assert told["destinations"] == {}
     assert [event["after"] for event in told["events"]] == ["pending", "starting", "awaiting_sign_in", "completed"]
 
 

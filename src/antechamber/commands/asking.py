@@ -14,7 +14,7 @@ from rich.table import Table
 
 from antechamber import control, operations
 from antechamber.errors import Code, OperatorError
-from antechamber.places import place
+from antechamber.places import node_id, place
 from antechamber.providers import Providers
 from antechamber.settings import Settings, read_settings
 
@@ -75,6 +75,7 @@ async def _do(settings: Settings, places: Places, operation: str, arguments: Map
         )
         offered = operations.of(signin, specs, lambda: {"running": False}) | operations.of_nodes(store)
         offered |= operations.of_owners(signin.owners, carry_out=True)
+        offered |= operations.of_logs(signin, app.machine_logs(settings, places), node_id(places.node))
         answer = await offered[operation](arguments)
     return control.plain(answer)
 

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, ParamSpec, TypeAlias, TypeVar
 
 import antechamber.keeper
 from antechamber.drivers import locks
@@ -33,6 +33,7 @@ _FIRST_WORD_S: Final = 30.0
 _ANSWER_S: Final = 5.0
 _LOOK_S: Final = 0.02
 _LINE: Final = 16_384
+_PRINTED: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,20 @@ class KeptFolder:
         except (OSError, ValueError) as error:
             raise MachineError(Code.INTERNAL, detail=f"the record of a machine's end: {error}") from error
         return MachineEnd(datetime.fromtimestamp(end["at"], UTC), end["code"], GuestText(end["detail"]))
+
+    def printed(self) -> dict[str, str]:
+        """Return the last of what the keeper and the machine's programs printed, as it came."""
+        found = {}
+        for name in ("keeper", "machine"):
+            with contextlib.suppress(OSError), self._opened(f"{name}.log") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _PRINTED))
+                if last := log.read(_PRINTED).decode(errors="replace"):
+                    found[name] = last
+        return found
+
+    def _opened(self, name: str) -> BinaryIO:
+        # the folder is the machine's: what lies in it is not followed elsewhere
+        return os.fdopen(os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
     def started(self) -> bool:
         """Whether a keeper ever ran here."""

@@ -37,6 +37,10 @@ class ScriptedGuest:
         """What was asked for: program, environment, doors."""
         return self._machine.spec
 
+    def print(self, text: str) -> None:
+        """Print something, as a program in a machine does."""
+        self._machine.printed += text
+
     async def dial(self, door: Door) -> Stream:
         """Connect to a door; raises ConnectionRefusedError while no service holds the machine."""
         return await self._machine.dial(door)
@@ -108,6 +112,7 @@ class _Scripted:
         self.spec = spec
         self.handle = handle
         self.end: MachineEnd | None = None
+        self.printed = ""
         self._host = host
         self._killed: tuple[int, str] | None = None
         self._streams: list[asyncio.StreamWriter] = []
@@ -307,6 +312,11 @@ class ScriptedDriver:
         if scripted is None:
             return MachineEnd(None, None)
         return scripted.end or ScriptedMachine(self._host, scripted)
+
+    async def printed(self, handle: Handle) -> Mapping[str, str]:
+        """Return what the script printed."""
+        scripted = self._host.find(handle["incarnation"])
+        return {"machine": scripted.printed} if scripted is not None and scripted.printed else {}
 
     async def reap(self, handle: Handle) -> None:
         """Forget an ended script; raises MachineError while it runs."""

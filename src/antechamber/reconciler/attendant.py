@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
-from antechamber.lifecycle import MachineFact, SessionFact
+from antechamber.lifecycle import MachineFact, SessionFact, decide_machine
 from antechamber.log import get_logger
 from antechamber.machine import MachineEnd
 from antechamber.model import GuestText, MachineState, SessionStatus
@@ -265,7 +265,22 @@ class Attendant:
             await self._ended(end, handle)
             return
 
+    async def _keep_printed(self, handle: Handle) -> None:
+        """Keep what a failed machine printed, before its end is told: then nobody would know of it after a kill."""
+        session = await self._session()
+        is_lost = decide_machine(self._row.state, MachineFact.ENDED).after is MachineState.LOST
+        if self._host.logs is None or not (is_lost or (session and session.status is SessionStatus.FAILED)):
+            return
+        try:
+            printed = await self._host.driver.printed(handle)
+            if await asyncio.to_thread(self._host.logs.keep, self._row.id, printed):
+                path = str(self._host.logs.path(self._row.id))
+                _log.info("what a failed machine printed is kept", machine=self._row.id, path=path)
+        except OSError as error:
+            _log.warning("what a failed machine printed could not be kept", machine=self._row.id, detail=repr(error))
+
     async def _ended(self, end: MachineEnd, handle: Handle) -> None:
+        await self._keep_printed(handle)
         row, _ = await self._store.machines.apply(
             self._row.id,
             MachineFact.ENDED,

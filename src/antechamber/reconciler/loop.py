@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from antechamber.egress import Policy, Use, World
     from antechamber.link import TerminalView
     from antechamber.machine import Driver, Stream
+    from antechamber.machine_logs import MachineLogs
     from antechamber.model import AuthSession, MachineRow
     from antechamber.nodes import Node
     from antechamber.providers import Providers, ProviderSpec
@@ -108,11 +109,12 @@ class Reconciler:
         build: str,
         installed: dict[str, Sequence[Mount]],
         metrics: Metrics | None = None,
+        logs: MachineLogs | None = None,
     ) -> None:
         """Bind the parts.
 
         `node` is the service's own, which has joined; `installed` gives each installed provider's mounts, `guest` is
-        the staged guest's folder.
+        the staged guest's folder; `logs` keeps what failed machines printed.
         """
         self.store = store
         self.node = node
@@ -123,6 +125,7 @@ class Reconciler:
         self.settings = settings
         self.build = build
         self.metrics = metrics or Metrics()
+        self.logs = logs
         self.checks: dict[str, CheckErrand] = {}
         self.live = Live()
         self._world = world
@@ -141,7 +144,7 @@ class Reconciler:
         """Reclaim what nobody asks for any more, then begin."""
         await self.reclaim()
         self._loop = spawn("reconciler", self._run())
-        self._tasks.spawn("pruning", pruning.go_on(self.store, self.settings))
+        self._tasks.spawn("pruning", pruning.go_on(self.store, self.settings, self.logs))
         self._tasks.spawn("erasing", erasing.go_on(self.signin.owners, self.store.changes, self.settings.sweep_s))
 
     async def close(self) -> None:

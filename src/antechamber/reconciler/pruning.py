@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from antechamber.errors import AntechamberError
 from antechamber.log import get_logger
 from antechamber.signin import now
-from antechamber.store import Kept
+from antechamber.store import ERASURES, Kept
 
 if TYPE_CHECKING:
+    from antechamber.machine_logs import MachineLogs
     from antechamber.settings import Settings
     from antechamber.store import Pruned, Store
 
@@ -30,13 +31,35 @@ async def prune(store: Store, settings: Settings) -> Pruned:
     return await store.retention.prune(now(), kept)
 
 
-async def go_on(store: Store, settings: Settings, *, every: timedelta = EVERY) -> None:
-    """Prune for ever; what is not to be had of the database now is deleted the next time."""
-    while True:
-        try:
-            if pruned := await prune(store, settings):
-                counts = {name: count for name, count in asdict(pruned).items() if count}
-                _log.info("what was past its time is deleted", counts=counts)
-        except AntechamberError as error:
-            _log.warning("what is past its time could not be deleted", code=error.code, detail=error.detail)
-        await asyncio.sleep(every.total_seconds())
+async def prune_logs(store: Store, logs: MachineLogs) -> int:
+    """Delete what failed machines here printed, where its time is over or the machine is not known any more."""
+    gone = await asyncio.to_thread(logs.prune, now())
+    for machine_id in await asyncio.to_thread(logs.ids):
+        if await store.machines.get(machine_id) is None:
+            logs.forget(machine_id)
+            gone += 1
+    return gone
+
+
+async def go_on(store: Store, settings: Settings, logs: MachineLogs | None = None, *, every: timedelta = EVERY) -> None:
+    """Prune for ever; what is not to be had of the database now is deleted the next time.
+
+    Also when somebody has been erased, on whichever node: what their machines printed lies here.
+    """
+    with store.changes.watch(ERASURES) as erased:
+        while True:
+            await _prune_all(store, settings, logs)
+            await erased.wait(every.total_seconds())
+
+
+async def _prune_all(store: Store, settings: Settings, logs: MachineLogs | None) -> None:
+    try:
+        if pruned := await prune(store, settings):
+            counts = {name: count for name, count in asdict(pruned).items() if count}
+            _log.info("what was past its time is deleted", counts=counts)
+        if logs is not None and (gone := await prune_logs(store, logs)):
+            _log.info("what machines printed is deleted", logs=gone)
+    except AntechamberError as error:
+        _log.warning("what is past its time could not be deleted", code=error.code, detail=error.detail)
+    except OSError as error:
+        _log.warning("what machines printed could not be deleted", detail=repr(error))

@@ -163,6 +163,7 @@ class DriverContract:
         await machine.let_go()
         await bench.driver.reap(machine.handle)
         assert bench.host.left(machine.handle) == []
+        assert await bench.driver.printed(machine.handle) == {}
         await bench.driver.reap(machine.handle)
 
     async def test_a_running_machine_is_not_reaped(self, bench: Bench) -> None:
@@ -345,6 +346,8 @@ class DriverContract:
         machine = await bench.start("shout", str(16 * 2**20))
         assert await bench.said(machine) == b"bye"
         assert bench.size(machine.handle) < 2**20
+        await machine.ended()
+        assert 0 < len((await bench.driver.printed(machine.handle))["machine"]) < 2**20
 
 
 async def _echoed(stream: Stream) -> bool:

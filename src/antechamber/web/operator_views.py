@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from antechamber.model import MachineKind, MachineState, Reason, clean_text
+from antechamber.store import AWAY_AFTER
 from antechamber.web.views import CredentialView, DriverView, Explanation, SessionView, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from antechamber.machine import Check
-    from antechamber.model import Event, MachineRow
+    from antechamber.model import Event, MachineRow, NodeRow
     from antechamber.store import Version
 
 _DETAIL_LIMIT: Final = 400
@@ -30,6 +31,8 @@ class MachineDetailView(View):
     driver: str
     node: str | None
     """The name of the computer that it runs on; null before it runs."""
+    silent_since: datetime | None
+    """When its computer, or the service there, was last heard of, where it is silent while the machine runs."""
     incarnation: str
     """The beginning of which life of the machine this is: enough to find it in a log."""
     host_uid: int | None
@@ -44,8 +47,10 @@ class MachineDetailView(View):
     ended_at: datetime | None
 
     @classmethod
-    def of(cls, row: MachineRow, nodes: Mapping[str, str]) -> MachineDetailView:
-        """Show a machine's row; `nodes` has the names by their ids."""
+    def of(cls, row: MachineRow, nodes: Mapping[str, NodeRow], now: datetime) -> MachineDetailView:
+        """Show a machine's row; `nodes` has the services by their ids."""
+        node = nodes.get(row.node or "")
+        silent = node is not None and not row.state.ended and now - node.seen_at > AWAY_AFTER
         return cls(
             id=row.id,
             kind=row.kind,
@@ -53,7 +58,8 @@ class MachineDetailView(View):
             state=row.state,
             ended=row.state.ended,
             driver=row.driver,
-            node=nodes.get(row.node or "", row.node),
+            node=node.name if node else row.node,
+            silent_since=node.seen_at if node and silent else None,
             incarnation=row.incarnation.partition("_")[2][:_SHORT],
             host_uid=row.host_uid,
             exit_code=row.exit_code,
@@ -117,6 +123,10 @@ class StoryView(View):
     machine: MachineDetailView | None
     """Null once it is forgotten."""
     moves: list[Move]
+    connections: dict[str, int]
+    """How many the machine made or asked for, by what the way out said of them."""
+    cli_said: list[str]
+    """The last lines of a tool that gave up, cleaned."""
 
 
 class VersionView(View):

@@ -36,6 +36,7 @@ from antechamber.web.views import CredentialView, DriverView
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from antechamber.model import NodeRow
     from antechamber.web.services import Services
 
 _LIVE_COUNTED: Final = 500
@@ -72,7 +73,9 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
         return StoryView(
             session=await sessions.session_view(services, row),
             detail=cleaned(row.detail),
-            machine=MachineDetailView.of(machine, await _names(services)) if machine else None,
+            machine=MachineDetailView.of(machine, await _names(services), datetime.now(UTC)) if machine else None,
+            connections=await signin.connections(session_id),
+            cli_said=row.cli_said.splitlines(),
             moves=[Move.of(one, previous) for one, previous in zip(rows, [None, *rows], strict=False)],
         )
 
@@ -89,12 +92,12 @@ def _add_machines(app: FastAPI, services: Services) -> None:
     ) -> MachineList:
         """List the machines that have not ended, and the last ones that have."""
         rows = await services.signin.machines(ended=ended)
-        names = await _names(services)
-        return MachineList(machines=[MachineDetailView.of(row, names) for row in rows], now=datetime.now(UTC))
+        names, at = await _names(services), datetime.now(UTC)
+        return MachineList(machines=[MachineDetailView.of(row, names, at) for row in rows], now=at)
 
 
-async def _names(services: Services) -> dict[str, str]:
-    return {node.id: node.name for node, _ in await services.signin.nodes()}
+async def _names(services: Services) -> dict[str, NodeRow]:
+    return {node.id: node for node, _ in await services.signin.nodes()}
 
 
 def _add_credentials(app: FastAPI, services: Services) -> None:

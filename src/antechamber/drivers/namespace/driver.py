@@ -111,6 +111,10 @@ class NamespaceDriver:
         async with self._one_at_a_time[handle["incarnation"]]:
             return await self._attach(handle, folder)
 
+    async def printed(self, handle: Handle) -> Mapping[str, str]:
+        """Return what the machine and its keeper printed, as it came."""
+        return await asyncio.to_thread(_folder(handle).printed)
+
     async def reap(self, handle: Handle) -> None:
         """Remove what an ended machine left behind; raises MachineError while it runs."""
         folder = _folder(handle)

@@ -6,7 +6,11 @@ import { exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within } 
 import { ownerOf, SECTIONS } from "./routes.js";
 import { between, clockMark, lasted, timeMark } from "./time.js";
 
-function factsOf(session) {
+function connectionsOf(counts) {
+  return Object.entries(counts).map(([verdict, n]) => sayIf(`dashboard.verdicts.${verdict}`, { n }) ?? `${n} ${verdict}`).join(" · ");
+}
+
+function factsOf({ session, connections, cli_said: said }) {
   const label = (name) => say(`dashboard.story.${name}`);
   return terms([
     [label("label"), within(ownerOf(session.user_id), session.user_id, { "aria-label": say("dashboard.owner.page", { label: session.user_id }) })],
@@ -17,6 +21,8 @@ function factsOf(session) {
     [label("took"), session.ended_at ? lasted(between(session.created_at, session.ended_at)) : null],
     [label("account"), [session.account, session.plan].filter(Boolean).join(" · ") || sayIf(`dashboard.session.${session.stored}`)],
     [label("credential"), session.credential_id ? make("span", { class: "code" }, `${session.credential_id} · ${session.credential_version}`) : null],
+    [label("connections"), connectionsOf(connections)],
+    [label("said"), said.length ? make("span", { class: "code" }, said.join("\n")) : null],
     [label("id"), make("span", { class: "code" }, session.session_id)],
   ]);
 }
@@ -28,6 +34,7 @@ export function machineTerms(machine) {
     [label("age"), lasted(between(machine.created_at, machine.ended_at))],
     [label("driver"), machine.driver],
     [label("node"), machine.node],
+    [label("silent"), machine.silent_since ? timeMark(machine.silent_since) : null],
     [label("incarnation"), make("span", { class: "code" }, machine.incarnation)],
     [label("uid"), machine.host_uid === null ? null : String(machine.host_uid)],
     [label("exit"), exitOf(machine.exit_code, machine.state)],
@@ -75,7 +82,7 @@ function story(known, { nameOf, stop }) {
     make(
       "div",
       { class: "two" },
-      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, say("dashboard.story.facts")), factsOf(session)),
+      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, say("dashboard.story.facts")), factsOf(known)),
       make(
         "section",
         { class: "panel", "aria-labelledby": "machine-heading" },
