@@ -9,6 +9,7 @@ import pytest
 
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import MachineState
+from antechamber.store import Kept
 from tests.integration import test_terminal
 from tests.integration.test_relay import closed, cookie_of, screen
 from tests.integration.web_service import error_of, now, running
@@ -74,7 +75,8 @@ async def test_f006_f029_what_has_ended_is_told_though_nothing_is_left_of_its_ma
             row.id, fact, incarnation=row.incarnation, at=now(), expires_at=now() + timedelta(minutes=1)
         )
     assert row.state is MachineState.GONE
-    assert await service.store.machines.forget(ended_before=now() + timedelta(days=1)) == 1
+    none = timedelta(0)
+    assert (await service.store.retention.prune(now(), Kept(timedelta(days=1), timedelta(days=1), none))).machines == 1
     operator = await service.operator()
     path = f"/api/auth/session/{session_id}"
     assert (await operator.get(path)).json()["status"] == "completed"
