@@ -28,6 +28,8 @@ from antechamber.vault import Vault
 
 OF_THE_DATA_FOLDER = re.compile(
     r"antechamber\.db(-wal|-shm|-journal)?|control\.sock|lock|metrics-token|node|operator-token|stand-in|key|vault\.key"
+    # what failed machines printed is kept for a while
+    r"|machine-logs"
 )
 
 
