@@ -151,6 +151,9 @@ SESSION_TABLE: Final[dict[SessionStatus, dict[SessionFact, SessionRule]]] = {
     S.PENDING: {
         **_NO_MACHINE_YET,
         SF.MACHINE_BOOTING: _move(S.STARTING),
+        # it waited in the line for a machine, which no node began
+        SF.NOBODY_CAME: _move(S.FAILED, C.STOP_MACHINE_NOW, reason=Reason.NO_MACHINE_FREE),
+        SF.TIME_RAN_OUT: _move(S.FAILED, C.STOP_MACHINE_NOW, reason=Reason.NO_MACHINE_FREE),
         SF.MACHINE_READY: SessionRule(Act.REFUSE, error=Code.GUEST_PROTOCOL),
         SF.CAPTURED: SessionRule(Act.REFUSE, error=Code.GUEST_PROTOCOL),
     },

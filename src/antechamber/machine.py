@@ -110,6 +110,8 @@ class Capabilities:
     own_uids: bool
     """Whether each machine has a host uid of its own."""
     screen: bool = True
+    memory_bytes: int = 0
+    """What one machine takes of the host while its person signs in; 0: nothing to speak of, so nobody looks at it."""
 
 
 @runtime_checkable

@@ -65,6 +65,8 @@ class Reason(StrEnum):
     CANCELLED_BY_PERSON = "cancelled_by_person"
     CANCELLED_BY_CALLER = "cancelled_by_caller"
     SUPERSEDED = "superseded"
+    NO_MACHINE_FREE = "no_machine_free"
+    """All machines were in use, or none could be started, for as long as a session waits."""
     NOBODY_CAME = "nobody_came"
     SIGN_IN_TIMED_OUT = "sign_in_timed_out"
     MACHINE_DID_NOT_START = "machine_did_not_start"

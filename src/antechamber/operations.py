@@ -48,6 +48,7 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         session = await signin.session(_id(arguments, IdPrefix.SESSION))
         return {
             **session_view(session),
+            "place_in_line": await signin.place_in_line(session),
             "detail": session.detail,
             "cli_said": session.cli_said.splitlines(),
             "machine": await machine_story(signin, session.id),

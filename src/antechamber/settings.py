@@ -109,6 +109,14 @@ class Settings(BaseSettings):
         description="First host uid of machines when the service may set uids; must belong to nobody else.",
     )
     machine_uids: int = Field(200, ge=1, le=60_000, description="How many host uids machines may use.")
+    machines: int | None = Field(
+        None,
+        ge=1,
+        description="Machines of this node at once; default by its memory and processors, see docs/how-to/limits.md.",
+    )
+    least_memory_mb: Count = Field(
+        512, description="MiB of memory that must be left on the host beside a machine that is started."
+    )
     unclaimed_s: Seconds = Field(900, description="A machine that no service has claimed for so long ends itself.")
 
     owner_live: Count = Field(
@@ -122,7 +130,8 @@ class Settings(BaseSettings):
         3000, description="Sign-ins that may be started within an hour, for all users together; 0: any number."
     )
 
-    start_s: Seconds = Field(60, description="Time for a machine to be ready.")
+    wait_s: Seconds = Field(600, description="Time that a sign-in waits in the line for a free machine.")
+    start_s: Seconds = Field(60, description="Time for a machine to be ready, from the moment that a node begins it.")
     nobody_came_s: Seconds = Field(600, description="Time for the person to come once the machine is ready.")
     sign_in_s: Seconds = Field(600, description="Time to sign in from the moment that the screen was first seen.")
     again_s: Seconds = Field(

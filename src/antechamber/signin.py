@@ -54,6 +54,8 @@ COOKIE_LIFE: Final = timedelta(hours=24)
 
 DASHBOARD_LINK_LIFE: Final = timedelta(hours=1)
 DASHBOARD_COOKIE_LIFE: Final = timedelta(hours=12)
+TOLD_AFTER: Final = timedelta(seconds=1)
+"""How long a session has waited for a machine before its place in the line is told."""
 _CLOCK_SLACK: Final = timedelta(seconds=1)  # a file's time has the granularity of the kernel's tick
 _SEAL_TRIES: Final = 20
 
@@ -147,7 +149,7 @@ class SignIn:
             provider=spec.id,
             fields=Fields(request.display_name, request.purpose, request.return_url),
             driver=self._driver,
-            expires_at=at + self._settings.duration("start"),
+            expires_at=at + self._settings.duration("wait"),
             traceparent=str(parent) if parent else None,
             replace_account=request.replace_account,
         )
@@ -418,6 +420,16 @@ class SignIn:
     async def machine(self, session_id: str) -> MachineRow | None:
         """Return the machine of a session."""
         return await self._store.machines.of_session(session_id)
+
+    async def place_in_line(self, session: AuthSession) -> int | None:
+        """Return the place of a session that waits for a machine, the first is 1; None when it does not.
+
+        In its first second nobody is told of a place: where there is room a machine is begun within moments.
+        """
+        at = self.clock()
+        if session.status is not SessionStatus.PENDING or at - session.created_at < TOLD_AFTER:
+            return None
+        return await self._store.line.position(session.id, at)
 
     async def node(self, session_id: str) -> NodeRow | None:
         """Return the node that a session's machine runs on, or None while it does not run."""

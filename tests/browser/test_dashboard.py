@@ -8,7 +8,7 @@ import pytest
 from antechamber.model import SessionStatus
 from antechamber.providers import Providers
 from tests.browser.conftest import view
-from tests.browser.states import one_sign_in_too_many
+from tests.browser.states import boot, one_sign_in_too_many
 from tests.providers.samples import ACCOUNT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -55,6 +55,8 @@ async def test_connect_opens_the_sign_in_page_in_a_new_tab_that_knows_nothing_of
     await view(tab, "consent")
     assert tab.url.startswith(person.service.addresses.sign_in.url)
     assert await tab.evaluate("[window.opener, document.referrer]") == [None, ""]
+    (session,) = await person.service.store.sessions.list(live=True)
+    await boot(person, session.id)
     await page.get_by_text("Sign-in under way").wait_for()
 
 
@@ -99,7 +101,9 @@ async def test_sessions_are_listed_with_their_status_and_live_ones_can_be_stoppe
     page = await person.dashboard()
     started = await person.service.start(user_id="me")
     await page.reload()
-    await page.get_by_text("Waiting to start").wait_for()
+    await page.get_by_text("Number 1 in the line").first.wait_for()
+    await boot(person, started["session_id"])
+    await page.get_by_text("Starting", exact=True).wait_for()
     await page.get_by_role("button", name="Stop the sign-in to Codex").click()
     assert await page.evaluate("document.activeElement.id") == "stop-keep"
     await page.get_by_role("button", name="Stop it").click()

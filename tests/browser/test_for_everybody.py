@@ -7,6 +7,7 @@ import pytest
 
 import antechamber.web
 from tests.browser.conftest import view
+from tests.browser.states import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -74,7 +75,8 @@ async def test_the_whole_way_is_gone_by_keyboard_alone(person):
 
 
 async def test_the_focus_goes_to_the_heading_of_each_new_view(person):
-    _, page = await person.sign_in()
+    session_id, page = await person.sign_in()
+    await boot(person, session_id)
     await view(page, "consent")
     assert await page.evaluate("document.activeElement.tagName") == "H1"
     await page.get_by_role("button", name="Agree").click()

@@ -6,6 +6,7 @@ from antechamber.lifecycle import SessionFact
 from antechamber.model import IdPrefix, Reason, SessionStatus, new_id
 from antechamber.texts import english
 from tests.browser.conftest import view
+from tests.browser.states import boot
 from tests.integration.web_service import now
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -69,8 +70,9 @@ async def test_before_the_person_agrees_the_page_says_what_is_captured_for_whom_
 
 async def test_the_click_that_agrees_is_recorded_and_leads_to_the_start(person):
     session_id, page = await person.sign_in()
+    await boot(person, session_id)
     await page.get_by_role("button", name="Agree").click()
-    await view(page, "starting")
+    await page.get_by_role("heading", name="Starting your machine").wait_for()
     assert await page.get_by_role("listitem").count() == 4
     assert (await person.service.signin.session(session_id)).consented_at is not None
 

@@ -15,7 +15,10 @@ async def service(site):
 
 
 class Stream:
-    """Reads an event stream message by message: (name, id, data)."""
+    """Reads an event stream message by message: (name, id, data).
+
+    Without the place in the line, which comes when a second has passed: `test_waiting.py` looks at it.
+    """
 
     def __init__(self, answer):
         self.answer = answer
@@ -34,7 +37,9 @@ class Stream:
             elif line.startswith("data: "):
                 data = json.loads(line.removeprefix("data: "))
             elif not line and data is not None:
-                return name, number, data
+                if name != "waiting":
+                    return name, number, data
+                name, number, data = None, None, None
         return None
 
     async def rest(self):

@@ -64,9 +64,23 @@ class ScriptedHost:
         """When set, it cannot be told what became of a machine."""
         self.stops = True
         """When cleared, machines take no notice of being stopped."""
+        self.silent: set[str] = set()
+        """What of `start`, `attach`, `stop` and `reap` never returns, as long as it is in here."""
+        self.answers = asyncio.Event()
+        """Set by `speak`."""
         self.started: list[MachineSpec] = []
         """Every spec that was started, in order."""
         self._machines: dict[str, _Scripted] = {}
+
+    async def hear(self, what: str) -> None:
+        """Wait as long as the host is silent about that."""
+        while what in self.silent:
+            await self.answers.wait()
+
+    def speak(self) -> None:
+        """Be silent about nothing any more."""
+        self.silent.clear()
+        self.answers.set()
 
     def find(self, incarnation: str) -> _Scripted | None:
         """Return the machine of that incarnation, running or not yet reaped."""
@@ -246,6 +260,7 @@ class ScriptedMachine:
 
     async def stop(self, *, within: timedelta) -> MachineEnd:
         """End the script and wait; raises MachineError when the host does not stop it in time."""
+        await self._host.hear("stop")
         if self._host.stops:
             self._scripted.kill(_KILLED, "stopped")
         try:
@@ -294,6 +309,7 @@ class ScriptedDriver:
 
     async def start(self, spec: MachineSpec, handle: Handle) -> Machine:
         """Start the script; a second call for the same incarnation attaches."""
+        await self._host.hear("start")
         if spec.incarnation != handle["incarnation"]:
             raise MachineError(Code.MACHINE_DID_NOT_START, detail="the handle is another incarnation's")
         if (scripted := self._host.find(spec.incarnation)) is not None:
@@ -306,6 +322,7 @@ class ScriptedDriver:
 
     async def attach(self, handle: Handle) -> Machine | MachineEnd:
         """Find a script again, or say how it ended."""
+        await self._host.hear("attach")
         if self._host.unreachable:
             raise MachineError(Code.INTERNAL, detail="the host does not answer")
         scripted = self._host.find(handle["incarnation"])
@@ -320,6 +337,7 @@ class ScriptedDriver:
 
     async def reap(self, handle: Handle) -> None:
         """Forget an ended script; raises MachineError while it runs."""
+        await self._host.hear("reap")
         scripted = self._host.find(handle["incarnation"])
         if scripted is not None and scripted.end is None:
             raise MachineError(Code.INTERNAL, detail="a running machine is not reaped")

@@ -63,6 +63,7 @@ class Metrics:
         self._created: Final = self._counter(table.SESSIONS_CREATED)
         self._ended: Final = self._counter(table.SESSIONS_ENDED)
         self._ready: Final = self._histogram(table.SESSION_READY)
+        self._wait: Final = self._histogram(table.SESSION_WAIT)
         self._first_sight: Final = self._histogram(table.FIRST_SIGHT)
         self._sign_in: Final = self._histogram(table.SIGN_IN)
         self._stored: Final = self._histogram(table.CAPTURE_STORED)
@@ -80,6 +81,7 @@ class Metrics:
         self._streams: Final = self._gauge(table.STREAMS_OPEN)
         self._relays: Final = self._gauge(table.RELAYS_OPEN)
         self._attended: Final = self._gauge(table.ATTENDED)
+        self._places: Final = self._gauge(table.PLACES)
         self._begin()
 
     def _counter(self, metric: Metric) -> Counter:
@@ -106,7 +108,7 @@ class Metrics:
         ]
         words += [
             (metric, product(self._providers))
-            for metric in (self._created, self._ready, self._first_sight, self._sign_in, self._stored)
+            for metric in (self._created, self._wait, self._ready, self._first_sight, self._sign_in, self._stored)
         ]
         for metric, series in words:
             for labels in series:
@@ -137,6 +139,8 @@ class Metrics:
             _observe(self._first_sight.labels(provider), recorded.since, event.at)
         if recorded.act is not Act.MOVE:
             return
+        if session.status is SessionStatus.STARTING:
+            _observe(self._wait.labels(provider), session.created_at, event.at)
         if session.status is SessionStatus.AWAITING_SIGN_IN:
             _observe(self._ready.labels(provider), session.created_at, event.at)
         if session.status.terminal:
@@ -190,6 +194,10 @@ class Metrics:
     def relay_open(self) -> contextlib.AbstractContextManager[None]:
         """Count a watched screen as long as the block runs."""
         return _counted(self._relays)
+
+    def places(self, most: int) -> None:
+        """Take how many machines this service may have at once."""
+        self._places.set(most)
 
     def attending(self) -> contextlib.AbstractContextManager[None]:
         """Count a machine as long as it is attended."""

@@ -43,6 +43,7 @@ class Metric:
 
 
 _TO_READY: Final = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 40.0, 60.0)
+_IN_LINE: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 450.0, 600.0)
 _BY_A_PERSON: Final = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 450.0, 600.0)
 _CAPTURE: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0)
 _STOP: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0)
@@ -64,6 +65,13 @@ SESSION_READY: Final = Metric(
     "From the creation of the session (Connect) until its page is painted and can be typed into.",
     ("provider",),
     _TO_READY,
+)
+SESSION_WAIT: Final = Metric(
+    "antechamber_session_wait_seconds",
+    Kind.HISTOGRAM,
+    "From the creation of the session (Connect) until a node begins its machine: its time in the line.",
+    ("provider",),
+    _IN_LINE,
 )
 FIRST_SIGHT: Final = Metric(
     "antechamber_first_sight_seconds",
@@ -160,6 +168,9 @@ LOOP_LAG: Final = Metric(
 STREAMS_OPEN: Final = Metric("antechamber_event_streams_open", Kind.GAUGE, "Event streams that are open.")
 RELAYS_OPEN: Final = Metric("antechamber_relays_open", Kind.GAUGE, "Screens that are being watched.")
 ATTENDED: Final = Metric("antechamber_machines_attended", Kind.GAUGE, "Machines that this service attends now.")
+PLACES: Final = Metric(
+    "antechamber_machine_places", Kind.GAUGE, "The most machines that this service may have at once."
+)
 READY: Final = Metric("antechamber_ready", Kind.GAUGE, "1 while sign-ins can be started, as GET /readyz says; else 0.")
 STORE_UP: Final = Metric("antechamber_store_up", Kind.GAUGE, "1 when the database answered this scrape; else 0.")
 DRIVER_CHECK: Final = Metric(
@@ -215,6 +226,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     SESSIONS_CREATED,
     SESSIONS_ENDED,
     SESSION_READY,
+    SESSION_WAIT,
     FIRST_SIGHT,
     SIGN_IN,
     CAPTURE_STORED,
@@ -227,6 +239,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     MACHINE_LONGEST,
     CREDENTIALS,
     ATTENDED,
+    PLACES,
     STREAMS_OPEN,
     RELAYS_OPEN,
     RELAY_BYTES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _log = get_logger("attendant")
 _DRAIN: Final = timedelta(seconds=1)
 _NO_GRACE: Final = timedelta(0)
+_NO_ANSWER: Final = "the driver did not answer in time"
 
 
 class Attendant:
@@ -55,12 +57,16 @@ class Attendant:
         if (session is not None and session.status.terminal) or (session is None and self._errand_of_check() is None):
             await self._apply(MachineFact.STOP_ASKED)
             return
-        deadline = self._now() + self._settings.duration("start")
-        if session is not None and session.expires_at is not None:
-            deadline = session.expires_at
-        begun = await self._begin(deadline + self._settings.duration("stop"))
+        try:
+            begun = await self._begin(self._now() + self._settings.duration("start") + self._settings.duration("stop"))
+        except MachineError as error:
+            if error.code is not Code.MACHINE_ENDED:
+                raise
+            # its session ended a moment ago, or another node has it
+            _log.debug("a machine is not begun", machine=self._row.id, detail=error.detail)
+            return
         if begun is None:
-            await self._could_not_start("no host uid is free for another machine")
+            await self._no_uid()
             return
         self._row = begun
         point(Point.BOOTING_WRITTEN)
@@ -69,8 +75,16 @@ class Attendant:
     async def _launch(self, handle: Handle) -> None:
         """Start what is written as booting; a second time it is found and not started again."""
         begun = self._row
+        await self._say_booting()
         try:
-            machine = await self._host.driver.start(await self._host.spec_of(begun), handle)
+            async with asyncio.timeout(self._settings.start_s):
+                machine = await self._host.driver.start(await self._host.spec_of(begun), handle)
+        except TimeoutError:
+            _log.error("machine did not start", machine=begun.id, code=Code.MACHINE_DID_NOT_START, detail=_NO_ANSWER)
+            await self._could_not_start(_NO_ANSWER)
+            # whatever it has begun meanwhile is found by its handle
+            await self._find()
+            return
         except AntechamberError as error:
             _log.error("machine did not start", machine=begun.id, code=error.code, detail=error.detail)
             await self._could_not_start(f"{error.code}: {error.detail}")
@@ -83,10 +97,21 @@ class Attendant:
     async def _say_booting(self) -> None:
         session = await self._session()
         if session is not None and session.status is SessionStatus.PENDING:
+            # counted from the machine's own beginning, also when this is said by a later service
             await self._store.sessions.apply(
-                session.id, SessionFact.MACHINE_BOOTING, at=self._now(), expires_at=session.expires_at
+                session.id,
+                SessionFact.MACHINE_BOOTING,
+                at=self._now(),
+                expires_at=self._row.state_at + self._settings.duration("start"),
             )
             point(Point.SESSION_STARTING)
+
+    async def _no_uid(self) -> None:
+        """Let a sign-in wait for one as for a machine; a check, which waits in no line, ends."""
+        if self._row.session_id is None:
+            await self._could_not_start("no host uid is free for another machine")
+        else:
+            await self._store.machines.release(self._row.id, self._host.node.id)
 
     async def _begin(self, deadline: datetime) -> MachineRow | None:
         uids = self._host.driver.host_uids()
@@ -120,7 +145,12 @@ class Attendant:
 
     async def _find(self) -> None:
         handle = self._row.handle or {}
-        found = await self._host.driver.attach(handle)
+        try:
+            async with asyncio.timeout(self._settings.stop_s):
+                found = await self._host.driver.attach(handle)
+        except TimeoutError as error:
+            # "cannot tell" is never "dead": it is asked again, and the session has its own deadline
+            raise MachineError(Code.INTERNAL, detail=_NO_ANSWER) from error
         if isinstance(found, MachineEnd):
             if await self._never_began(found):
                 _log.info("machine begun again", machine=self._row.id)
@@ -254,16 +284,25 @@ class Attendant:
     async def _stop(self, machine: Machine, handle: Handle) -> None:
         await self._apply(MachineFact.STOP_ASKED, expires_at=self._now() + self._settings.duration("stop"))
         point(Point.STOP_WRITTEN)
-        while True:
+        end = None
+        while end is None:
             try:
-                end = await machine.stop(within=self._settings.duration("stop"))
-            except MachineError as error:
-                _log.warning("machine is slow to stop", machine=self._row.id, detail=error.detail)
+                async with asyncio.timeout((self._settings.duration("stop") + _DRAIN).total_seconds()):
+                    end = await machine.stop(within=self._settings.duration("stop"))
+            except (MachineError, TimeoutError) as error:
+                detail = error.detail if isinstance(error, MachineError) else _NO_ANSWER
+                _log.warning("machine is slow to stop", machine=self._row.id, detail=detail)
                 await self._apply(MachineFact.TIME_RAN_OUT, expires_at=self._now() + self._settings.duration("stop"))
-                continue
-            point(Point.MACHINE_STOPPED)
-            await self._ended(end, handle)
-            return
+                end = await self._ends_by_itself(machine)
+        point(Point.MACHINE_STOPPED)
+        await self._ended(end, handle)
+
+    async def _ends_by_itself(self, machine: Machine) -> MachineEnd | None:
+        """Return how the machine ended, or None when it goes on; waits a moment, so that it is not asked in a loop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.sweep_s):
+                return await machine.ended()
+        return None
 
     async def _keep_printed(self, handle: Handle) -> None:
         """Keep what a failed machine printed, before its end is told: then nobody would know of it after a kill."""
@@ -292,9 +331,17 @@ class Attendant:
         if (check := self._errand_of_check()) is not None:
             check.ended("the machine ended before the check was done")
         point(Point.END_WRITTEN)
-        await self._host.driver.reap(handle)
+        await self._reap(handle)
         point(Point.REAPED)
         _log.info("machine ended", machine=row.id, state=row.state, exit_code=end.exit_code, detail=row.end_detail)
+
+    async def _reap(self, handle: Handle) -> None:
+        try:
+            async with asyncio.timeout(self._settings.stop_s):
+                await self._host.driver.reap(handle)
+        except TimeoutError:
+            # the machine has ended; what it left is reclaimed when the service starts next
+            _log.warning("a machine could not be reaped", machine=self._row.id, detail=_NO_ANSWER)
 
     async def _apply(self, fact: MachineFact, *, expires_at: datetime | None = None) -> None:
         self._row, _ = await self._store.machines.apply(

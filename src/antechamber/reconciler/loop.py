@@ -17,13 +17,16 @@ from antechamber.reconciler import erasing, pruning
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.errands import CheckErrand, Verdict
 from antechamber.reconciler.reclaim import end, reclaim
+from antechamber.reconciler.room import Room
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from antechamber.egress import Policy, Use, World
+    from antechamber.host import Host
     from antechamber.link import TerminalView
     from antechamber.machine import Driver, Stream
     from antechamber.machine_logs import MachineLogs
@@ -110,11 +113,13 @@ class Reconciler:
         installed: dict[str, Sequence[Mount]],
         metrics: Metrics | None = None,
         logs: MachineLogs | None = None,
+        host: Host | None = None,
     ) -> None:
         """Bind the parts.
 
         `node` is the service's own, which has joined; `installed` gives each installed provider's mounts, `guest` is
-        the staged guest's folder; `logs` keeps what failed machines printed.
+        the staged guest's folder; `logs` keeps what failed machines printed, and `host` says what memory and processors
+        there are.
         """
         self.store = store
         self.node = node
@@ -128,6 +133,8 @@ class Reconciler:
         self.logs = logs
         self.checks: dict[str, CheckErrand] = {}
         self.live = Live()
+        self.room = Room(settings, driver, host)
+        self.metrics.places(self.room.most)
         self._world = world
         self._policy = policy
         self._guest = guest
@@ -175,18 +182,35 @@ class Reconciler:
     async def _pass(self) -> None:
         await self.node.beat()
         at = self.now()
-        claimed = await self.store.machines.claim(
-            self.node.id, driver=self.driver.name, at=at, until=at + self.settings.duration("claim")
-        )
-        if claimed:
-            point(Point.CLAIMED)
-        for row in await self.store.machines.not_ended(self.node.id):
+        await self.store.machines.withdraw(at)
+        rows = await self.store.machines.not_ended(self.node.id)
+        for row in rows + await self._take(rows, at):
             if row.id not in self._attending:
                 self._attending[row.id] = self._tasks.spawn(f"attend {row.id}", self._attend(row))
         for session in await self.store.sessions.due(self.now()):
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
         await self.signin.life.sweep()
+
+    async def _take(self, rows: Sequence[MachineRow], at: datetime) -> list[MachineRow]:
+        """Claim as many of the requested machines as there is room for beside those, the first of the line first."""
+        left = self.room.left(rows, at)
+        taken = []
+        if left.count:
+            taken = await self.store.machines.claim(
+                self.node.id,
+                driver=self.driver.name,
+                at=at,
+                until=at + self.settings.duration("claim"),
+                limit=left.count,
+            )
+        if taken:
+            point(Point.CLAIMED)
+        if len(taken) == left.count:
+            self.room.tell(self.room.left([*rows, *taken], at), await self.store.line.length(self.driver.name, at))
+        else:
+            self.room.tell(left, 0)
+        return taken
 
     async def _attend(self, row: MachineRow) -> None:
         attendant = Attendant(row, self)
@@ -231,6 +255,8 @@ class Reconciler:
         return self.now() < session.expires_at + head_start
 
     async def _why_here(self, session: AuthSession) -> str:
+        if (position := await self.store.line.position(session.id, self.now())) is not None:
+            return f"it was number {position} in the line for a machine"
         node = await self.store.nodes.of_session(session.id)
         if node is None or node.id == self.node.id:
             return ""
@@ -317,4 +343,9 @@ class Reconciler:
 
     def described(self) -> dict[str, Any]:
         """Return what runs, for the operator's status."""
-        return {"driver": self.driver.name, "node": self.node.name, "machines": len(self._attending)}
+        return {
+            "driver": self.driver.name,
+            "node": self.node.name,
+            "machines": len(self._attending),
+            "most_machines": self.room.most,
+        }

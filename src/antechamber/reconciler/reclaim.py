@@ -8,7 +8,8 @@ installation's mark and this node's is touched, and of what it cannot be told ho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import MachineError
 from antechamber.log import get_logger
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from antechamber.store import Store
 
 _log = get_logger("reclaim")
+_TRIES: Final = 3
+"""Times the time to stop, for what ends an orphan: to attach, to stop, to reap."""
 
 
 async def reclaim(store: Store, node: str, drivers: Sequence[Driver], *, stop_within: timedelta) -> None:
@@ -41,14 +44,19 @@ async def reclaim(store: Store, node: str, drivers: Sequence[Driver], *, stop_wi
 async def end(driver: Driver, handle: Handle, *, stop_within: timedelta) -> bool:
     """Stop a machine that was found and remove what it left; False where it cannot be told or will not end."""
     try:
-        found = await driver.attach(handle)
-        if not isinstance(found, MachineEnd):
-            try:
-                await found.stop(within=stop_within)
-            finally:
-                await found.let_go()
-        point(Point.ORPHAN_ENDED)
-        await driver.reap(handle)
+        # a driver that does not answer must not keep the service from starting
+        async with asyncio.timeout(_TRIES * stop_within.total_seconds()):
+            found = await driver.attach(handle)
+            if not isinstance(found, MachineEnd):
+                try:
+                    await found.stop(within=stop_within)
+                finally:
+                    await found.let_go()
+            point(Point.ORPHAN_ENDED)
+            await driver.reap(handle)
+    except TimeoutError:
+        _log.warning("a machine could not be ended", machine=handle["machine"], detail="no answer in time")
+        return False
     except MachineError as error:
         _log.warning("a machine could not be ended", machine=handle["machine"], detail=error.detail)
         return False

@@ -12,10 +12,11 @@ from antechamber.model import IdPrefix, MachineKind, MachineRow, MachineState, n
 from antechamber.store.changes import MACHINES, session_topic
 from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
+from antechamber.store.line import requested
 from antechamber.store.moves import Given, apply_fact, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
-from antechamber.store.schema import ENDED_STATES, has_not_ended, machines
+from antechamber.store.schema import ENDED_STATES, has_not_ended, is_live, machines, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,14 +77,14 @@ class Machines:
     async def claim(self, node: str, *, driver: str, at: datetime, until: datetime, limit: int = 8) -> list[MachineRow]:
         """Make requested machines of that driver the node's to start until that time, the oldest first; return them.
 
-        Taken are those that nobody has claimed, or whose claim is over. What another transaction is claiming now is
-        passed over and not waited for.
+        Taken are those that nobody has claimed, or whose claim is over; not those of sessions that have ended: see
+        `withdraw`. What another transaction is claiming now is passed over and not waited for.
         """
         free = and_(
-            has_not_ended(),  # said besides, for the index that has those alone
-            machines.c.state == MachineState.REQUESTED,
+            requested(),
             machines.c.driver == driver,
             or_(machines.c.node.is_(None), machines.c.claimed_until <= at),
+            or_(machines.c.session_id.is_(None), _session(is_live())),
         )
         wanted = select(machines.c.id).where(free).order_by(machines.c.created_at, machines.c.id).limit(limit)
         async with self._database.read() as connection:
@@ -101,6 +102,41 @@ class Machines:
                 .returning(*machines.c)
             )
             return sorted((machine_of(row) for row in claimed), key=lambda row: (row.created_at, row.id))
+
+    @to_its_end
+    async def release(self, machine_id: str, node: str) -> None:
+        """Give a requested machine's claim back: the node cannot begin it now, and it keeps its place in the line.
+
+        Nobody is told: whoever has room looks again by and by.
+        """
+        async with self._database.write() as write:
+            await write.connection.execute(
+                update(machines)
+                .where(machines.c.id == machine_id, requested(), machines.c.node == node)
+                .values(node=None, claimed_until=None)
+            )
+
+    @to_its_end
+    async def withdraw(self, at: datetime) -> int:
+        """End requested machines that nobody waits for any more, whatever their driver; return how many.
+
+        Those of sessions that have ended, and checks whose time is up: of them nothing was started, and the node that
+        had them may be no more.
+        """
+        unwanted = and_(
+            requested(),
+            or_(_session(~is_live()), and_(machines.c.session_id.is_(None), machines.c.expires_at <= at)),
+        )
+        wanted = select(machines).where(unwanted)
+        async with self._database.read() as connection:
+            if (await connection.execute(wanted.limit(1))).one_or_none() is None:
+                return 0
+        async with self._database.write() as write:
+            rows = await write.connection.execute(wanted.with_for_update(skip_locked=True))
+            found = [machine_of(row) for row in rows]
+            for row in found:
+                await _move(write, row, MachineFact.STOP_ASKED, at, {"expires_at": None, "ended_at": at})
+            return len(found)
 
     @to_its_end
     async def begin(
@@ -223,6 +259,11 @@ async def _locked(connection: AsyncConnection, machine_id: str) -> MachineRow | 
     wanted = select(machines).where(machines.c.id == machine_id).with_for_update()
     row = (await connection.execute(wanted)).one_or_none()
     return None if row is None else machine_of(row)
+
+
+def _session(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    # not a join: FOR UPDATE is to lock the machine's row alone
+    return machines.c.session_id.in_(select(sessions.c.id).where(condition))
 
 
 def _of(node: str | None) -> ColumnElement[bool]:

@@ -185,6 +185,10 @@ class Sessions:
                 return session
             if session.gave_up_at is not None:
                 given = Given(fact=SessionFact.SIGN_IN_FAILED, at=at, reason=Reason.CLI_ENDED, detail=session.detail)
+            elif session.status is SessionStatus.PENDING:
+                begun = await _has_begun(write.connection, session.machine_id)
+                reason = Reason.MACHINE_DID_NOT_START if begun else None
+                given = Given(fact=SessionFact.TIME_RAN_OUT, at=at, reason=reason, detail=detail)
             else:
                 fact = SessionFact.TIME_RAN_OUT if session.screen_seen_at else SessionFact.NOBODY_CAME
                 given = Given(fact=fact, at=at, detail=detail)
@@ -233,6 +237,11 @@ class Sessions:
             wanted = select(sessions).where(*conditions)
             wanted = wanted.order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
             return [session_of(row) for row in await connection.execute(wanted)]
+
+
+async def _has_begun(connection: AsyncConnection, machine_id: str) -> bool:
+    wanted = select(machines.c.state).where(machines.c.id == machine_id)
+    return (await connection.execute(wanted)).scalar_one_or_none() != MachineState.REQUESTED
 
 
 async def _answered(connection: AsyncConnection, idempotency: Idempotency) -> AuthSession | None:

@@ -20,6 +20,7 @@ from antechamber.store.database import Database, to_its_end, translated
 from antechamber.store.destinations import Destinations
 from antechamber.store.dialect import dialect_of
 from antechamber.store.erasures import Erasures
+from antechamber.store.line import Line
 from antechamber.store.machines import Machines
 from antechamber.store.migrate import Revisions, migrate, refuse_later, revisions
 from antechamber.store.nodes import Nodes
@@ -61,6 +62,7 @@ class Store:
         self.sessions: Final = Sessions(database)
         self.attempts: Final = Attempts(database)
         self.machines: Final = Machines(database)
+        self.line: Final = Line(database)
         self.nodes: Final = Nodes(database)
         self.credentials: Final = Credentials(database)
         self.statuses: Final = Statuses(database)

@@ -6,6 +6,7 @@ and without an id:
     end         the session has ended and nothing more will come; the page closes the stream
     closing     the service is stopping or in trouble; the browser connects again by itself
     replaced    this session has too many streams open and this was the oldest; the page closes the stream
+    waiting     {"position": 3}: the session waits for a machine to be free, and its place in the line has changed
     notice      {"notice": "link_refused" | "screen_refused"}: another browser tried this session and was refused
 
 A browser that comes back after the end with the last event's id is answered 204, which tells it to stop.
@@ -123,6 +124,7 @@ class EventStream(Response):
         self._beat_at = 0.0
         self._opened_at = now()
         self._captures: list[Event] = []
+        self._position: int | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
@@ -192,4 +194,8 @@ class EventStream(Response):
             fresh += [message(EventView.of(row).model_dump_json(), seq=row.seq) for row in rows]
             self._captures += [row for row in rows if row.kind == SessionFact.CAPTURED]
             self._after = rows[-1].seq
+        position = await self._services.signin.place_in_line(session)
+        if position is not None and position != self._position:
+            fresh.append(message(json.dumps({"position": position}), name="waiting"))
+        self._position = position
         return fresh, session.status.terminal

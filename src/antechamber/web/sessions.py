@@ -21,10 +21,11 @@ _ENDED_WAIT_S: Final = 1.0
 
 
 async def changed(services: Services, session_id: str, request: Request, wait: float | None) -> AuthSession:
-    """Return a session at once, or with `wait` (seconds) when it or its machine has changed or the time is up.
+    """Return a session at once, or with `wait` (seconds) when something of it has changed or the time is up.
 
-    Of an ended session only the machine can change: that is waited for at most a second, as its end is no news to
-    whoever asks for the session's.
+    That is the session itself, its machine, or its place in the line of those who wait for one. Of an ended session
+    only the machine can change: that is waited for at most a second, as its end is no news to whoever asks for the
+    session's.
     """
     session = await services.signin.session(session_id)
     if wait is None:
@@ -44,17 +45,24 @@ async def changed(services: Services, session_id: str, request: Request, wait: f
     return state[0]
 
 
-async def _state(services: Services, session_id: str) -> tuple[AuthSession, MachineRow | None]:
-    return await services.signin.session(session_id), await services.signin.machine(session_id)
+async def _state(services: Services, session_id: str) -> tuple[AuthSession, MachineRow | None, int | None]:
+    session = await services.signin.session(session_id)
+    return session, await services.signin.machine(session_id), await services.signin.place_in_line(session)
 
 
-def _can_change(session: AuthSession, machine: MachineRow | None) -> bool:
+def _can_change(session: AuthSession, machine: MachineRow | None, _position: int | None) -> bool:
     return not session.status.terminal or (machine is not None and not machine.state.ended)
 
 
 async def session_view(services: Services, session: AuthSession) -> SessionView:
     """Show a session to the operator."""
-    return SessionView.of(session, await services.signin.captured(session), await services.signin.machine(session.id))
+    signin = services.signin
+    return SessionView.of(
+        session,
+        await signin.captured(session),
+        await signin.machine(session.id),
+        await signin.place_in_line(session),
+    )
 
 
 async def page_view(services: Services, session: AuthSession) -> PageView:
@@ -64,7 +72,7 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
     isolation = services.driver.capabilities.isolation
     current = captured is not None and captured.deleted_at is None and captured.version == session.captured_version
     return PageView(
-        **PageView.fields_of(session, captured),
+        **PageView.fields_of(session, captured, await services.signin.place_in_line(session)),
         provider=AboutProvider.of(services.providers.get(session.provider)),
         consented=session.consented_at is not None,
         practice=services.practice,

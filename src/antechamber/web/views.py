@@ -142,6 +142,13 @@ class Explanation(View):
         return cls(**speaking().reasons[reason]._asdict()) if reason else None
 
 
+class Waiting(View):
+    """A place in the line of those who wait for a machine."""
+
+    position: int
+    """The first is 1."""
+
+
 class SessionFields(View):
     """What everybody who may see a session sees of it."""
 
@@ -176,11 +183,13 @@ class SessionFields(View):
     plan: str | None
     stored: Literal["current", "replaced", "gone"] | None
     """What became of the version that this session stored: a newer one took its place, or it was deleted."""
+    waiting: Waiting | None
+    """The place in the line, while it waits for a machine to be free."""
     now: datetime
     """The service's clock, for counting down to expires_at."""
 
     @classmethod
-    def fields_of(cls, row: AuthSession, captured: Credential | None) -> dict[str, Any]:
+    def fields_of(cls, row: AuthSession, captured: Credential | None, position: int | None) -> dict[str, Any]:
         """Return what every view of a session shows."""
         own = captured is not None and captured.version == row.captured_version and captured.deleted_at is None
         claims = captured.claims if captured is not None and own else None
@@ -212,6 +221,7 @@ class SessionFields(View):
             "account": claims.account if claims else None,
             "plan": claims.plan if claims else None,
             "stored": stored,
+            "waiting": None if position is None else Waiting(position=position),
             "now": datetime.now(UTC),
         }
 
@@ -248,13 +258,15 @@ class SessionView(SessionFields):
     machine: MachineView | None
 
     @classmethod
-    def of(cls, row: AuthSession, captured: Credential | None, machine: MachineRow | None) -> SessionView:
+    def of(
+        cls, row: AuthSession, captured: Credential | None, machine: MachineRow | None, position: int | None
+    ) -> SessionView:
         """Show a session's row."""
         return cls(
             provider=row.provider,
             user_id=row.owner.user_id,
             machine=MachineView.of(machine) if machine else None,
-            **cls.fields_of(row, captured),
+            **cls.fields_of(row, captured, position),
         )
 
 

@@ -253,8 +253,9 @@ class Worker:
         return await self._say(place, SessionFact.SIGN_IN_FAILED, reason=Reason.MACHINE_BROKEN)
 
     async def begin(self, place: Place) -> str:
-        """Claim and begin what is requested, as an attendant does."""
+        """Give up what nobody waits for, then claim and begin what is requested, as loop and attendant do."""
         at = self.clock()
+        await self.store.machines.withdraw(at)
         claimed = await self.store.machines.claim(
             self.node, driver="scripted", at=at, until=at + SETTINGS.duration("claim"), limit=1 + place.ago
         )

@@ -16,7 +16,8 @@ function markOf(provider, { credential, live }) {
     return make("span", { class: "mark bad" }, say("dashboard.card.unavailable"));
   }
   if (live) {
-    return make("span", { class: "mark busy" }, say("dashboard.card.waiting"));
+    const word = live.waiting ? say("dashboard.line.place", { n: live.waiting.position }) : say("dashboard.card.waiting");
+    return make("span", { class: "mark busy" }, word);
   }
   return credential
     ? make("span", { class: "mark good" }, say("dashboard.card.connected"))

@@ -162,7 +162,7 @@ async function look() {
     health(service.ready);
     part("stale").hidden = true;
     live.listen();
-    wait = !live.open && known && view.moving(known) ? BUSY_LOOK_MS : CALM_LOOK_MS;
+    wait = known && (inLine(known) || (!live.open && view.moving(known))) ? BUSY_LOOK_MS : CALM_LOOK_MS;
   } catch (error) {
     const refusal = Refusal.of(error);
     if (refusal.status === 401) {
@@ -181,6 +181,11 @@ async function look() {
   } else if (!document.hidden) {
     timer = setTimeout(look, wait);
   }
+}
+
+/* A place in the line changes with what happens to others: no hint is about that. */
+function inLine({ sessions = [], session }) {
+  return [...sessions, session].some((row) => row?.status === "pending");
 }
 
 /* What was known stays, marked with its age; a view that never had anything says so instead. */

@@ -12,8 +12,10 @@ export function isLive(session) {
   return LIVE.has(session.status);
 }
 
-export function sessionMark(status) {
-  return make("span", { class: `mark ${SESSION_MARKS[status] ?? ""}` }, say(`dashboard.statuses.${status}`));
+/** Return the mark of a status, or of the place in the line where a session waits. */
+export function sessionMark(status, waiting = null) {
+  const word = waiting ? say("dashboard.line.place", { n: waiting.position }) : say(`dashboard.statuses.${status}`);
+  return make("span", { class: `mark ${SESSION_MARKS[status] ?? ""}` }, word);
 }
 
 export function machineMark(state) {

@@ -16,7 +16,7 @@ function sessionRow(row, { nameOf, stop }) {
       "div",
       { class: "what" },
       storyLink(row.session_id, nameOf(row.provider), { class: "story-link", "aria-label": say("dashboard.session.storyName", { provider: nameOf(row.provider), label: row.user_id, when }) }),
-      sessionMark(row.status),
+      sessionMark(row.status, row.waiting),
     ),
     make("p", { class: "why quiet small" }, prose(why)),
     make("p", { class: "when quiet small" }, timeMark(row.created_at), [took, row.user_id, machine].filter(Boolean).map((word) => ` · ${word}`)),

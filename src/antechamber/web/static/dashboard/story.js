@@ -72,7 +72,7 @@ function story(known, { nameOf, stop }) {
       "div",
       { class: "head story-head" },
       make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: nameOf(session.provider), label: session.user_id })),
-      sessionMark(session.status),
+      sessionMark(session.status, session.waiting),
       isLive(session) ? button(say("dashboard.session.stopIt"), "slim", () => stop(session)) : null,
     ),
     session.explanation

@@ -35,7 +35,8 @@ let againTrouble = "";
 let againSince = 0;
 let shown = false;
 let away = false;
-let waitingSince = 0;
+let startingSince = 0;
+let spokenPlace = 0; // the place in the line that was last read out; 0: none
 
 // -- opening the link -----------------------------------------------------------------------------------------------
 
@@ -179,9 +180,11 @@ function render() {
     part("cancel").close();
     part("lost").hidden = true;
   }
-  const slow = view === "starting" && startedLongAgo();
+  const { waiting } = session;
+  const slow = view === "starting" && !waiting && startedLongAgo();
+  speakPlace(waiting);
   // drawn again only when something in it changed: whoever is in it keeps the place
-  const state = JSON.stringify([view, session.status, session.reason, session.steps, session.account, session.plan, answer, answerTrouble, slow, away, session.attempt, session.cli_said, againAsked, againTrouble]);
+  const state = JSON.stringify([view, session.status, session.reason, session.steps, session.account, session.plan, answer, answerTrouble, slow, away, session.attempt, session.cli_said, againAsked, againTrouble, waiting]);
   if (state === drawn) {
     return;
   }
@@ -192,7 +195,13 @@ function render() {
 
 const DRAW = {
   consent: () => show("consent", panels.consent(session, { agree, decline: askCancel })),
-  starting: (slow) => show("starting", panels.starting(session, { slow }, { cancel: askCancel }), { variant: slow ? "slow" : "" }),
+  starting(slow) {
+    if (session.waiting) {
+      show("starting", panels.waiting(session, { cancel: askCancel }), { key: "waiting", variant: "waiting" });
+    } else {
+      showStarting(slow);
+    }
+  },
   screen() {
     if (shownView !== "screen") {
       const wasShown = ["gaveUp", "again"].includes(shownView);
@@ -232,6 +241,23 @@ const DRAW = {
   expired: () => show("expired", panels.ended(session)),
 };
 
+function showStarting(slow) {
+  show("starting", panels.starting(session, { slow }, { cancel: askCancel }), { variant: slow ? "slow" : "" });
+}
+
+/* The panel is drawn anew with each place, which nothing reads out by itself. */
+function speakPlace(waiting) {
+  const position = waiting?.position ?? 0;
+  if (position !== spokenPlace && session.consented_at) {
+    if (position) {
+      part("spoken").textContent = panels.placeInLine(session);
+    } else if (spokenPlace && !isTerminal(session.status)) {
+      part("spoken").textContent = say("signIn.waiting.over");
+    }
+    spokenPlace = position;
+  }
+}
+
 /* Whether the screen is connected in that view, seen or not. */
 function isOnScreen(view) {
   return ["screen", "gaveUp", "again"].includes(view);
@@ -250,11 +276,11 @@ function showScreen() {
 }
 
 function startedLongAgo() {
-  if (!waitingSince) {
-    waitingSince = Date.now();
+  if (!startingSince) {
+    startingSince = Date.now();
     setTimeout(() => shownView === "starting" && render(), SLOW_START_MS + 100);
   }
-  return Date.now() - waitingSince > SLOW_START_MS;
+  return Date.now() - startingSince > SLOW_START_MS;
 }
 
 // -- what the person does -------------------------------------------------------------------------------------------

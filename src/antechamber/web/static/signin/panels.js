@@ -1,7 +1,9 @@
 /* What stands in the middle of the page when the screen does not: one function a view, each returns the panel's content. */
 
-import { button, emphasised, make, outward, prose, say, sayIf, webAddress } from "../dom.js";
+import { button, emphasised, language, make, outward, prose, say, sayIf, webAddress } from "../dom.js";
 import { stepsOf } from "./status.js";
+
+const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 function heading(text) {
   // focused when the panel appears, so that a screen reader begins there
@@ -10,6 +12,10 @@ function heading(text) {
 
 function lead(...content) {
   return make("p", { class: "lead" }, ...content);
+}
+
+function timeOfDay(time) {
+  return clock.format(new Date(time));
 }
 
 function sentence(text) {
@@ -59,8 +65,32 @@ export function consent(session, actions) {
       { class: "row actions" },
       button(say("signIn.consent.agree"), "main", actions.agree),
       button(say("signIn.consent.decline"), "bare", actions.decline),
-      make("span", { class: "quiet small", role: "status" }, say(session.status === "awaiting_sign_in" ? "signIn.consent.ready" : "signIn.consent.behind")),
+      make("span", { class: "quiet small", role: "status" }, behind(session)),
     ),
+  ];
+}
+
+/* What the machine does while the page is read. */
+function behind(session) {
+  if (session.waiting) {
+    return placeInLine(session);
+  }
+  return say(session.status === "awaiting_sign_in" ? "signIn.consent.ready" : "signIn.consent.behind");
+}
+
+/** Return the sentence that says where in the line the session is. */
+export function placeInLine({ waiting: { position } }) {
+  return say(position === 1 ? "signIn.waiting.next" : "signIn.waiting.place", { n: position });
+}
+
+/** All machines are in use: the place in the line, which `main.js` speaks when it changes. */
+export function waiting(session, actions) {
+  return [
+    heading(say("signIn.waiting.heading")),
+    make("p", { class: "lead place" }, placeInLine(session)),
+    make("p", {}, say("signIn.waiting.lead")),
+    make("p", { class: "quiet small" }, say("signIn.waiting.until", { time: timeOfDay(session.expires_at) })),
+    make("div", { class: "row actions" }, button(say("signIn.tools.cancel"), "bare", actions.cancel)),
   ];
 }
 

@@ -5,7 +5,7 @@ export const VIEWS = Object.freeze({
   opening: [],
   closed: ["used", "browser", "missing", "offline", "odd"],
   consent: [],
-  starting: ["slow"],
+  starting: ["slow", "waiting"],
   screen: [],
   gaveUp: ["asked", "trouble"],
   again: [],

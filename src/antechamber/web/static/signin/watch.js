@@ -35,6 +35,7 @@ export function watch(id, { onSession, onTrouble, onNotice }) {
     stream = new EventSource(`${path}/events`);
     stream.onmessage = look;
     stream.addEventListener("end", look);
+    stream.addEventListener("waiting", look);
     stream.addEventListener("notice", (event) => onNotice(JSON.parse(event.data).notice));
     // too many pages of this session: the slow look has to do
     stream.addEventListener("replaced", () => {

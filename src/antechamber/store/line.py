@@ -1,0 +1,68 @@
+"""The line of those who wait for a machine: first come, first served, over all nodes, a line for each driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+
+from antechamber.model import MachineState
+from antechamber.store.database import to_its_end
+from antechamber.store.schema import has_not_ended, is_live, machines, sessions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from antechamber.store.database import Database
+
+
+def requested() -> ColumnElement[bool]:
+    """Return the condition that of a machine nothing has been started."""
+    # the second is said besides, for the index that has those alone
+    return and_(machines.c.state == MachineState.REQUESTED, has_not_ended())
+
+
+class Line:
+    """Who waits for a machine in one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    @to_its_end
+    async def position(self, session_id: str, at: datetime) -> int | None:
+        """Return a session's place in its line, the first is 1; None when it waits for nothing.
+
+        So it is once a node has claimed its machine, which is about to begin then, and once the session has ended.
+        """
+        mine = select(machines.c.created_at, machines.c.id, machines.c.driver).where(
+            machines.c.session_id == session_id, _waits(at)
+        )
+        async with self._database.read() as connection:
+            found = (await connection.execute(mine)).one_or_none()
+            if found is None:
+                return None
+            before = or_(
+                machines.c.created_at < found.created_at,
+                and_(machines.c.created_at == found.created_at, machines.c.id < found.id),
+            )
+            counted = await connection.execute(_count(found.driver, at).where(before))
+            return counted.scalar_one() + 1
+
+    @to_its_end
+    async def length(self, driver: str, at: datetime) -> int:
+        """Return how many wait for a machine of that driver."""
+        async with self._database.read() as connection:
+            return (await connection.execute(_count(driver, at))).scalar_one()
+
+
+def _waits(at: datetime) -> ColumnElement[bool]:
+    return and_(
+        requested(),
+        or_(machines.c.node.is_(None), machines.c.claimed_until <= at),
+        machines.c.session_id.in_(select(sessions.c.id).where(is_live())),
+    )
+
+
+def _count(driver: str, at: datetime) -> Select[int]:
+    return select(func.count()).select_from(machines).where(machines.c.driver == driver, _waits(at))
