@@ -58,6 +58,7 @@ MUST_RUN = {
         "bench",
         "180_kills",
         "twenty_kills",
+        "tutorial",
     ),
     "browser": ("terminal", "whole_job", "proxy", "accessibility", "translation"),
 }
