@@ -12,7 +12,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -54,6 +54,7 @@ cli.add_typer(owners_cli, name="owners")
 cli.add_typer(database_cli, name="database")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
+Marks = Annotated[Literal["revoked", "vendor-refused"], typer.Argument(help="What is known of it.")]
 
 
 def main() -> None:
@@ -326,14 +327,21 @@ def credentials_list(
 ) -> None:
     """List stored credentials."""
     rows = carried_out(ask(world, "credentials.list", user_id=user))
-    only = ("id", "user_id", "provider", "account", "plan", "version", "stored_at")
+    only = ("id", "user_id", "provider", "status", "status_reason", "account", "plan", "version", "stored_at")
     table(rows, as_json=as_json, only=only)
 
 
 @credentials_cli.command("show")
 def credentials_show(credential_id: str, *, world: World = "serve") -> None:
-    """Show one credential's metadata."""
+    """Show one credential's metadata, its status, and what happened to it."""
     out.print_json(json.dumps(carried_out(ask(world, "credentials.show", id=credential_id))))
+
+
+@credentials_cli.command("mark")
+def credentials_mark(credential_id: str, said: Marks, *, world: World = "serve") -> None:
+    """Say what is known of a credential: its sign-in was ended at the vendor, or the vendor refused it."""
+    found = carried_out(ask(world, "credentials.say", id=credential_id, said=said.replace("-", "_")))
+    out.print(f"{found['status']} ({found['status_reason']})")
 
 
 @credentials_cli.command("delete")

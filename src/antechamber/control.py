@@ -56,6 +56,7 @@ OPERATIONS: Final = (
     "sessions.logs",
     "credentials.list",
     "credentials.show",
+    "credentials.say",
     "credentials.delete",
     "credentials.check",
     "nodes.list",

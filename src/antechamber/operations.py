@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
+from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code
 from antechamber.model import ErasedBy, IdPrefix, Owner, is_id
 from antechamber.nodes import give_up
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from antechamber.control import Operation
+    from antechamber.credentials import Said
     from antechamber.machine_logs import MachineLogs
-    from antechamber.model import AuthSession, Credential, Event, MachineRow
+    from antechamber.model import AuthSession, Credential, CredentialEvent, Event, MachineRow
     from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 50
 _MOST_ROWS: Final = 500
+_SAID: Final[dict[str, Said]] = {
+    "revoked": CredentialFact.SAID_REVOKED,
+    "vendor_refused": CredentialFact.VENDOR_REFUSED,
+}
 
 
 def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, Any]]) -> dict[str, Operation]:
@@ -56,24 +62,39 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
             "events": [event_view(event) for event in await signin.events(session.id, machines=True)],
         }
 
-    async def list_credentials(arguments: Mapping[str, Any]) -> Any:
-        user = _text(arguments, "user_id", needed=False)
-        return [credential_view(found) for found in await signin.credentials(user)]
-
-    async def show_credential(arguments: Mapping[str, Any]) -> Any:
-        return credential_view(await signin.credential(_id(arguments, IdPrefix.CREDENTIAL)))
-
-    async def delete_credential(arguments: Mapping[str, Any]) -> Any:
-        return credential_view(await signin.delete_credential(_id(arguments, IdPrefix.CREDENTIAL)))
-
     return {
         "ping": ping,
         "status": show_status,
         "providers.list": list_providers,
         "sessions.list": list_sessions,
         "sessions.show": show_session,
+        **_of_credentials(signin),
+    }
+
+
+def _of_credentials(signin: SignIn) -> dict[str, Operation]:
+    async def list_credentials(arguments: Mapping[str, Any]) -> Any:
+        user = _text(arguments, "user_id", needed=False)
+        return [credential_view(found) for found in await signin.credentials(user)]
+
+    async def show_credential(arguments: Mapping[str, Any]) -> Any:
+        credential = await signin.credential(_id(arguments, IdPrefix.CREDENTIAL))
+        story = [happening_view(event) for event in await signin.life.story(credential.id)]
+        return {**credential_view(credential), "story": story}
+
+    async def say_of_credential(arguments: Mapping[str, Any]) -> Any:
+        word = _SAID.get(_text(arguments, "said"))
+        if word is None:
+            raise CallerError(Code.BAD_REQUEST, message=f"`said` is one of {', '.join(_SAID)}.")
+        return credential_view(await signin.life.say(_id(arguments, IdPrefix.CREDENTIAL), word))
+
+    async def delete_credential(arguments: Mapping[str, Any]) -> Any:
+        return credential_view(await signin.delete_credential(_id(arguments, IdPrefix.CREDENTIAL)))
+
+    return {
         "credentials.list": list_credentials,
         "credentials.show": show_credential,
+        "credentials.say": say_of_credential,
         "credentials.delete": delete_credential,
     }
 
@@ -257,16 +278,35 @@ def event_view(event: Event) -> dict[str, Any]:
     }
 
 
+def happening_view(event: CredentialEvent) -> dict[str, Any]:
+    """Return one event of a credential's story."""
+    return {
+        "at": event.at,
+        "kind": event.kind,
+        "version": event.version,
+        "before": str(event.before) if event.before else None,
+        "after": str(event.after),
+        "reason": str(event.reason) if event.reason else None,
+        "session_id": event.session_id,
+        "fields": dict(event.fields),
+    }
+
+
 def credential_view(credential: Credential) -> dict[str, Any]:
     """Return a credential's metadata; the secret is not here to be returned."""
     return {
         "id": credential.id,
         "user_id": credential.owner.user_id,
         "provider": credential.provider,
+        "status": str(credential.status),
+        "status_reason": str(credential.status_reason),
+        "status_at": credential.status_at,
         "version": credential.version,
         "account": credential.claims.account,
         "plan": credential.claims.plan,
         "expires_at": credential.claims.expires_at,
+        "renewable": credential.claims.renewable,
+        "ends_at": credential.claims.ends_at,
         "stored_at": credential.stored_at,
         "session_id": credential.session_id,
         "deleted_at": credential.deleted_at,

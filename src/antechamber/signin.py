@@ -462,6 +462,10 @@ class SignIn:
         """Return the metadata of live credentials."""
         return await self._store.credentials.list(user_id=user_id)
 
+    async def stored(self, owner: Owner, provider: str) -> Credential | None:
+        """Return the metadata of the owner's live credential of a provider, or None."""
+        return await self._store.credentials.current(owner, provider)
+
     async def tombstones(self, limit: int) -> list[Credential]:
         """Return what is left of deleted credentials, the last deleted first."""
         return await self._store.credentials.tombstones(limit)

@@ -157,6 +157,8 @@ async def test_sessions_and_credentials_are_told_alike_whether_a_service_runs_or
     assert [event["kind"] for event in told["story"]["events"]][-1] == "captured"
     assert [row["id"] for row in told["credentials"]] == [credential]
     assert told["credential"]["account"] == "person@example.com"
+    assert (told["credential"]["status"], told["credential"]["status_reason"]) == ("active", "signed_in")
+    assert [one["kind"] for one in told["credential"]["story"]] == ["captured"]
     assert "eyJ" not in str(told), "no secret is told"
 
 
@@ -191,6 +193,11 @@ async def test_a_credential_is_deleted_when_that_is_confirmed(here, running):
 
 
 async def deleted(here, credential_id):
+    marked = await here.says_meanwhile("credentials", "mark", credential_id, "vendor-refused")
+    assert marked.out.strip() == "needs_sign_in (vendor_refused)"
+    marked = await here.says_meanwhile("credentials", "mark", credential_id, "revoked")
+    assert marked.out.strip() == "revoked (said_revoked)"
+    assert "said_revoked" in (await here.says_meanwhile("credentials", "list")).out
     refused = await here.says_meanwhile("credentials", "delete", credential_id, typed="n\n")
     assert refused.code == 1
     assert "Delete the credential of ada for codex?" in refused.out

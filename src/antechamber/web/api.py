@@ -14,7 +14,6 @@ from antechamber.web import sessions
 from antechamber.web.access import set_dashboard_cookie
 from antechamber.web.bodies import (
     Code,
-    CredentialId,
     IdempotencyKey,
     Nothing,
     SessionCursor,
@@ -27,8 +26,6 @@ from antechamber.web.bodies import (
 from antechamber.web.events import STREAMED
 from antechamber.web.overview import driver_view
 from antechamber.web.views import (
-    CredentialList,
-    CredentialView,
     DashboardView,
     PollView,
     ProviderList,
@@ -50,7 +47,6 @@ def add_routes(app: FastAPI, services: Services) -> None:
     _add_dashboard(app, services)
     _add_start(app, services)
     _add_sessions(app, services)
-    _add_credentials(app, services)
 
 
 def _add_dashboard(app: FastAPI, services: Services) -> None:
@@ -177,26 +173,6 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
         """End a live session; 409 when it has ended already."""
         del body
         return await sessions.session_view(services, await signin.cancel(session_id, by_person=False))
-
-
-def _add_credentials(app: FastAPI, services: Services) -> None:
-    signin = services.signin
-
-    @app.get("/api/credentials", tags=["credentials"])
-    async def credentials(user_id: Annotated[UserId | None, Query()] = None) -> CredentialList:
-        """List the metadata of stored credentials, of one user or all."""
-        rows = await signin.credentials(user_id)
-        return CredentialList(credentials=[CredentialView.of(row) for row in rows])
-
-    @app.get("/api/credentials/{credential_id}", tags=["credentials"])
-    async def credential(credential_id: CredentialId) -> CredentialView:
-        """Show one credential's metadata."""
-        return CredentialView.of(await signin.credential(credential_id))
-
-    @app.delete("/api/credentials/{credential_id}", tags=["credentials"])
-    async def delete(credential_id: CredentialId) -> CredentialView:
-        """Delete a credential; its tombstone stays."""
-        return CredentialView.of(await signin.delete_credential(credential_id))
 
 
 async def store_faults(services: Services) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from fastapi import Header, Path, Query
@@ -77,6 +77,14 @@ class Start(Body):
     purpose: Label | None = Field(None, description="What the credential is for, shown before the person agrees.")
     return_url: Annotated[str, Field(max_length=2048), AfterValidator(_return_address)] | None = Field(
         None, description="Where the page leads when it is done."
+    )
+
+
+class Said(Body):
+    """What somebody knows of a stored credential."""
+
+    said: Literal["revoked", "vendor_refused"] = Field(
+        description="`revoked`: its sign-in was ended at the vendor. `vendor_refused`: the vendor did not take it."
     )
 
 

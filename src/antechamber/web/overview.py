@@ -1,4 +1,4 @@
-"""What the dashboard shows besides sign-ins themselves: stories, machines, credentials' pasts, the service's health."""
+"""What the dashboard shows besides sign-ins themselves: stories, machines, the service's health."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antechamber.errors import AntechamberError
 from antechamber.places import LEAST_FREE
 from antechamber.texts import speaking
 from antechamber.web import sessions
-from antechamber.web.bodies import CredentialId, SessionId
+from antechamber.web.bodies import SessionId
 from antechamber.web.hints import HINTED, HintStream
 from antechamber.web.operator_views import (
     CheckView,
@@ -26,12 +26,9 @@ from antechamber.web.operator_views import (
     NodeView,
     StatusView,
     StoryView,
-    TombstoneList,
-    VersionList,
-    VersionView,
     cleaned,
 )
-from antechamber.web.views import CredentialView, DriverView
+from antechamber.web.views import DriverView
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +43,6 @@ def add_routes(app: FastAPI, services: Services) -> None:
     """Add the routes to the dashboard's site."""
     _add_sessions(app, services)
     _add_machines(app, services)
-    _add_credentials(app, services)
     _add_status(app, services)
 
 
@@ -81,7 +77,7 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
 
     @app.get("/api/changes", tags=["dashboard"], response_class=Response, responses=HINTED)
     async def changes() -> Response:
-        """Stream a hint after each change of a session or machine (Server-Sent Events); what changed is to be asked."""
+        """Stream a hint after each change of a session, machine or credential (Server-Sent Events)."""
         return HintStream(services)
 
 
@@ -98,20 +94,6 @@ def _add_machines(app: FastAPI, services: Services) -> None:
 
 async def _names(services: Services) -> dict[str, NodeRow]:
     return {node.id: node for node, _ in await services.signin.nodes()}
-
-
-def _add_credentials(app: FastAPI, services: Services) -> None:
-    @app.get("/api/credentials/{credential_id}/versions", tags=["credentials"])
-    async def versions(credential_id: CredentialId) -> VersionList:
-        """List a credential's versions, a deleted one's too: when each was stored, and by which session."""
-        rows = await services.signin.credential_versions(credential_id)
-        return VersionList(versions=[VersionView.of(row) for row in rows])
-
-    @app.get("/api/tombstones", tags=["credentials"])
-    async def tombstones(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> TombstoneList:
-        """List what is left of deleted credentials."""
-        rows = await services.signin.tombstones(limit)
-        return TombstoneList(credentials=[CredentialView.of(row) for row in rows])
 
 
 def _add_status(app: FastAPI, services: Services) -> None:

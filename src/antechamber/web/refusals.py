@@ -78,6 +78,8 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("DELETE", "/api/owners"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND}),
     ("GET", "/api/erasures"): frozenset({Code.BAD_REQUEST}),
     ("GET", "/api/erasures/{erasure_id}"): frozenset({Code.MALFORMED_ID, Code.ERASURE_NOT_FOUND}),
+    ("GET", "/api/credentials/{credential_id}/story"): _CREDENTIAL,
+    ("POST", "/api/credentials/{credential_id}/said"): _CREDENTIAL,
 }
 """What each route may be answered with besides."""
 

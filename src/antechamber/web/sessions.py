@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
+from antechamber.errors import CallerError
 from antechamber.model import SessionStatus
 from antechamber.texts import speaking
 from antechamber.web.events import EventStream, last_event_id
-from antechamber.web.views import AboutProvider, PageView, SessionView, Step
+from antechamber.web.views import AboutProvider, Before, PageView, SessionView, Step
 from antechamber.web.waiting import waiting
 
 if TYPE_CHECKING:
@@ -54,6 +56,13 @@ def _can_change(session: AuthSession, machine: MachineRow | None, _position: int
     return not session.status.terminal or (machine is not None and not machine.state.ended)
 
 
+def revoke_url(services: Services, provider: str) -> str | None:
+    """Return the vendor's page where a sign-in is ended, or None where its definition is not here any more."""
+    with contextlib.suppress(CallerError):
+        return services.providers.get(provider).revoke_url
+    return None
+
+
 async def session_view(services: Services, session: AuthSession) -> SessionView:
     """Show a session to the operator."""
     signin = services.signin
@@ -62,6 +71,7 @@ async def session_view(services: Services, session: AuthSession) -> SessionView:
         await signin.captured(session),
         await signin.machine(session.id),
         await signin.place_in_line(session),
+        revoke_url=revoke_url(services, session.provider),
     )
 
 
@@ -70,9 +80,16 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
     captured = await services.signin.captured(session)
     rows = await services.signin.events(session.id)
     isolation = services.driver.capabilities.isolation
+    stored = None if session.status.terminal else await services.signin.stored(session.owner, session.provider)
     current = captured is not None and captured.deleted_at is None and captured.version == session.captured_version
     return PageView(
-        **PageView.fields_of(session, captured, await services.signin.place_in_line(session)),
+        **PageView.fields_of(
+            session,
+            captured,
+            await services.signin.place_in_line(session),
+            revoke_url=revoke_url(services, session.provider),
+        ),
+        before=Before(account=stored.claims.account, stored_at=stored.stored_at) if stored else None,
         provider=AboutProvider.of(services.providers.get(session.provider)),
         consented=session.consented_at is not None,
         practice=services.practice,

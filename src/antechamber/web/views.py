@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from antechamber.model import MachineState, Reason, SessionStatus
+from antechamber.model import CredentialReason, CredentialStatus, MachineState, Reason, SessionStatus
 from antechamber.texts import speaking
 
 if TYPE_CHECKING:
@@ -52,35 +52,52 @@ class StartedView(View):
 
 
 class CredentialView(View):
-    """A credential's metadata; account, plan and expires_at are claims of the file."""
+    """A credential's metadata; account, plan, expires_at, renewable and ends_at are claims of the file."""
 
     id: str
     provider: str
     user_id: str
+    status: CredentialStatus
+    """A label, as good as its reason; `deleted` is a tombstone's."""
+    status_reason: CredentialReason
+    status_at: datetime
     account: str | None
     plan: str | None
     expires_at: datetime | None
+    """When its access token ends; no reason for a sign-in where `renewable` is true."""
+    renewable: bool | None
+    """Whether the tool renews the access token by itself; null where an earlier release stored it."""
+    ends_at: datetime | None
+    """Until when it lasts without a sign-in, as far as it says."""
     version: int
     session_id: str
     created_at: datetime
     stored_at: datetime
     deleted_at: datetime | None
+    revoke_url: str | None
+    """The vendor's page where its person ends what the vendor holds: a deletion here tells the vendor nothing."""
 
     @classmethod
-    def of(cls, row: Credential) -> CredentialView:
+    def of(cls, row: Credential, revoke_url: str | None) -> CredentialView:
         """Show a credential's row."""
         return cls(
             id=row.id,
             provider=row.provider,
             user_id=row.owner.user_id,
+            status=row.status,
+            status_reason=row.status_reason,
+            status_at=row.status_at,
             account=row.claims.account,
             plan=row.claims.plan,
             expires_at=row.claims.expires_at,
+            renewable=row.claims.renewable,
+            ends_at=row.claims.ends_at,
             version=row.version,
             session_id=row.session_id,
             created_at=row.created_at,
             stored_at=row.stored_at,
             deleted_at=row.deleted_at,
+            revoke_url=revoke_url,
         )
 
 
@@ -176,6 +193,11 @@ class SessionFields(View):
     """Which run of the tool in this session's machine it is."""
     gave_up_at: datetime | None
     """When this run ended without a sign-in, while its person may still have another started."""
+    replace_account: bool
+    """Whether this sign-in may put another account in the place of the stored one."""
+    revoke_url: str | None
+    """Of an ended sign-in whose person had agreed, and of which nothing is stored: the vendor may hold a grant all the
+    same, and this is the vendor's page to end it. Else null."""
     credential_id: str | None
     credential_version: int | None
     account: str | None
@@ -189,7 +211,9 @@ class SessionFields(View):
     """The service's clock, for counting down to expires_at."""
 
     @classmethod
-    def fields_of(cls, row: AuthSession, captured: Credential | None, position: int | None) -> dict[str, Any]:
+    def fields_of(
+        cls, row: AuthSession, captured: Credential | None, position: int | None, *, revoke_url: str | None
+    ) -> dict[str, Any]:
         """Return what every view of a session shows."""
         own = captured is not None and captured.version == row.captured_version and captured.deleted_at is None
         claims = captured.claims if captured is not None and own else None
@@ -216,6 +240,8 @@ class SessionFields(View):
             "ended_at": row.ended_at,
             "attempt": row.attempt,
             "gave_up_at": row.gave_up_at,
+            "replace_account": row.replace_account,
+            "revoke_url": revoke_url if _may_be_granted(row, captured) else None,
             "credential_id": row.captured_credential_id,
             "credential_version": row.captured_version,
             "account": claims.account if claims else None,
@@ -259,14 +285,20 @@ class SessionView(SessionFields):
 
     @classmethod
     def of(
-        cls, row: AuthSession, captured: Credential | None, machine: MachineRow | None, position: int | None
+        cls,
+        row: AuthSession,
+        captured: Credential | None,
+        machine: MachineRow | None,
+        position: int | None,
+        *,
+        revoke_url: str | None,
     ) -> SessionView:
         """Show a session's row."""
         return cls(
             provider=row.provider,
             user_id=row.owner.user_id,
             machine=MachineView.of(machine) if machine else None,
-            **cls.fields_of(row, captured, position),
+            **cls.fields_of(row, captured, position, revoke_url=revoke_url),
         )
 
 
@@ -296,10 +328,20 @@ class Step(View):
     at: datetime
 
 
+class Before(View):
+    """The sign-in that is stored already, in whose place this one comes."""
+
+    account: str | None
+    """As its file claimed; null where it named none."""
+    stored_at: datetime
+
+
 class PageView(SessionFields):
     """A session, as its own browser sees it."""
 
     provider: AboutProvider
+    before: Before | None
+    """While the session is live: what is stored for this owner and provider already."""
     consented: bool
     practice: bool
     """Whether this is the practice world; the page then says so all the time."""
@@ -458,6 +500,16 @@ class Health(View):
     """That the service answers."""
 
     status: Literal["ok", "ready"]
+
+
+def _may_be_granted(row: AuthSession, captured: Credential | None) -> bool:
+    """Tell whether the vendor may hold a grant that came of this session, and of which nothing is stored here.
+
+    Before the person agrees, they can neither see the screen nor type into the tool's terminal.
+    """
+    if row.status is SessionStatus.COMPLETED:
+        return captured is None or captured.deleted_at is not None
+    return row.status.terminal and row.consented_at is not None
 
 
 def _about(spec: ProviderSpec) -> dict[str, Any]:
