@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -76,6 +77,32 @@ async def test_a_service_killed_between_the_machines_readiness_and_the_sessions_
         await stage.restart()
         guest.gate.set()
         await stage.until(session.id, SessionStatus.AWAITING_SIGN_IN)
+
+
+async def test_a_file_from_while_the_service_was_down_is_captured_though_the_deadline_has_passed_meanwhile(site):
+    async with scene(site.folder, database_url=site.url) as stage:
+        session, guest = await stage.awaiting()
+        await stage.close()
+        guest.write_file(WHOLE)
+        stage.clock.ahead = timedelta(seconds=stage.settings.nobody_came_s + 1)
+        await stage.open()
+        await stage.until(session.id, SessionStatus.COMPLETED)
+        await stage.machine_ended(session.id)
+
+
+@pytest.mark.timeout(200)
+async def test_a_service_that_is_started_again_at_the_moment_of_a_capture_stores_it_once(site):
+    async with scene(site.folder, database_url=site.url) as stage:
+        for version, turns in enumerate((0, 3, 12, 40, 120), start=1):
+            session, guest = await stage.awaiting()
+            sending = asyncio.get_running_loop().create_task(guest.sign_in(WHOLE))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await stage.restart()
+            assert await sending is None
+            await stage.until(session.id, SessionStatus.COMPLETED)
+            assert (await stage.store.credentials.current(ADA, "codex")).version == version
+            await stage.machine_ended(session.id)
 
 
 # what a service on the same database commits when its hint is lost

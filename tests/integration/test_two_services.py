@@ -122,6 +122,38 @@ async def test_a_burst_at_both_is_shared_out_and_every_machine_begins_once(servi
     assert len(begun) == len(set(begun)) == 12
 
 
+async def test_two_connects_at_once_at_both_are_one_sign_in_with_one_link_that_opens(services):
+    for turn in range(4):
+        body = {"user_id": f"user{turn}", "provider": "codex"}
+        operators = [await service.operator() for service in services]
+        answers = await asyncio.gather(*(operator.post("/api/auth/session", json=body) for operator in operators))
+        assert sorted(answer.status_code for answer in answers) == [200, 201]
+        (session_id,) = {answer.json()["session_id"] for answer in answers}
+        opened = []
+        for answer in answers:
+            browser = await services[0].browser()
+            code = answer.json()["sign_in_url"].partition("#")[2]
+            answered = await browser.post(f"/api/auth/session/{session_id}/open", json={"code": code})
+            opened.append(answered.status_code)
+        assert opened.count(204) == 1
+
+
+@pytest.mark.timeout(200)
+async def test_a_cancel_at_one_and_a_capture_at_the_other_at_once_come_to_one_end(services):
+    for turn in range(4):
+        here, there, session_id, browser, guest = await ready(services)
+        cancelling = browser.post(f"/api/auth/session/{session_id}/cancel", json={})
+        contenders = [guest.sign_in(WHOLE), cancelling] if turn % 2 else [cancelling, guest.sign_in(WHOLE)]
+        answers = await asyncio.gather(*contenders)
+        refused, cancelled = answers if turn % 2 else reversed(answers)
+        session = await there.signin.session(session_id)
+        assert session.status == ("cancelled" if cancelled.status_code == 200 else "completed")
+        assert (refused is None) == (session.status == "completed")
+        assert (await here.signin.captured(session) is not None) == (session.status == "completed")
+        async with asyncio.timeout(SOON_S):
+            await here.stage.machine_ended(session_id)
+
+
 async def test_a_restarted_service_goes_on_with_its_own_machine_while_the_other_serves_its_page(services):
     here, there, session_id, browser, guest = await ready(services)
     await here.stage.close()

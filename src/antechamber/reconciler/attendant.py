@@ -41,6 +41,7 @@ class Attendant:
         self._settings = host.settings
         self._now = host.now
         self.live: LiveMachine | None = None
+        self._opened = asyncio.Event()
         self._end_seen: float | None = None
 
     async def attend(self) -> None:
@@ -49,6 +50,18 @@ class Attendant:
             await self._start()
         else:
             await self._find()
+
+    async def look_again(self, within: timedelta) -> None:
+        """Ask the guest for a whole file, before a bad end is written; what comes is taken as any report is.
+
+        A machine that this service has just found again, after its own start or the database's absence, has so long to
+        be heard of too: what it had to say while nobody listened is said then.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within.total_seconds()):
+                await self._opened.wait()
+        if self.live is not None:
+            await self.live.link.look_again(within)
 
     # -- to a running machine ----------------------------------------------------------------------------------------
 
@@ -192,6 +205,7 @@ class Attendant:
         live = LiveMachine(self._row, machine, errand, build=self._host.build, egress=self._host.egress_of)
         self.live = live
         live.open()
+        self._opened.set()
         point(Point.DOORS_SERVED)
         ended = spawn(f"end of {self._row.id}", machine.ended())
         due = spawn(f"due of {self._row.id}", self._until_due(live))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
-from antechamber.errors import AntechamberError, CallerError, Code, MachineError
+from antechamber.errors import AntechamberError, CallerError, Code, MachineError, OperatorError
 from antechamber.log import about, get_logger
 from antechamber.machine import Door, MachineSpec, Mount
 from antechamber.metrics import Metrics
@@ -144,6 +146,8 @@ class Reconciler:
         self._attending: dict[str, asyncio.Task[None]] = {}
         self._timing_out: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
+        self._well_since: float | None = None
+        """Since when, by the monotonic clock, every pass has ended well."""
 
     # -- its life ----------------------------------------------------------------------------------------------------
 
@@ -158,7 +162,11 @@ class Reconciler:
         """Stop attending; the machines go on and are found again."""
         await cancel_and_wait(self._loop)
         await self._tasks.close()
-        await self._records.drained()
+        # where the database is away, what egress counted is not worth a service that does not stop
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.stop_s):
+                await self._records.drained()
+        await self._records.close()
 
     async def reclaim(self) -> None:
         """Stop and remove machines of this node that no row asks for."""
@@ -174,7 +182,9 @@ class Reconciler:
             while True:
                 try:
                     await self._pass()
+                    self._well_since = self._well_since or time.monotonic()
                 except AntechamberError as error:
+                    self._well_since = None
                     # the database may be away for a while: the next pass sees the same truth
                     _log.warning("a pass failed", code=error.code, detail=error.detail)
                 await machines.wait(self.settings.sweep_s)
@@ -233,13 +243,9 @@ class Reconciler:
             if await self._is_anothers_turn(session):
                 return
             attendant = self.live.attendants.get(session.machine_id)
-            if (
-                session.status is SessionStatus.AWAITING_SIGN_IN
-                and attendant is not None
-                and attendant.live is not None
-            ):
+            if session.status is SessionStatus.AWAITING_SIGN_IN and attendant is not None:
                 # a whole file that nobody has told us of yet is worth two seconds
-                await attendant.live.link.look_again(self.settings.duration("last_look"))
+                await attendant.look_again(self.settings.duration("last_look"))
             point(Point.TIMING_OUT)
             await self.store.sessions.time_out(session.id, at=self.now(), detail=await self._why_here(session))
             point(Point.TIMED_OUT)
@@ -251,8 +257,10 @@ class Reconciler:
         row = await self.store.machines.of_session(session.id)
         if row is None or row.node in {None, self.node.id} or session.expires_at is None:
             return False
-        head_start = self.settings.duration("last_look") + 2 * self.settings.duration("sweep")
-        return self.now() < session.expires_at + head_start
+        head_start = 2 * (self.settings.duration("last_look") + self.settings.duration("sweep"))
+        # where the database was away both see at once what came due meanwhile
+        well_for = 0 if self._well_since is None else time.monotonic() - self._well_since
+        return well_for < head_start.total_seconds() or self.now() < session.expires_at + head_start
 
     async def _why_here(self, session: AuthSession) -> str:
         if (position := await self.store.line.position(session.id, self.now())) is not None:
@@ -301,16 +309,25 @@ class Reconciler:
         )
 
     async def _record(self, session_id: str, use: Use) -> None:
-        await self.store.destinations.record(
-            session_id,
-            use.name,
-            use.port,
-            use.verdict,
-            bytes_out=use.bytes_out,
-            bytes_in=use.bytes_in,
-            connections=use.connections,
-            at=self.now(),
-        )
+        """Add to what the session's machine asked for, as soon as the database is there: readiness is seen by it."""
+        while True:
+            try:
+                await self.store.destinations.record(
+                    session_id,
+                    use.name,
+                    use.port,
+                    use.verdict,
+                    bytes_out=use.bytes_out,
+                    bytes_in=use.bytes_in,
+                    connections=use.connections,
+                    at=self.now(),
+                )
+            except OperatorError as error:
+                if error.code is not Code.STORE_UNAVAILABLE:
+                    raise
+            else:
+                return
+            await asyncio.sleep(self.settings.sweep_s)
 
     # -- checks ------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import itertools
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
@@ -15,10 +16,11 @@ from antechamber.model import (
     TERMINAL_STATUSES,
     AccessKind,
     MachineState,
+    Reason,
     SessionStatus,
     new_secret,
 )
-from antechamber.store import Idempotency, Store
+from antechamber.store import CliEnded, Idempotency, Store
 
 from .conftest import Steps, later
 
@@ -96,6 +98,44 @@ async def test_f106_captures_that_read_the_same_version_do_not_overwrite_each_ot
     )
     assert (deletion is None) == (capture.outcome == "captured")
     assert (capture.outcome == "conflict") == (deletion is not None)
+
+
+@pytest.mark.parametrize("phase", ["starting", "awaiting", "seen", "gave up"])
+async def test_a_capture_just_before_a_deadline_and_the_deadline_agree_on_one_end(pair, phase):
+    first, second = pair
+    for turn in range(6):
+        session = await (first.starting if phase == "starting" else first.awaiting)(f"{phase} {turn}")
+        if phase in {"seen", "gave up"}:
+            seen = SessionFact.SCREEN_SEEN
+            session = (await first.store.sessions.apply(session.id, seen, at=later(1), expires_at=later(500))).session
+        if phase == "gave up":
+            ended = CliEnded(1, "no", Reason.CLI_ENDED, "exit code 1", 1)
+            session = await first.store.attempts.ended(session.id, ended, at=later(2), expires_at=later(120))
+        contenders = [
+            first.capture(session, at=session.expires_at - timedelta(microseconds=1)),
+            second.store.sessions.time_out(session.id, at=session.expires_at),
+        ]
+        await asyncio.gather(*(contenders if turn % 2 else reversed(contenders)))
+        after = await second.store.sessions.get(session.id)
+        current = await first.store.credentials.current(session.owner, "codex")
+        assert after.status.terminal
+        assert (current is not None) == (after.status is SessionStatus.COMPLETED)
+        # the report that comes again is told the same
+        assert (await first.capture(session)).outcome == ("repeated" if current else "refused")
+
+
+async def test_a_deletion_and_a_capture_at_once_leave_what_was_captured_or_a_tombstone_of_it(pair, noon):
+    first, second = pair
+    for turn in range(6):
+        credential = (await first.completed(f"user{turn}")).credential
+        session = await first.awaiting(f"user{turn}")
+        contenders = [second.store.credentials.delete(credential.id, at=noon), first.capture(session)]
+        await asyncio.gather(*(contenders if turn % 2 else reversed(contenders)))
+        captured = await first.capture(session)
+        assert captured.outcome in {"captured", "repeated"}
+        stored = await second.store.credentials.get(captured.session.captured_credential_id)
+        # deleted after the capture it is the tombstone of both versions; before it there is a new one
+        assert stored.id != credential.id or stored.deleted_at is not None
 
 
 async def test_f074_f108_one_uid_goes_to_one_machine(pair):
