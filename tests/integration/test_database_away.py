@@ -1,0 +1,168 @@
+"""PostgreSQL is gone for a while, while sessions are in every phase: then everything goes on.
+
+The time is two seconds here; ANTECHAMBER_TESTS_AWAY_S asks for another (30, say).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+
+import pytest
+
+from antechamber.errors import Code, OperatorError
+from antechamber.model import SessionStatus
+from antechamber.testing.scripted_guest import SignInGuest
+from tests import invariants
+from tests.integration.scene import BUILD, PAGE_HOST, WHOLE
+from tests.integration.web_service import error_of
+from tests.integration.whole_service import metric, whole
+from tests.postgres import Server, programs
+
+AWAY_S = float(os.environ.get("ANTECHAMBER_TESTS_AWAY_S", "2"))
+QUICK = {"sweep_s": 0.2, "egress_after_capture_s": 0, "start_s": 60 + AWAY_S}
+
+pytestmark = pytest.mark.timeout(120 + 6 * AWAY_S)
+
+
+class Slow(SignInGuest):
+    """Does nothing until its gate is open."""
+
+    def __init__(self):
+        super().__init__(build=BUILD, page_host=PAGE_HOST)
+        self.gate = asyncio.Event()
+
+    async def __call__(self, guest):
+        await self.gate.wait()
+        return await super().__call__(guest)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server of these tests' own, which they stop and start."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL's programs are not installed; `make test` installs them")
+    made = Server(folder)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def url(server):
+    name = server.create()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+async def service(tmp_path, url):
+    async with whole(tmp_path, url, **QUICK) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def away(server, *services):
+    """Stop the server for so long, and see that every service says so all the while."""
+    server.stop()
+    until = time.monotonic() + AWAY_S
+    try:
+        yield
+        while time.monotonic() < until:
+            for service in services:
+                answer = await (await service.operator()).get("/readyz")
+                assert answer.status_code == 503, answer.text
+    finally:
+        # not in a thread: the kernel ends the server with the thread that started it
+        server.start()
+
+
+async def ended(service, session_id, status, reason=None):
+    """Wait until the session has ended, as it should, and its machine too."""
+    while True:
+        # the database may still be coming back
+        with contextlib.suppress(OperatorError):
+            session = await service.signin.session(session_id)
+            if session.status.terminal:
+                assert (session.status, session.reason) == (status, reason), session
+                break
+        await asyncio.sleep(0.05)
+    await service.stage.machine_ended(session_id)
+
+
+async def sound(service, url):
+    faults = await invariants.broken(url, key=service.stage.folder / "key", settled=False)
+    assert faults == []
+
+
+async def seen(stage, user_id):
+    """Return a session whose person sees the screen, and its guest."""
+    session, guest = await stage.awaiting(user_id=user_id)
+    await stage.signin.consent(session.id)
+    await stage.signin.screen_seen(session.id)
+    return session, guest
+
+
+async def test_sessions_of_every_phase_outlive_a_database_that_is_gone_for_a_while(server, url, service):
+    stage = service.stage
+    stage.make_guest = Slow
+    starting = await stage.start(user_id="starting")
+    slow = await stage.guests.get()
+    await stage.until(starting.id, SessionStatus.STARTING)
+    stage.make_guest = lambda: SignInGuest(build=BUILD, page_host=PAGE_HOST)
+    waiting, waiting_guest = await stage.awaiting(user_id="waiting")
+    typing, typing_guest = await seen(stage, "typing")
+    lost, lost_guest = await seen(stage, "lost")
+    again, again_guest = await seen(stage, "again")
+    assert await again_guest.end_cli(1, "no") is None
+    done, done_guest = await seen(stage, "done")
+    assert await done_guest.sign_in(WHOLE) is None
+    operator = await service.operator()
+    async with away(server, service):
+        slow.gate.set()
+        lost_guest.crash()
+        handing_in = asyncio.get_running_loop().create_task(typing_guest.sign_in(WHOLE))
+        # whoever asks is told to try again, and is not left without an answer
+        refused = await operator.post("/api/auth/session", json={"user_id": "new", "provider": "codex"})
+        assert error_of(refused) == (503, Code.STORE_UNAVAILABLE)
+        assert refused.json()["error"]["retryable"] is True
+        for path in (f"/api/auth/session/{waiting.id}", f"/api/auth/session/{waiting.id}/cancel"):
+            answer = await (operator.post(path, json={}) if path.endswith("cancel") else operator.get(path))
+            assert error_of(answer) == (503, Code.STORE_UNAVAILABLE)
+        assert (await operator.get("/healthz")).status_code == 200, "the service itself is well"
+        assert await metric(service, "antechamber_store_up") == 0
+        assert await metric(service, "antechamber_store_unavailable_total") > 0
+    assert await handing_in is None, "the report is taken, not refused"
+    await ended(service, typing.id, "completed")
+    await ended(service, lost.id, "failed", "machine_ended")
+    await ended(service, done.id, "completed")
+    await stage.until(starting.id, SessionStatus.AWAITING_SIGN_IN)
+    assert await slow.sign_in(WHOLE) is None
+    assert (await stage.signin.again(again.id, 1)).attempt == 2
+    await again_guest.again.wait()
+    for guest in (waiting_guest, again_guest):
+        assert await guest.sign_in(WHOLE) is None
+    for session in (starting, waiting, again):
+        await ended(service, session.id, "completed")
+    assert (await operator.get("/readyz")).status_code == 200
+    assert await metric(service, "antechamber_store_up") == 1
+    assert not stage.host.running()
+    await sound(service, url)
+
+
+async def test_a_credential_that_was_handed_in_before_its_deadline_is_stored_though_the_database_came_back_after_it(
+    server, tmp_path, url
+):
+    async with whole(tmp_path, url, **QUICK | {"nobody_came_s": 3, "last_look_s": 0.2}) as service:
+        session, guest = await service.stage.awaiting()
+        async with away(server, service):
+            handing_in = asyncio.get_running_loop().create_task(guest.sign_in(WHOLE))
+            async with asyncio.timeout(30):
+                while service.stage.clock() < session.expires_at:
+                    await asyncio.sleep(0.05)
+        await ended(service, session.id, "completed")
+        # asked once more the guest has sent it twice, and was gone before it could hear of both
+        handing_in.cancel()
+        await sound(service, url)
