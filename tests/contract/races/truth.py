@@ -58,6 +58,8 @@ class Rows:
         if url.startswith("sqlite"):
             self._sqlite = sqlite3.connect(url.partition(":///")[2], isolation_level=None, timeout=10)
             self._sqlite.row_factory = sqlite3.Row
+            # what hangs on a deleted row goes with it
+            self._sqlite.execute("PRAGMA foreign_keys = ON")
         else:
             self._postgres = psycopg.connect(url, autocommit=True, row_factory=dict_row)
 
