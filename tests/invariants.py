@@ -82,14 +82,17 @@ async def broken(
     data: Path | None = None,
     settled: bool = True,
     true_ends: Mapping[str, Collection[str]] | None = None,
+    pruned: bool = False,
 ) -> list[str]:
     """Return what is not as it must be; nothing when all is well.
 
     `key` is the vault's key file, `run` the folder of the machines' folders (of this installation alone), `data` the
     data directory. `true_ends` says of sessions by which ends they may have ended: a status, or the reason of one.
+    `pruned` says that retention has deleted events: those of a completed session that stays for its credential may be
+    gone.
     """
     rows = await read(url)
-    faults = [*_of_captures(rows), *_of_events(rows)]
+    faults = [*_of_captures(rows), *_of_events(rows, pruned=pruned)]
     if key is not None:
         faults += _of_the_vault(rows, key)
     if settled:
@@ -161,13 +164,17 @@ def _of_the_vault(rows: Rows, key: Path) -> list[str]:
 # -- events ---------------------------------------------------------------------------------------------------------
 
 
-def _of_events(rows: Rows) -> list[str]:
+def _of_events(rows: Rows, *, pruned: bool) -> list[str]:
     faults = [f"{one} was recorded twice" for one, n in Counter(one.id for one in rows.events).items() if n > 1]
+    without: set[str] = set()
     for session in rows.sessions.values():
         told = rows.told_of(session.id, machine=False)
+        if pruned and session.status == "completed" and (not told or told[0].kind != "created"):
+            without.add(session.id)
+            continue
         faults += [f"{session.id}: {fault}" for fault in _of_one_session(session, told)]
     for machine in rows.machines.values():
-        if machine.session_id is not None:
+        if machine.session_id is not None and machine.session_id not in without:
             told = rows.told_of(machine.session_id, machine=True)
             faults += [f"{machine.id}: {fault}" for fault in _of_one_machine(machine, told)]
     return faults

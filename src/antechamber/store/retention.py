@@ -77,14 +77,14 @@ class Retention:
         """
         old = at - kept.events
         is_over = and_(sessions.c.ended_at.is_not(None), sessions.c.ended_at <= old)
-        of_over = exists().where(sessions.c.id == events.c.session_id, is_over)
+        has_machine = exists().where(machines.c.session_id == sessions.c.id, has_not_ended())
+        of_over = exists().where(sessions.c.id == events.c.session_id, is_over, ~has_machine)
         machine_of_over = exists().where(sessions.c.id == machines.c.session_id, is_over)
         stands_for_a_credential = exists().where(
             credentials.c.id == sessions.c.captured_credential_id,
             credentials.c.version == sessions.c.captured_version,
             credentials.c.deleted_at.is_(None),
         )
-        has_machine = exists().where(machines.c.session_id == sessions.c.id, has_not_ended())
         is_pointed_at = exists().where(sessions.c.captured_credential_id == credentials.c.id)
         return Pruned(
             idempotency_keys=await self._delete(

@@ -264,7 +264,8 @@ class Races(RuleBasedStateMachine):
         left += [row["id"] for row in tables["machines"] if row["ended_at"] is None]
         if left:
             raise BrokenError(f"these do not end: {left}")
-        faults = self.bench.run(broken(self.bench.url, key=self.bench.folder / "key", settled=False))
+        key = self.bench.folder / "key"
+        faults = self.bench.run(broken(self.bench.url, key=key, settled=False, pruned=self.world.pruned))
         if faults:
             raise BrokenError("\n".join(faults))
         self.bench.run(_opens(self.bench.workers[0], self.world, tables))

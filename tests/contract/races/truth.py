@@ -309,7 +309,8 @@ def _events(tables: dict[str, list[Row]], *, pruned: bool) -> Iterator[str]:
         stories[event["machine_id"] or event["session_id"]].append(event)
     for session in tables["auth_sessions"]:
         story = stories[session["id"]]
-        if pruned and session["status"] in TERMINAL and (not story or story[0]["kind"] != "created"):
+        # one that stays for its credential stays without them; every other goes with them
+        if pruned and session["status"] == "completed" and (not story or story[0]["kind"] != "created"):
             continue
         yield from _chain(f"session {session['id']}", story, "created", session["status"])
         yield from _once(session, story)

@@ -9,7 +9,7 @@ import pytest
 from tests.contract.store.conftest import DAY, NOON, later
 
 from antechamber.lifecycle import SessionFact
-from antechamber.model import SessionStatus
+from antechamber.model import Reason, SessionStatus
 from antechamber.store.retention import BATCH
 
 TOMORROW = NOON + timedelta(hours=24)
@@ -121,6 +121,18 @@ async def test_nothing_that_is_live_goes_however_old_it_is(store, steps, prompt)
     await steps.end_machine(running)
     assert (await store.retention.prune(far, DAY)).sessions == 1
     assert counts(prompt)[0] == 1
+
+
+async def test_the_story_of_an_ended_session_stays_as_long_as_its_machine_runs(store, steps):
+    session = await steps.awaiting("bob")
+    running = await steps.begin(await steps.machine(session))
+    await store.sessions.apply(session.id, SessionFact.CANCELLED, at=NOON, reason=Reason.CANCELLED_BY_PERSON)
+    told = await store.sessions.events(session.id, machines=True)
+    assert not await store.retention.prune(TOMORROW, DAY)
+    assert await store.sessions.events(session.id, machines=True) == told != []
+    await steps.end_machine(running)
+    assert (await store.retention.prune(TOMORROW, DAY)).events > len(told)
+    assert await store.sessions.get(session.id) is None
 
 
 async def test_a_machine_that_checked_a_credential_goes_with_its_events(store, steps, prompt):
