@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 _KILLED: Final = 137
 _LINE: Final = 65_536
+_PRINTED: Final = 65_536
+"""Characters of what a script printed that are kept, the last."""
 _HALF_MADE: Final = "."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HostedGuest:
     """What a script has of its machine."""
 
@@ -42,6 +44,12 @@ class HostedGuest:
     """The folder of the doors' sockets."""
     streams: list[asyncio.StreamWriter] = field(default_factory=list)
     """What the end of the machine closes."""
+    printed: str = ""
+    """The last of what it printed."""
+
+    def print(self, text: str) -> None:
+        """Print something, as a program in a machine does."""
+        self.printed = (self.printed + text)[-_PRINTED:]
 
     async def dial(self, door: Door) -> Stream:
         """Connect to a door; raises OSError while no service holds the machine."""
@@ -59,6 +67,7 @@ class _Hosted:
     """One machine: its script, who claims it, and how it ended."""
 
     handle: Handle
+    guest: HostedGuest
     task: asyncio.Task[None] | None = None
     end: dict[str, Any] | None = None
     killed: dict[str, Any] | None = None
@@ -134,10 +143,10 @@ class HostedMachines:
 
     # -- one machine -------------------------------------------------------------------------------------------------
 
-    async def _run(self, machine: _Hosted, guest: HostedGuest) -> None:
+    async def _run(self, machine: _Hosted) -> None:
         end: dict[str, Any] = {"at": None, "code": 1, "detail": ""}
         try:
-            end["code"] = await self._script(guest)
+            end["code"] = await self._script(machine.guest)
         except asyncio.CancelledError:
             if machine.killed is None:
                 raise
@@ -145,7 +154,7 @@ class HostedMachines:
             end["detail"] = repr(error)
         finally:
             machine.end = machine.killed or {**end, "at": _now()}
-            for writer in guest.streams:
+            for writer in machine.guest.streams:
                 writer.close()
             machine.over.set()
 
@@ -172,6 +181,8 @@ class HostedMachines:
                     told = self._stop(asked["incarnation"])
                 case "reap":
                     told = self._reap(asked["incarnation"])
+                case "printed":
+                    told = self._printed(asked["incarnation"])
                 case "found":
                     told = {"handles": [dict(machine.handle) for machine in self._machines.values()]}
                 case "claim":
@@ -195,9 +206,9 @@ class HostedMachines:
             program=tuple(asked["program"]),
             doors=frozenset(Door(door) for door in asked["doors"]),
         )
-        machine = self._machines[incarnation] = _Hosted(handle)
         guest = HostedGuest(spec, Path(handle["folder"]) / "doors")
-        machine.task = self._tasks.spawn(incarnation, self._run(machine, guest))
+        machine = self._machines[incarnation] = _Hosted(handle, guest)
+        machine.task = self._tasks.spawn(incarnation, self._run(machine))
         # its starter may be killed before it claims
         self._let_go(machine)
         return {"end": None}
@@ -206,6 +217,10 @@ class HostedMachines:
         if (machine := self._machines.get(incarnation)) is not None:
             machine.kill("stopped")
         return {}
+
+    def _printed(self, incarnation: str) -> dict[str, Any]:
+        machine = self._machines.get(incarnation)
+        return {"printed": {"machine": machine.guest.printed} if machine and machine.guest.printed else {}}
 
     def _reap(self, incarnation: str) -> dict[str, Any]:
         machine = self._machines.get(incarnation)
@@ -400,6 +415,11 @@ class HostedDriver:
             writer.close()
             raise
         return HostedMachine(self, handle, doors, (reader, writer))
+
+    async def printed(self, handle: Handle) -> Mapping[str, str]:
+        """Return the last of what the script printed, as it came; the host has it, and no keeper prints anything."""
+        printed: dict[str, str] = (await self.ask("printed", incarnation=handle["incarnation"]))["printed"]
+        return printed
 
     async def reap(self, handle: Handle) -> None:
         """Remove what an ended machine left; raises MachineError while it runs."""

@@ -14,12 +14,23 @@ from antechamber.testing.hosted import HostedDriver, HostedMachines
 from tests.contract.drivers.test_scripted import script
 
 
+async def talk(guest) -> int:
+    guest.print("first ")
+    guest.print("x" * 2**20)
+    guest.print("last words")
+    return 3
+
+
+async def script_or_talk(guest) -> int:
+    return await (talk if guest.spec.program[4] == "talk" else script)(guest)
+
+
 class _Host:
     def __init__(self, folder):
         self.folder = folder
         self.run = folder / "run"
         self.run.mkdir()
-        self.machines = HostedMachines(folder / "host.sock", script)
+        self.machines = HostedMachines(folder / "host.sock", script_or_talk)
         self.node = new_id(IdPrefix.NODE)
 
     def driver(self, *, unclaimed_s=900.0):
@@ -54,3 +65,13 @@ class TestHostedDriver(DriverContract):
         yield host
         await host.machines.close()
         shutil.rmtree(folder)
+
+    async def test_what_a_script_printed_is_told_by_any_service_until_it_is_reaped(self, bench):
+        machine = await bench.start("talk")
+        assert (await machine.ended()).exit_code == 3
+        await machine.let_go()
+        other = bench.host.driver()
+        printed = (await other.printed(machine.handle))["machine"]
+        assert (printed[-11:], len(printed)) == ("xlast words", 65_536)
+        await other.reap(machine.handle)
+        assert await other.printed(machine.handle) == {}
