@@ -110,8 +110,9 @@ async def test_a_tombstone_of_today_stays_with_its_session_until_it_is_old_too(s
 
 async def test_nothing_that_is_live_goes_however_old_it_is(store, steps, prompt):
     live = await steps.awaiting("ada")
-    ended = await steps.cancelled("bob")
-    running = await steps.begin(await steps.machine(ended))
+    cancelled = await steps.awaiting("bob")
+    running = await steps.begin(await steps.machine(cancelled))
+    await store.sessions.apply(cancelled.id, SessionFact.CANCELLED, at=NOON, reason=Reason.CANCELLED_BY_PERSON)
     far = NOON + timedelta(days=1000)
     pruned = await store.retention.prune(far, DAY)
     assert pruned.sessions == pruned.machines == 0
