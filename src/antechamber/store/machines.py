@@ -8,15 +8,15 @@ from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, true, u
 
 from antechamber.errors import Code, MachineError
 from antechamber.lifecycle import Act, MachineDecision, MachineFact, SessionFact, decide_machine
-from antechamber.model import IdPrefix, MachineKind, MachineRow, MachineState, new_id
+from antechamber.model import LIVE_STATUSES, IdPrefix, MachineKind, MachineRow, MachineState, new_id
 from antechamber.store.changes import MACHINES, session_topic
 from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
-from antechamber.store.line import requested
+from antechamber.store.line import of_session, requested
 from antechamber.store.moves import Given, apply_fact, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
-from antechamber.store.schema import ENDED_STATES, has_not_ended, is_live, machines, sessions
+from antechamber.store.schema import ENDED_STATES, has_not_ended, machines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,8 +83,8 @@ class Machines:
         free = and_(
             requested(),
             machines.c.driver == driver,
+            or_(machines.c.session_id.is_(None), of_session().in_(LIVE_STATUSES)),
             or_(machines.c.node.is_(None), machines.c.claimed_until <= at),
-            or_(machines.c.session_id.is_(None), _session(is_live())),
         )
         wanted = select(machines.c.id).where(free).order_by(machines.c.created_at, machines.c.id).limit(limit)
         async with self._database.read() as connection:
@@ -125,7 +125,7 @@ class Machines:
         """
         unwanted = and_(
             requested(),
-            or_(_session(~is_live()), and_(machines.c.session_id.is_(None), machines.c.expires_at <= at)),
+            or_(of_session().not_in(LIVE_STATUSES), and_(machines.c.session_id.is_(None), machines.c.expires_at <= at)),
         )
         wanted = select(machines).where(unwanted)
         async with self._database.read() as connection:
@@ -259,11 +259,6 @@ async def _locked(connection: AsyncConnection, machine_id: str) -> MachineRow | 
     wanted = select(machines).where(machines.c.id == machine_id).with_for_update()
     row = (await connection.execute(wanted)).one_or_none()
     return None if row is None else machine_of(row)
-
-
-def _session(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    # not a join: FOR UPDATE is to lock the machine's row alone
-    return machines.c.session_id.in_(select(sessions.c.id).where(condition))
 
 
 def _of(node: str | None) -> ColumnElement[bool]:

@@ -25,7 +25,9 @@ async def daily_round(store):
     session = (await store.sessions.create(new, at=NOON)).session
     machine = await store.machines.of_session(session.id)
     await store.nodes.join(NODE, name="here", url=None, at=NOON)
+    assert (await store.line.length("scripted", NOON), await store.line.position(session.id, NOON)) == (1, 1)
     await store.machines.claim(NODE, driver="scripted", at=NOON, until=NOON + timedelta(seconds=10))
+    await store.machines.withdraw(NOON)
     await store.machines.taken_uids(NODE, "scripted")
     await store.machines.begin(
         machine.id, incarnation=machine.incarnation, node=NODE, handle={}, host_uid=7, expires_at=NOON, at=NOON
@@ -91,6 +93,9 @@ def test_nothing_but_what_lives_is_sorted(plans):
     [
         ("machines.node = ? ORDER BY", "one_machine_of_uid"),
         ("machines.claimed_until <= ?) ORDER BY", "machines_running"),
+        ("auth_sessions.id = machines.session_id) NOT IN", "one_machine_of_uid"),
+        ("WHERE machines.driver = ? AND", "one_machine_of_uid"),
+        ("WHERE (machines.created_at < ? OR", "machines_requested"),
         ("WHERE auth_sessions.status IN ('awaiting_sign_in', 'pending', 'starting') ORDER BY", "sessions_live"),
         ("auth_sessions.provider = ? AND auth_sessions.status IN", "one_live_session"),
         ("machines.host_uid = ? AND", "one_machine_of_uid"),
