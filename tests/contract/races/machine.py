@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
@@ -276,9 +276,7 @@ async def _at_once(workers: list[Worker], asked: list[tuple[str, Place]], leavin
     loop = asyncio.get_running_loop()
     work: list[asyncio.Task[str]] = []
     for name, place in asked:
-        worker = workers[place.worker]
-        answer: Awaitable[str] = getattr(worker, name)(place)
-        work.append(loop.create_task(outcome(answer)))  # type: ignore[arg-type]
+        work.append(loop.create_task(_one_of_them(workers[place.worker], name, place)))
     if leaving is not None:
         for _ in range(leaving):
             await asyncio.sleep(0)
@@ -288,6 +286,12 @@ async def _at_once(workers: list[Worker], asked: list[tuple[str, Place]], leavin
         if isinstance(answer, BaseException) and not isinstance(answer, asyncio.CancelledError):
             raise answer
     return ["left" if isinstance(answer, BaseException) else answer for answer in answers]
+
+
+async def _one_of_them(worker: Worker, name: str, place: Place) -> str:
+    # whoever leaves before it has begun has not asked at all
+    answer: Coroutine[Any, Any, str] = getattr(worker, name)(place)
+    return await outcome(answer)
 
 
 def _kept(told: Told, tables: dict[str, list[dict[str, Any]]], *, pruned: bool) -> list[str]:
