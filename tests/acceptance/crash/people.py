@@ -7,7 +7,7 @@ import contextlib
 import random
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import httpx
 from websockets.exceptions import ConnectionClosed
@@ -137,16 +137,22 @@ class Person:
     async def _open(self) -> None:
         """Open the link; one that is spent, and whose cookie never came, is no use: the application gives up then."""
         link = await self._ask_for_one()
+        if not link:
+            # asked for again after it was opened: there is no second one
+            await self._lock_out()
         started = _Link(self.session_id, link)
         try:
             await self.page(lambda browser: browser.open(started))
         except Refused as refused:
             if refused.code != "link_not_valid":
                 raise
-            self._campaign.locked_out += 1
-            await self._cancel()
-            raise Ended from refused
+            await self._lock_out()
         await self.page(lambda browser: browser.consent(self.session_id))
+
+    async def _lock_out(self) -> NoReturn:
+        self._campaign.locked_out += 1
+        await self._cancel()
+        raise Ended
 
     async def _guest(self) -> SignInGuest:
         """Return the session's guest, once its machine runs."""
