@@ -169,6 +169,11 @@ class _Scripted:
             outer.close()
             inner.close()
             raise
+        if (self._queues or {}).get(door) is not queue:
+            # whoever held the machine has let it go meanwhile: nobody would ever take this, and the script would wait
+            host_end.writer.transport.abort()
+            guest_end.writer.transport.abort()
+            raise ConnectionRefusedError(door)
         self._streams += [host_end.writer, guest_end.writer]
         queue.put_nowait(host_end)
         return guest_end
