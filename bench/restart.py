@@ -28,7 +28,7 @@ from tests.integration.scene import PAGE_HOST
 
 from antechamber import assets
 from antechamber.store import file_url
-from antechamber.testing.hosted import HostedGuest, HostedMachines
+from antechamber.testing.machine_host import HostedGuest, HostedMachines
 from antechamber.testing.scripted_guest import SignInGuest
 from bench.figures import Figure, Size, Target, say
 

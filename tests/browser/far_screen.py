@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from antechamber.tasks import cancel_and_wait, spawn
+from antechamber.testing.scripted_guest import greet
 
 WIDTH, HEIGHT = 640, 400
 _DESKTOP_SIZE = -308
@@ -69,14 +70,7 @@ class FarScreen:
     async def _serve(self):
         reader, writer = self.stream.reader, self.stream.writer
         try:
-            writer.write(b"RFB 003.008\n")
-            await reader.readexactly(12)
-            writer.write(b"\x01\x01")
-            await reader.readexactly(1)
-            writer.write(bytes(4))
-            await reader.readexactly(1)
-            pixels = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
-            writer.write(struct.pack(">HH", *self.size) + pixels + struct.pack(">I", 3) + b"far")
+            await greet(reader, writer, *self.size)
             writer.write(self._clipboard(struct.pack(">II", _CAPS | _TEXT | _REQUEST | _NOTIFY | _PROVIDE, 0)))
             while True:
                 await self._message()

@@ -13,7 +13,7 @@ from antechamber.errors import Code, OperatorError
 from antechamber.model import SessionStatus
 from antechamber.store import Store, file_url
 from tests import invariants, small_disk
-from tests.integration.scene import ADA, WHOLE
+from tests.integration.scene import ADA, WHOLE, told
 from tests.integration.web_service import error_of
 from tests.integration.whole_service import metric, whole
 
@@ -46,15 +46,6 @@ async def start_until_refused(service):
             return answer
     message = "the disk does not get full"
     raise AssertionError(message)
-
-
-async def told(capsys, *words):
-    """Wait until the log has had all these words."""
-    said = ""
-    while not all(word in said for word in words):
-        said += "".join(capsys.readouterr())
-        await asyncio.sleep(0.05)
-    return said
 
 
 async def sound(service):

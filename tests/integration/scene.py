@@ -63,7 +63,10 @@ class Echo:
 
 
 class CheckGuest:
-    """A machine that checks a credential and says that it is accepted."""
+    """A machine that checks a credential and says what its tool did: accept it, refuse it, or break down (None)."""
+
+    def __init__(self, *, accepted=True):
+        self._accepted = accepted
 
     async def __call__(self, guest):
         link = LinkEnd(guest, build=BUILD)
@@ -71,13 +74,47 @@ class CheckGuest:
         try:
             job = await link.job
             assert job["kind"] == "check"
-            await link.report(ReportKind.CHECKED, {"accepted": True, "code": 0, "lines": ["Logged in"]})
+            if self._accepted is None:
+                await link.report(ReportKind.TROUBLE, {"what": "cli_not_found", "detail": "there is no tool"})
+            else:
+                body = {"accepted": self._accepted, "code": int(not self._accepted), "lines": ["DUMMY"]}
+                await link.report(ReportKind.CHECKED, body)
             while await link.orders.get() != "stop":
                 pass
             return 0
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
+
+
+class SlowGuest(SignInGuest):
+    """Does nothing until its gate is open."""
+
+    def __init__(self):
+        super().__init__(build=BUILD, page_host=PAGE_HOST)
+        self.gate = asyncio.Event()
+
+    async def __call__(self, guest):
+        await self.gate.wait()
+        return await super().__call__(guest)
+
+
+async def told(capsys, *words):
+    """Wait until the log has had all these words; return what it had."""
+    said = ""
+    while not all(word in said for word in words):
+        said += "".join(capsys.readouterr())
+        await asyncio.sleep(0.05)
+    return said
+
+
+async def erased(store, erasure_id):
+    """Wait until an erasure has finished, and return it."""
+    with store.changes.watch("erasures") as changed:
+        async with asyncio.timeout(30):
+            while (found := await store.erasures.get(erasure_id)).finished_at is None:
+                await changed.wait(0.5)
+    return found
 
 
 class Clock:

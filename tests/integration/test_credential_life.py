@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,6 @@ import pytest
 
 from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code, VaultError
-from antechamber.guest.protocol import ReportKind
 from antechamber.model import (
     Claims,
     CredentialReason,
@@ -22,8 +20,7 @@ from antechamber.model import (
     SessionStatus,
     new_id,
 )
-from antechamber.testing.scripted_guest import LinkEnd
-from tests.integration.scene import ADA, BUILD, scene
+from tests.integration.scene import ADA, CheckGuest, scene
 from tests.providers.samples import CODEX, dummy, token
 
 CS, R = CredentialStatus, CredentialReason
@@ -148,29 +145,6 @@ async def test_the_guest_of_a_refused_account_is_told_once_and_its_machine_ends(
     assert (await stage.kinds(session.id)).count("sign_in_failed") == 1
 
 
-class Answering:
-    """A machine for a check, whose tool answers that, or which breaks down."""
-
-    def __init__(self, accepted):
-        self._accepted = accepted
-
-    async def __call__(self, guest):
-        link = LinkEnd(guest, build=BUILD)
-        speaking = asyncio.get_running_loop().create_task(link.run())
-        try:
-            await link.job
-            if self._accepted is None:
-                await link.report(ReportKind.TROUBLE, {"what": "cli_not_found", "detail": "there is no tool"})
-            else:
-                await link.report(ReportKind.CHECKED, {"accepted": self._accepted, "code": 1, "lines": ["DUMMY"]})
-            while await link.orders.get() != "stop":
-                pass
-            return 0
-        finally:
-            speaking.cancel()
-            await asyncio.gather(speaking, return_exceptions=True)
-
-
 async def test_a_check_moves_the_status_and_one_that_breaks_down_says_nothing(stage):
     credential = await connected(stage)
     for answer, status, reason in (
@@ -179,7 +153,7 @@ async def test_a_check_moves_the_status_and_one_that_breaks_down_says_nothing(st
         (None, CS.NEEDS_SIGN_IN, R.CHECK_REFUSED),
         (True, CS.ACTIVE, R.CHECK_ACCEPTED),
     ):
-        stage.make_guest = lambda answer=answer: Answering(answer)
+        stage.make_guest = lambda answer=answer: CheckGuest(accepted=answer)
         verdict = await stage.reconciler.check(ADA, "codex")
         assert verdict.answered is (answer is not None)
         known = await stage.signin.credential(credential.id)

@@ -1,6 +1,5 @@
 """A machine that failed leaves what it printed, on its node, for its operator; one that did its task leaves nothing."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,7 @@ from antechamber.model import ErasedBy, SessionStatus
 from antechamber.reconciler.pruning import prune_logs
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.cli_scene import place
-from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, scene
+from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, erased, scene
 
 
 class Printing(SignInGuest):
@@ -56,9 +55,7 @@ async def test_with_its_person_the_log_goes_too(stage):
     assert stage.reconciler.logs.ids() == [row.id]
     assert await prune_logs(stage.store, stage.reconciler.logs) == 0
     progress = await stage.signin.owners.erase(ADA, by=ErasedBy.DASHBOARD)
-    async with asyncio.timeout(30):
-        while (await stage.signin.owners.erasure(progress.erasure.id)).erasure.finished_at is None:
-            await asyncio.sleep(0.02)
+    await erased(stage.store, progress.erasure.id)
     assert await prune_logs(stage.store, stage.reconciler.logs) == 1
     assert stage.reconciler.logs.ids() == []
 

@@ -11,7 +11,7 @@ from antechamber.lifecycle import MachineFact
 from antechamber.model import ErasedBy, IdPrefix, MachineState, Owner, SessionStatus, new_id
 from antechamber.tasks import spawn
 from tests.integration.cli_scene import place
-from tests.integration.scene import ADA, WHOLE, scene
+from tests.integration.scene import ADA, WHOLE, erased, scene
 from tests.integration.web_service import error_of, now, running
 
 BOB = Owner("bob")
@@ -21,14 +21,6 @@ BOB = Owner("bob")
 async def service(tmp_path):
     async with running(tmp_path) as service:
         yield service
-
-
-async def gone(owners, erasure_id):
-    """Wait until an erasure has finished."""
-    async with asyncio.timeout(30):
-        while (progress := await owners.erasure(erasure_id)).erasure.finished_at is None:
-            await asyncio.sleep(0.02)
-    return progress.erasure
 
 
 # -- the API ---------------------------------------------------------------------------------------------------------
@@ -115,8 +107,8 @@ async def test_running_machines_end_first_and_then_every_row_goes_and_nobody_els
         other = await stage.start(provider="gemini")
         progress = await stage.signin.owners.erase(ADA, by=ErasedBy.DASHBOARD)
         assert {row.session_id for row in progress.waits_for} == {session.id, other.id}
-        erased = await gone(stage.signin.owners, progress.erasure.id)
-        assert (erased.sessions, erased.machines, erased.asked_by) == (2, 2, ErasedBy.DASHBOARD)
+        record = await erased(stage.store, progress.erasure.id)
+        assert (record.sessions, record.machines, record.asked_by) == (2, 2, ErasedBy.DASHBOARD)
         for one in (session, other):
             with pytest.raises(CallerError, match="session_not_found"):
                 await stage.signin.session(one.id)
@@ -140,8 +132,8 @@ async def test_a_service_that_stops_in_the_middle_is_followed_by_one_that_goes_o
         assert await stage.signin.credentials() == []
         await stage.store.close()
         await stage.open()
-        erased = await gone(stage.signin.owners, progress.erasure.id)
-        assert (erased.sessions, erased.credentials) == (2, 1)
+        done = await erased(stage.store, progress.erasure.id)
+        assert (done.sessions, done.credentials) == (2, 1)
         assert not stage.host.running()
         for one in (session, again):
             assert await stage.store.sessions.get(one.id) is None

@@ -16,7 +16,8 @@ from antechamber.machine import Check, MachineSpec
 from antechamber.model import IdPrefix, new_id
 from antechamber.settings import Settings
 from antechamber.tasks import spawn
-from antechamber.testing.hosted import HostedDriver, HostedMachines
+from antechamber.testing.hosted import HostedDriver
+from antechamber.testing.machine_host import HostedMachines
 from tests.acceptance.crash.life import tools_of_nobody
 from tests.integration.scene import Echo, OneAddress
 

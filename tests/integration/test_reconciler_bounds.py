@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import pytest
 
 from antechamber.model import MachineState, Reason, SessionStatus
+from antechamber.signin import now
 from tests.integration.scene import ADA, WHOLE, scene
 
 
@@ -96,12 +97,11 @@ async def test_f012_f013_a_start_that_fails_ends_its_own_session_with_a_reason_a
 
 
 async def test_f018_a_deadline_that_passed_while_the_service_was_away_is_kept_at_its_next_start(site):
-    async with scene(site.folder, database_url=site.url, nobody_came_s=1) as stage:
+    async with scene(site.folder, database_url=site.url) as stage:
         session, _ = await stage.awaiting()
         assert stage.host.running()
         await stage.close()
-        while datetime.now(UTC) <= session.expires_at:
-            await asyncio.sleep(0.05)
+        stage.clock.ahead = session.expires_at - now() + timedelta(seconds=1)
         await stage.open()
         assert (await stage.until(session.id, SessionStatus.EXPIRED)).reason is Reason.NOBODY_CAME
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE

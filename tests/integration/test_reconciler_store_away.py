@@ -11,20 +11,7 @@ import pytest
 from antechamber.lifecycle import MachineFact
 from antechamber.model import IdPrefix, SessionStatus, new_id
 from antechamber.signin import now
-from antechamber.testing.scripted_guest import SignInGuest
-from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, scene
-
-
-class Slow(SignInGuest):
-    """Does nothing until its gate is open."""
-
-    def __init__(self):
-        super().__init__(build=BUILD, page_host=PAGE_HOST)
-        self.gate = asyncio.Event()
-
-    async def __call__(self, guest):
-        await self.gate.wait()
-        return await super().__call__(guest)
+from tests.integration.scene import ADA, WHOLE, SlowGuest, scene, told
 
 
 @contextlib.contextmanager
@@ -40,12 +27,6 @@ def locked(site):
             database.execute("lock table events in exclusive mode")
             yield
             database.rollback()
-
-
-async def told(capsys, words):
-    """Wait until the log has these words."""
-    while words not in "".join(capsys.readouterr()):
-        await asyncio.sleep(0.1)
 
 
 @pytest.mark.timeout(90)
@@ -65,7 +46,7 @@ async def test_f003_f060_a_credential_is_kept_while_the_database_is_away_and_sto
 
 async def test_a_service_killed_between_the_machines_readiness_and_the_sessions_says_it_at_the_next_start(site):
     async with scene(site.folder, database_url=site.url) as stage:
-        stage.make_guest = Slow
+        stage.make_guest = SlowGuest
         session = await stage.start()
         guest = await stage.guests.get()
         await stage.until(session.id, SessionStatus.STARTING)

@@ -100,6 +100,8 @@ def backup(database: DatabaseFile = None, key: KeyFile = None, *, world: World =
     if key is not None:
         _copy_key(places.key, key)
         out.print(f"The key is at {escape(str(key))}.")
+    if database is not None and key is not None and on_one_disk(database, key):
+        out.print("Both are on one file system: take them different ways from here.")
     out.print(
         "What was deleted before now is in older backups until they are destroyed; what is deleted later, in this."
     )
@@ -156,17 +158,20 @@ def _refuse_within(target: Path, places: Places) -> None:
         )
 
 
-async def _source(settings: Settings, places: Places) -> Path:
+def _file(settings: Settings, places: Places, *, otherwise: str) -> Path:
+    """Return the database's file; where PostgreSQL has it, `otherwise` says what is to be done."""
     from antechamber.app import database_url  # noqa: PLC0415 - see `cli`
     from antechamber.store import copies  # noqa: PLC0415 - see `cli`
 
-    source = copies.file_of(database_url(settings, places))
-    if source is None:
-        raise OperatorError(
-            Code.MISCONFIGURED,
-            message="The database is PostgreSQL's.",
-            next_step="Dump it by pg_dump, as docs/how-to/backup.md says, and give --key alone.",
-        )
+    file = copies.file_of(database_url(settings, places))
+    if file is None:
+        raise OperatorError(Code.MISCONFIGURED, message="The database is PostgreSQL's.", next_step=otherwise)
+    return file
+
+
+async def _source(settings: Settings, places: Places) -> Path:
+    otherwise = "Dump it by pg_dump, as docs/how-to/backup.md says, and give --key alone."
+    source = _file(settings, places, otherwise=otherwise)
     if not source.exists():
         raise OperatorError(Code.STORE_UNAVAILABLE, message=f"There is no database at {source}.", next_step="Look.")
     return source
@@ -279,17 +284,11 @@ async def _rolled_back(settings: Settings) -> str | None:
 
 
 async def _restored(settings: Settings, database: Path, key: Path, *, replace: bool) -> str | None:
-    from antechamber.app import database_url  # noqa: PLC0415 - see `cli`
     from antechamber.store import copies, knows  # noqa: PLC0415 - see `cli`
 
     places = place(settings)
-    target = copies.file_of(database_url(settings, places))
-    if target is None:
-        raise OperatorError(
-            Code.MISCONFIGURED,
-            message="The database is PostgreSQL's.",
-            next_step="Restore it by pg_restore, as docs/how-to/backup.md says; the key by `install -m 600`.",
-        )
+    otherwise = "Restore it by pg_restore, as docs/how-to/backup.md says; the key by `install -m 600`."
+    target = _file(settings, places, otherwise=otherwise)
     found = copies.within(database)
     if found.revision is None or not knows(found.revision):
         raise OperatorError(Code.SCHEMA_TOO_NEW, detail=f"the backup is at revision {found.revision}")

@@ -35,7 +35,6 @@ _CUT_TEXT: Final = 16 * 2**20
 _PIECE: Final = 64 * 1024
 _ENOUGH: Final = 400
 """Pixels of another colour than the rest: a cursor has fewer, a line of text more."""
-_EXTENDED_DESKTOP_SIZE: Final = -308
 _PIXELS: Final = Pixels(8, 8, (7, 7, 3), (0, 3, 6))
 """3 bits of red and green, 2 of blue."""
 _UPDATE, _COLOUR_MAP, _BELL, _CUT = range(4)

@@ -254,7 +254,7 @@ class SignInGuest:
         reader, writer = stream.reader, stream.writer
         picture = _Picture(writer)
         try:
-            await _greet(reader, writer)
+            await greet(reader, writer, _WIDTH, _HEIGHT)
             self._pictures.add(picture)
             while True:
                 if came := await picture.take(reader):
@@ -319,7 +319,8 @@ class _Picture:
         self._writer.write(b"".join(row) * (_HEIGHT // 2))
 
 
-async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, width: int, height: int) -> None:
+    """Go through the greeting of a VNC server that lets anybody in (RFC 6143, 7.1 to 7.3)."""
     writer.write(b"RFB 003.008\n")
     await reader.readexactly(12)
     writer.write(b"\x01\x01")
@@ -327,7 +328,7 @@ async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.write(bytes(4))
     await reader.readexactly(1)
     pixels = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
-    writer.write(struct.pack(">HH", _WIDTH, _HEIGHT) + pixels + struct.pack(">I", 8) + b"scripted")
+    writer.write(struct.pack(">HH", width, height) + pixels + struct.pack(">I", 8) + b"scripted")
 
 
 def _credential(files: Mapping[str, bytes], mtime_ns: int) -> dict[str, Any]:

@@ -21,12 +21,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from antechamber.errors import AntechamberError, CallerError, Code
+from antechamber.errors import AntechamberError
 from antechamber.log import get_logger
 from antechamber.tasks import Tasks
-from antechamber.web import closes, faults, onward, seats
+from antechamber.web import onward, seats, watching
 from antechamber.web.closes import (
-    BAD_TICKET,
     ENDED,
     NOT_BINARY,
     NOT_READY,
@@ -34,13 +33,12 @@ from antechamber.web.closes import (
     Close,
 )
 from antechamber.web.pieces import Pieces
-from antechamber.web.seats import BINARY, Seats, Viewer, offered_ticket
+from antechamber.web.seats import Seats, Viewer
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from antechamber.machine import Stream
-    from antechamber.model import Secret
     from antechamber.web.services import Services
 
 _log = get_logger("relay")
@@ -59,29 +57,8 @@ class Relays:
 
     async def serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket whose browser holds the session's cookie."""
-        try:
-            ticket = offered_ticket(scope["subprotocols"])
-            node = await onward.elsewhere(self._services, session_id)
-            onward.require_reachable(node, scope)
-        except CallerError as error:
-            await faults.refuse(scope, receive, send, error)
-            return
-        await receive()  # the connect message
-        await send({"type": "websocket.accept", "subprotocol": BINARY})
-        if node is None:
-            why = await self._serve_here(session_id, ticket, receive, send)
-        else:
-            page = onward.Page(onward.Kind.SCREEN, scope, receive, send, STALL_S)
-            why = await onward.pass_on(self._services, session_id, ticket, page, node)
-        if why is not None:
-            await closes.say(send, why)
-
-    async def _serve_here(self, session_id: str, ticket: Secret, receive: Receive, send: Send) -> Close | None:
-        try:
-            await self._services.signin.redeem_ticket(session_id, ticket)
-        except CallerError as error:
-            return ENDED if error.code is Code.SESSION_ENDED else BAD_TICKET
-        return await self._watch(session_id, receive, send)
+        page = onward.Page(onward.Kind.SCREEN, scope, receive, send, STALL_S)
+        await watching.serve(self._services, session_id, page, lambda: self._watch(session_id, receive, send))
 
     async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
         """Relay until either side ends; return what to close with, or None when the page has gone."""

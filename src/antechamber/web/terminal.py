@@ -13,19 +13,18 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from antechamber.errors import AntechamberError, CallerError, Code
+from antechamber.errors import AntechamberError
 from antechamber.guest.protocol import TERMINAL_SIDES
 from antechamber.log import get_logger
 from antechamber.tasks import Tasks
-from antechamber.web import closes, faults, onward
-from antechamber.web.closes import BAD_TICKET, ENDED, NOT_BINARY, NOT_READY, STALLED, Close
-from antechamber.web.seats import BINARY, STALL_S, Seats, Viewer, offered_ticket
+from antechamber.web import onward, watching
+from antechamber.web.closes import ENDED, NOT_BINARY, NOT_READY, STALLED, Close
+from antechamber.web.seats import STALL_S, Seats, Viewer
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from antechamber.link import TerminalView
-    from antechamber.model import Secret
     from antechamber.web.services import Services
 
 _log = get_logger("terminal")
@@ -41,29 +40,8 @@ class Terminals:
 
     async def serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket whose browser holds the session's cookie."""
-        try:
-            ticket = offered_ticket(scope["subprotocols"])
-            node = await onward.elsewhere(self._services, session_id)
-            onward.require_reachable(node, scope)
-        except CallerError as error:
-            await faults.refuse(scope, receive, send, error)
-            return
-        await receive()  # the connect message
-        await send({"type": "websocket.accept", "subprotocol": BINARY})
-        if node is None:
-            why = await self._serve_here(session_id, ticket, receive, send)
-        else:
-            page = onward.Page(onward.Kind.TERMINAL, scope, receive, send, STALL_S)
-            why = await onward.pass_on(self._services, session_id, ticket, page, node)
-        if why is not None:
-            await closes.say(send, why)
-
-    async def _serve_here(self, session_id: str, ticket: Secret, receive: Receive, send: Send) -> Close | None:
-        try:
-            await self._services.signin.redeem_ticket(session_id, ticket)
-        except CallerError as error:
-            return ENDED if error.code is Code.SESSION_ENDED else BAD_TICKET
-        return await self._watch(session_id, receive, send)
+        page = onward.Page(onward.Kind.TERMINAL, scope, receive, send, STALL_S)
+        await watching.serve(self._services, session_id, page, lambda: self._watch(session_id, receive, send))
 
     async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
         viewer = Viewer()

@@ -26,7 +26,7 @@ from antechamber import assets
 from antechamber.points import Point
 from antechamber.store import file_url
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
-from antechamber.testing.hosted import HostedGuest, HostedMachines
+from antechamber.testing.machine_host import HostedGuest, HostedMachines
 from antechamber.testing.scripted_guest import SignInGuest
 from tests import invariants
 from tests.acceptance.crash.people import FATES, Ended, Person

@@ -10,7 +10,8 @@ import pytest
 
 from antechamber.model import IdPrefix, new_id
 from antechamber.testing.drivers import DriverContract
-from antechamber.testing.hosted import HostedDriver, HostedMachines
+from antechamber.testing.hosted import HostedDriver
+from antechamber.testing.machine_host import HostedMachines
 from tests.contract.drivers.test_scripted import script
 
 

@@ -18,20 +18,11 @@ from antechamber.drivers import locks
 from antechamber.errors import Code, MachineError
 from antechamber.machine import Door, MachineEnd
 from antechamber.tasks import spawn
-from antechamber.testing.bench import WITHIN, Bench
+from antechamber.testing.bench import WITHIN
 from tests.contract.drivers.test_namespace import NamespaceHost
 
 pytestmark = pytest.mark.machine
 _NONE = 0xFFFF_FFFF
-
-
-@pytest.fixture
-async def bench():
-    host = NamespaceHost()
-    bench = Bench(host)
-    yield bench
-    await bench.clear()
-    host.remove()
 
 
 def _needs_own_uids(bench):

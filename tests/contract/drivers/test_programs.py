@@ -11,8 +11,6 @@ from antechamber.places import place
 from antechamber.providers import Providers, install
 from antechamber.providers.job import CLI_AT, NODE_AT
 from antechamber.settings import Settings
-from antechamber.testing.bench import Bench
-from tests.contract.drivers.test_namespace import NamespaceHost
 from tests.unit.guest.test_programs_of_the_host import started_by_the_guest
 
 VERSIONS = {
@@ -39,15 +37,6 @@ with socket.socket(socket.AF_UNIX) as link:
 
 def test_f079_each_program_that_the_guest_starts_is_one_that_is_tried():
     assert started_by_the_guest() == VERSIONS.keys() - {"/usr/bin/python3"}
-
-
-@pytest.fixture
-async def bench():
-    host = NamespaceHost()
-    bench = Bench(host)
-    yield bench
-    await bench.clear()
-    host.remove()
 
 
 async def run_in_a_machine(bench, commands, *mounts):

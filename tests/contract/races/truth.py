@@ -38,6 +38,9 @@ FROZEN = (
     "ended_at",
     "captured_credential_id",
     "captured_version",
+    "attempt",
+    "gave_up_at",
+    "cli_said",
 )
 """What of a session is what it was once it is terminal."""
 MANY = {"cli_gave_up", "started_again"}
