@@ -344,14 +344,7 @@ class SignIn:
             version = current.version if current else 0
             sealed = self._vault.seal(
                 parsed.bundle,
-                SealIdentity(
-                    self._store.installation,
-                    session.owner.application,
-                    session.owner.user_id,
-                    spec.id,
-                    credential_id,
-                    version + 1,
-                ),
+                self._identity(session.owner, spec, credential_id, version + 1),
             )
             point(Point.SEALED)
             captured = await self._store.credentials.capture(
@@ -511,15 +504,12 @@ class SignIn:
         if held is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         credential, sealed = held
-        identity = SealIdentity(
-            self._store.installation,
-            owner.application,
-            owner.user_id,
-            spec.id,
-            credential.id,
-            credential.version,
-        )
+        identity = self._identity(owner, spec, credential.id, credential.version)
         return credential, self._vault.unseal(sealed, identity)
+
+    def _identity(self, owner: Owner, spec: ProviderSpec, credential_id: str, version: int) -> SealIdentity:
+        """Return what a version is sealed to, and opens for alone."""
+        return SealIdentity(self._store.installation, owner.application, owner.user_id, spec.id, credential_id, version)
 
     # -- the dashboard's own access ----------------------------------------------------------------------------------
 

@@ -53,10 +53,10 @@ async def test_with_its_person_the_log_goes_too(stage):
     await stage.until(session.id, SessionStatus.FAILED)
     row = await stage.machine_ended(session.id)
     assert stage.reconciler.logs.ids() == [row.id]
-    assert await prune_logs(stage.store, stage.reconciler.logs) == 0
+    assert await prune_logs(stage.store, stage.reconciler.logs, stage.clock()) == 0
     progress = await stage.signin.owners.erase(ADA, by=ErasedBy.DASHBOARD)
     await erased(stage.store, progress.erasure.id)
-    assert await prune_logs(stage.store, stage.reconciler.logs) == 1
+    assert await prune_logs(stage.store, stage.reconciler.logs, stage.clock()) == 1
     assert stage.reconciler.logs.ids() == []
 
 

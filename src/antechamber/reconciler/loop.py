@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from antechamber.model import AuthSession, MachineRow
     from antechamber.nodes import Node
     from antechamber.providers import Providers, ProviderSpec
+    from antechamber.reconciler.live import LiveMachine
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
     from antechamber.store import Store
@@ -65,35 +66,38 @@ class Live:
 
     async def open_screen(self, session_id: str) -> Stream:
         """Return a fresh RFB stream of the session's screen; raises CallerError screen_not_ready."""
-        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
-        if attendant is None or attendant.live is None or attendant.live.input_ended.is_set():
-            raise CallerError(Code.SCREEN_NOT_READY)
         try:
-            return await attendant.live.open_screen()
+            return await self._in_use(session_id).open_screen()
         except MachineError as error:
             raise CallerError(Code.SCREEN_NOT_READY, detail=error.detail) from error
 
     async def watch_terminal(self, session_id: str) -> TerminalView:
         """Have one viewer follow what the session's tool writes; raises CallerError screen_not_ready."""
-        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
-        if attendant is None or attendant.live is None or attendant.live.input_ended.is_set():
-            raise CallerError(Code.SCREEN_NOT_READY)
-        return await attendant.live.link.watch_terminal()
+        return await self._in_use(session_id).link.watch_terminal()
 
     async def leave_terminal(self, session_id: str, view: TerminalView) -> None:
         """End that; nothing happens where the machine has ended."""
-        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
-        if attendant is not None and attendant.live is not None:
-            await attendant.live.link.leave_terminal(view)
+        if (live := self._of(session_id)) is not None:
+            await live.link.leave_terminal(view)
 
     def input_ended(self, session_id: str) -> asyncio.Event:
         """Return the event that is set when the person's input ends; set already where nothing runs."""
-        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
-        if attendant is not None and attendant.live is not None:
-            return attendant.live.input_ended
+        if (live := self._of(session_id)) is not None:
+            return live.input_ended
         ended = asyncio.Event()
         ended.set()
         return ended
+
+    def _of(self, session_id: str) -> LiveMachine | None:
+        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
+        return None if attendant is None else attendant.live
+
+    def _in_use(self, session_id: str) -> LiveMachine:
+        """Return the machine that a session's person may use now; raises CallerError screen_not_ready."""
+        live = self._of(session_id)
+        if live is None or live.input_ended.is_set():
+            raise CallerError(Code.SCREEN_NOT_READY)
+        return live
 
 
 class Reconciler:
@@ -155,7 +159,7 @@ class Reconciler:
         """Reclaim what nobody asks for any more, then begin."""
         await self.reclaim()
         self._loop = spawn("reconciler", self._run())
-        self._tasks.spawn("pruning", pruning.go_on(self.store, self.settings, self.logs))
+        self._tasks.spawn("pruning", pruning.go_on(self.store, self.settings, self.now, self.logs))
         self._tasks.spawn("erasing", erasing.go_on(self.signin.owners, self.store.changes, self.settings.sweep_s))
 
     async def close(self) -> None:

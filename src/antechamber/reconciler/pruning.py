@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import AntechamberError
 from antechamber.log import get_logger
-from antechamber.signin import now
 from antechamber.store import ERASURES, Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from antechamber.machine_logs import MachineLogs
     from antechamber.settings import Settings
     from antechamber.store import Pruned, Store
@@ -21,19 +23,19 @@ EVERY: Final = timedelta(minutes=10)
 _log = get_logger("retention")
 
 
-async def prune(store: Store, settings: Settings) -> Pruned:
-    """Delete what is past its time now; every service may, at the same time too."""
+async def prune(store: Store, settings: Settings, at: datetime) -> Pruned:
+    """Delete what is past its time then; every service may, at the same time too."""
     kept = Kept(
         idempotency_keys=settings.duration("idempotency_kept"),
         destinations=settings.duration("destinations_kept"),
         events=settings.duration("events_kept"),
     )
-    return await store.retention.prune(now(), kept)
+    return await store.retention.prune(at, kept)
 
 
-async def prune_logs(store: Store, logs: MachineLogs) -> int:
+async def prune_logs(store: Store, logs: MachineLogs, at: datetime) -> int:
     """Delete what failed machines here printed, where its time is over or the machine is not known any more."""
-    gone = await asyncio.to_thread(logs.prune, now())
+    gone = await asyncio.to_thread(logs.prune, at)
     for machine_id in await asyncio.to_thread(logs.ids):
         if await store.machines.get(machine_id) is None:
             logs.forget(machine_id)
@@ -41,23 +43,23 @@ async def prune_logs(store: Store, logs: MachineLogs) -> int:
     return gone
 
 
-async def go_on(store: Store, settings: Settings, logs: MachineLogs | None = None, *, every: timedelta = EVERY) -> None:
+async def go_on(store: Store, settings: Settings, clock: Callable[[], datetime], logs: MachineLogs | None) -> None:
     """Prune for ever; what is not to be had of the database now is deleted the next time.
 
     Also when somebody has been erased, on whichever node: what their machines printed lies here.
     """
     with store.changes.watch(ERASURES) as erased:
         while True:
-            await _prune_all(store, settings, logs)
-            await erased.wait(every.total_seconds())
+            await _prune_all(store, settings, clock(), logs)
+            await erased.wait(EVERY.total_seconds())
 
 
-async def _prune_all(store: Store, settings: Settings, logs: MachineLogs | None) -> None:
+async def _prune_all(store: Store, settings: Settings, at: datetime, logs: MachineLogs | None) -> None:
     try:
-        if pruned := await prune(store, settings):
+        if pruned := await prune(store, settings, at):
             counts = {name: count for name, count in asdict(pruned).items() if count}
             _log.info("what was past its time is deleted", counts=counts)
-        if logs is not None and (gone := await prune_logs(store, logs)):
+        if logs is not None and (gone := await prune_logs(store, logs, at)):
             _log.info("what machines printed is deleted", logs=gone)
     except AntechamberError as error:
         _log.warning("what is past its time could not be deleted", code=error.code, detail=error.detail)
