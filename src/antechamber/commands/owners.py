@@ -14,7 +14,7 @@ from antechamber.commands.asking import AsJson, World, ask, carried_out, err, ou
 from antechamber.errors import Code, OperatorError
 from antechamber.places import place
 
-owners_cli = typer.Typer(no_args_is_help=True, help="People: what is kept of one, and its removal.")
+owners_cli = typer.Typer(no_args_is_help=True, help="People: what is kept of one, and its erasure.")
 
 _LOOK_S: Final = 1.0
 _REMAINS: Final = (
@@ -25,7 +25,7 @@ _REMAINS: Final = (
 
 @owners_cli.command("show")
 def owners_show(user: str, *, world: World = "serve", as_json: AsJson = False) -> None:
-    """Count what is kept of a person, and say how far its removal is."""
+    """Count what is kept of a person, and say how far its erasure is."""
     found = carried_out(ask(world, "owners.show", user_id=user))
     if as_json:
         out.print_json(json.dumps(found))
@@ -76,7 +76,7 @@ async def _erased(world: str, user: str, *, wait: bool) -> dict[str, Any]:
             raise OperatorError(
                 Code.SERVICE_NOT_RUNNING,
                 message=f"{len(progress['waits_for'])} machines have not ended, and no service runs to stop them.",
-                next_step="Start it: the removal goes on by itself. None of the credentials opens any more.",
+                next_step="Start it: the erasure goes on by itself. None of the credentials opens any more.",
             )
         await asyncio.sleep(_LOOK_S)
         progress = await ask(world, "owners.erasure", id=progress["id"])

@@ -94,7 +94,7 @@ class OwnerView(View):
     credentials: int
     tombstones: int
     erasing: ErasureView | None
-    """The removal that is under way."""
+    """The erasure that is under way."""
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
@@ -130,7 +130,7 @@ def _add_owners(app: FastAPI, services: Services) -> None:
 
     @app.get("/api/owners/{user_id}", tags=["owners"])
     async def owner(user_id: OwnerId) -> OwnerView:
-        """Count what is kept of a person, and say how far its removal is."""
+        """Count what is kept of a person, and say how far its erasure is."""
         return await owner_view(user_id)
 
     @app.delete("/api/owners/{user_id}", status_code=202, tags=["owners"])
@@ -155,12 +155,12 @@ def _add_erasures(app: FastAPI, services: Services) -> None:
 
     @app.get("/api/erasures", tags=["owners"])
     async def erasures(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> ErasureList:
-        """List removals, the last first: the record of each stays, without a name."""
+        """List erasures, the last first: the record of each stays, without a name."""
         return ErasureList(erasures=[ErasureView.of(row) for row in await owners.erasures(limit)])
 
     @app.get("/api/erasures/{erasure_id}", tags=["owners"])
     async def erasure(erasure_id: Annotated[str, Path(description="An erasure's id.")]) -> ErasureView:
-        """Say how far a removal is."""
+        """Say how far an erasure is."""
         if not is_id(erasure_id, IdPrefix.ERASURE):
             raise CallerError(Code.MALFORMED_ID)
         return await _shown(services, await owners.erasure(erasure_id))

@@ -1,4 +1,4 @@
-/* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's removal. */
+/* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's erasure. */
 
 import { call, Refusal } from "../api.js";
 import { make, outward, part, say, webAddress } from "../dom.js";

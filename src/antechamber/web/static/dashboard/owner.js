@@ -19,7 +19,7 @@ function stored(rows, { nameOf }) {
     : null;
 }
 
-/** Say what a removal leaves elsewhere. */
+/** Say what an erasure leaves elsewhere. */
 export function remains(style) {
   return make("ul", { class: style }, ["vendors", "backups"].map((name) => make("li", {}, say(`dashboard.erasure.remains.${name}`))));
 }
