@@ -40,17 +40,22 @@ class Person:
         self.browser = await self._stack.enter_async_context(Browser(self._service.sign_in_base))
         self._tasks = await self._stack.enter_async_context(Tasks("person"))
         self._standin = await self._service.standin()
+        await self._forget()
         return self
 
     async def __aexit__(self, *_):
         await self.leave()
         await self._stack.aclose()
 
+    async def _forget(self):
+        # the pages of an earlier person's sign-in with the same vendor are not this one's
+        self._seen = max((beacon.n for beacon in await self._standin.beacons()), default=0)
+
     # -- step by step
 
     async def connect(self):
         """Ask for a session, open its link and agree."""
-        self._seen = max((beacon.n for beacon in await self._standin.beacons()), default=0)
+        await self._forget()
         started = await self.application.start(self.provider, self.user_id)
         self.session_id = started.session_id
         await self.browser.open(started)

@@ -40,8 +40,8 @@ async def follow(scene, shell):
 
     shell.types(token)
     await shell.says(r'"id": "gemini"')
-    shell.types(start)
     ann = await scene.person("codex", user_id="ann")
+    shell.types(start)
     link = await shell.says(LINK)
     # the long poll waits while the person is busy
     shell.types(wait)
@@ -49,8 +49,8 @@ async def follow(scene, shell):
     await shell.says(r'completed\n(?s:.*)"status": "ready"(?s:.*)"account": "ann-DUMMY@example.com"')
 
     before = len(shell.said)
-    shell.types(program)
     ben = await scene.person("codex", user_id="ben")
+    shell.types(program)
     link = await shell.says(rf"(?s:.{{{before},}})Open this link: {LINK.pattern}")
     await signs_in(ben, link)
     told = await shell.says(r"Signed in as ben-DUMMY@example.com, plan plus: (cred_\w+)")

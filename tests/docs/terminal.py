@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -61,12 +62,14 @@ async def shell(data, url, **environment):
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     opened = Shell(process)
     try:
         opened.types(f"data={data}\nexport SERVICE_URL={url}")
         yield opened
     finally:
-        if process.returncode is None:
-            process.kill()
+        # what it started holds its output open
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await opened.leaves()

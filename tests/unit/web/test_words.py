@@ -12,7 +12,7 @@ from antechamber.web.access import cookies, same_secret
 from antechamber.web.addresses import Addresses, Site
 from antechamber.web.bodies import Start
 from antechamber.web.events import last_event_id, message
-from antechamber.web.relay import offered_ticket
+from antechamber.web.seats import offered_ticket
 from antechamber.web.views import PollView
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
