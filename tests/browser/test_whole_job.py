@@ -44,7 +44,8 @@ async def demo():
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
-            await process.communicate()
+            # not for the end of its output: what outlives it may hold that open
+            await asyncio.wait_for(process.wait(), 30)
             standin = await StandInClient.find(Path(folder) / "data" / "stand-in")
             if standin is not None:
                 await standin.stop()
