@@ -139,8 +139,13 @@ function show(view, content, { key = view, variant = "" } = {}) {
   if (fresh && content) {
     panel.querySelector("h1")?.focus({ preventScroll: true });
   } else if (focused) {
-    [...panel.querySelectorAll("h1, button, a")].find((element) => element.textContent === focused)?.focus();
+    focusAgain(focused);
   }
+}
+
+/* Focus what bears these words now: the element that had the focus may have been drawn anew. */
+function focusAgain(words) {
+  [...part("panel").querySelectorAll("h1, button, a")].find((element) => element.textContent === words)?.focus();
 }
 
 function showClosed(refusal) {
@@ -301,6 +306,15 @@ async function agree(event) {
 
 function askCancel() {
   part("cancel-trouble").hidden = true;
+  const asked = document.activeElement.textContent;
+  const backToIt = () => {
+    // the browser gives the focus back to the button that was pressed; where a change behind the dialog has replaced
+    // that, the focus is still in what is closed now
+    if (document.activeElement === document.body || part("cancel").contains(document.activeElement)) {
+      focusAgain(asked);
+    }
+  };
+  part("cancel").addEventListener("close", backToIt, { once: true });
   part("cancel").showModal();
   part("cancel-stay").focus();
 }
