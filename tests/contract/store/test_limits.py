@@ -146,6 +146,13 @@ async def test_a_replacement_that_is_refused_ends_nothing(steps):
     assert [event.kind for event in await steps.store.sessions.events(first.id)] == ["created"]
 
 
+async def test_whoever_read_the_clock_before_the_start_that_won_waits_no_longer_than_from_that_start(steps):
+    await steps.create("ada", "codex", at=later(10), limits=Limits(starts=1))
+    refused = await refusal_of(steps.create("ada", "gemini", at=later(9), limits=Limits(live=1)))
+    at_the_same_time = await refusal_of(steps.create("ada", "gemini", at=later(10), limits=Limits(live=1)))
+    assert refused.retry_after == at_the_same_time.retry_after > timedelta(0)
+
+
 async def test_of_several_limits_the_one_that_lasts_longest_is_told(steps):
     limits = Limits(owner_live=1, owner_starts=1, live=1, starts=1)
     await steps.create("ada", "codex", limits=limits)
