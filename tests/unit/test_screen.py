@@ -120,6 +120,32 @@ async def test_the_paint_after_the_event_is_what_is_waited_for():
         end.writer.transport.abort()
 
 
+async def test_a_page_that_opens_while_its_picture_is_followed_is_seen_without_another_picture():
+    door = Door()
+    guest = await door.dial()
+    host = await anext(door.streams())
+    opened = asyncio.Event()
+
+    class Writer:
+        def __getattr__(self, name):
+            return getattr(host.writer, name)
+
+        async def drain(self):
+            opened.set()
+            for _ in range(5):  # until whoever waits for it has heard
+                await asyncio.sleep(0)
+
+    host.reader.feed_data(
+        greeting() + update(raw(0, 0, WIDTH, HEIGHT)) + update(raw(20, CHROME_HEIGHT + 10, 60, 60, b"\0"))
+    )
+    try:
+        async with asyncio.timeout(5):
+            await wait_for_paint(Stream(host.reader, Writer()), opened)
+    finally:
+        for end in (host, guest):
+            end.writer.transport.abort()
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [(b"GET / HTTP/1.1\r\n", Code.GUEST_PROTOCOL), (greeting(), Code.MACHINE_ENDED), (b"", Code.MACHINE_ENDED)],

@@ -38,11 +38,10 @@ async def wait_for_paint(stream: Stream, after: asyncio.Event) -> None:
     told = spawn("paint: event", after.wait())
     reading: asyncio.Task[bytes] | None = None
     try:
-        while True:
+        while not (after.is_set() and painter.watch()):
             reading = reading or spawn("paint: read", _piece(stream))
-            await asyncio.wait({reading} | ({told} if not told.done() else set()), return_when=asyncio.FIRST_COMPLETED)
-            if after.is_set() and painter.watch():
-                return
+            # looked at right before: the event may have been set while a picture was followed, and no other comes
+            await asyncio.wait({reading} if after.is_set() else {reading, told}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 received, reading = reading.result(), None
                 if not received:
