@@ -158,6 +158,15 @@ class Driver(Protocol):
     def host_uids(self) -> Sequence[int]:
         """Return the uids that machines may take, one each; empty where all share the service's account."""
 
+    def reserve(self, host_uid: int) -> bool:
+        """Keep a uid from every other installation on this host for a machine about to start here.
+
+        Return False when another has it. `start` takes what is reserved; what does not start gives it back.
+        """
+
+    def give_back(self, host_uid: int) -> None:
+        """End a reservation that no machine has taken; idempotent."""
+
     async def start(self, spec: MachineSpec, handle: Handle) -> Machine:
         """Start the machine; a second call for the same incarnation attaches.
 

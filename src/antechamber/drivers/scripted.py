@@ -308,6 +308,13 @@ class ScriptedDriver:
         """Return the uids that the host was given."""
         return self._host.uids
 
+    def reserve(self, host_uid: int) -> bool:  # noqa: ARG002 - nothing runs as it
+        """Say yes: no machine of these runs under a uid."""
+        return True
+
+    def give_back(self, host_uid: int) -> None:
+        """Do nothing."""
+
     def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:
         """Return the handle of that incarnation."""
         return {"driver": self.name, "machine": machine_id, "incarnation": incarnation, "uid": host_uid}

@@ -131,19 +131,26 @@ class Attendant:
         node = self._host.node.id
         taken = await self._store.machines.taken_uids(node, self._row.driver) if uids else set()
         free: list[int | None] = [uid for uid in uids if uid not in taken] if uids else [None]
-        # another service on this host may be choosing at the same moment, and sees the same ones free
+        # another service on this host may be choosing at the same moment, and sees the same ones free: of another
+        # installation the driver's reservation tells, of this one the row
         first = secrets.randbelow(len(free)) if free else 0
         for uid in free[first:] + free[:first]:
-            handle = self._host.driver.plan(self._row.id, self._row.incarnation, host_uid=uid)
-            begun = await self._store.machines.begin(
-                self._row.id,
-                incarnation=self._row.incarnation,
-                node=node,
-                handle=handle,
-                host_uid=uid,
-                expires_at=deadline,
-                at=self._now(),
-            )
+            if uid is not None and not self._host.driver.reserve(uid):
+                continue
+            begun = None
+            try:
+                begun = await self._store.machines.begin(
+                    self._row.id,
+                    incarnation=self._row.incarnation,
+                    node=node,
+                    handle=self._host.driver.plan(self._row.id, self._row.incarnation, host_uid=uid),
+                    host_uid=uid,
+                    expires_at=deadline,
+                    at=self._now(),
+                )
+            finally:
+                if begun is None and uid is not None:
+                    self._host.driver.give_back(uid)
             if begun is not None:
                 return begun
         return None

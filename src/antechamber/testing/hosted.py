@@ -125,6 +125,13 @@ class HostedDriver:
         """Return the uids that it was given; they are only claimed, nothing runs as them."""
         return self._uids
 
+    def reserve(self, host_uid: int) -> bool:  # noqa: ARG002 - nothing runs as it
+        """Say yes: the rows alone keep two machines from one uid."""
+        return True
+
+    def give_back(self, host_uid: int) -> None:
+        """Do nothing."""
+
     def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:
         """Return the handle of that incarnation."""
         folder = os.fspath(self._run_dir / incarnation)

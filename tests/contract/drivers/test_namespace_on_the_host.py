@@ -74,12 +74,42 @@ async def test_a_uid_that_another_installation_uses_is_not_offered_and_not_taken
     try:
         other = neighbour.driver()
         assert uid not in other.host_uids()
+        assert not other.reserve(uid)
         spec, _ = bench.planned("stay")
         with pytest.raises(MachineError) as caught:
             await other.start(spec, other.plan(spec.machine_id, spec.incarnation, host_uid=uid))
         assert str(uid) in caught.value.detail
         await bench.up(machine)
         assert await other.found() == []
+    finally:
+        neighbour.remove()
+
+
+async def test_a_reserved_uid_is_the_machine_s_that_starts_and_given_back_by_what_does_not(bench):
+    _needs_own_uids(bench)
+    driver, neighbour = bench.driver, NamespaceHost()
+    try:
+        other = neighbour.driver()
+        uid, unused = driver.host_uids()[:2]
+        assert driver.reserve(uid)
+        assert driver.reserve(unused)
+        assert not other.reserve(uid), "one installation's reservation holds against another"
+        assert not {uid, unused} & set(other.host_uids())
+        driver.give_back(unused)
+        driver.give_back(unused)
+        assert other.reserve(unused)
+        other.give_back(unused)
+
+        spec, _ = bench.planned("stay")
+        handle = driver.plan(spec.machine_id, spec.incarnation, host_uid=uid)
+        machine = await driver.start(spec, handle)
+        driver.give_back(uid)
+        assert not other.reserve(uid), "the machine has it now"
+        await machine.stop(within=WITHIN)
+        await machine.let_go()
+        await driver.reap(handle)
+        assert other.reserve(uid)
+        other.give_back(uid)
     finally:
         neighbour.remove()
 

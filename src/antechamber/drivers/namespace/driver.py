@@ -55,6 +55,8 @@ class NamespaceDriver:
         run_dir.mkdir(parents=True, exist_ok=True)
         self._uids = uids.decide(settings.first_machine_uid, settings.machine_uids, run_dir)
         self._uid_locks = uids.UidLocks()
+        self._reserved: dict[int, int] = {}
+        """The locks' descriptors of uids whose machines are about to start."""
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         if run_dir.stat().st_uid == os.geteuid():
             run_dir.chmod(0o711 if self._uids.pool else 0o700)
@@ -77,6 +79,19 @@ class NamespaceDriver:
     def host_uids(self) -> Sequence[int]:
         """Return the uids that machines may take and that no other installation on this host uses now."""
         return self._uid_locks.free(self._uids.pool)
+
+    def reserve(self, host_uid: int) -> bool:
+        """Take the uid's lock before the machine is written down, so that what is written can be started."""
+        descriptor = self._uid_locks.try_take(host_uid)
+        if descriptor is None:
+            return False
+        self._reserved[host_uid] = descriptor
+        return True
+
+    def give_back(self, host_uid: int) -> None:
+        """Let go of a lock that no machine has taken over."""
+        if (descriptor := self._reserved.pop(host_uid, None)) is not None:
+            os.close(descriptor)
 
     def plan(self, machine_id: str, incarnation: str, *, host_uid: int | None) -> Handle:
         """Return the handle of that incarnation; raises ValueError for a malformed id, which would become a path."""
@@ -141,8 +156,9 @@ class NamespaceDriver:
         taken: list[int] = []
         doors: UnixDoors | None = None
         try:
-            if handle["uid"] is not None:
-                taken.append(self._uid_locks.take(handle["uid"]))
+            if (uid := handle["uid"]) is not None:
+                reserved = self._reserved.pop(uid, None)
+                taken.append(self._uid_locks.take(uid) if reserved is None else reserved)
             await keepers.to_its_end("machine folder", self._make_folder, spec, handle, folder, taken)
             point(Point.FOLDER_MADE)
             doors = UnixDoors(folder.doors, spec.doors, give=self._giver(handle))
@@ -251,6 +267,7 @@ class NamespaceDriver:
     async def _remove(self, folder: KeptFolder, uid: int | None) -> None:
         await asyncio.to_thread(_remove_tree, folder.path)
         if uid is not None:
+            self.give_back(uid)
             self._uid_locks.forget(uid)
 
     def _found(self) -> Sequence[Handle]:

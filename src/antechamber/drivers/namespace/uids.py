@@ -83,12 +83,16 @@ class UidLocks:
         preferred = (Path("/run/antechamber-uids"),) if own == 0 else ()
         self._folders = tuple(folders) or (*preferred, Path(f"/tmp/antechamber-uids-{own}"))  # noqa: S108 - owner-checked
 
-    def take(self, uid: int) -> int:
-        """Take a uid; return the lock's descriptor.
+    def try_take(self, uid: int) -> int | None:
+        """Take a uid; return the lock's descriptor, or None when another machine has it.
 
-        Raises MachineError when another machine has it, OperatorError when no folder for locks can be had.
+        Raises OperatorError when no folder for locks can be had.
         """
-        descriptor = locks.take(self._folder(make=True) / str(uid))
+        return locks.take(self._folder(make=True) / str(uid))
+
+    def take(self, uid: int) -> int:
+        """Take a uid as `try_take` does; raises MachineError when another machine has it."""
+        descriptor = self.try_take(uid)
         if descriptor is None:
             raise MachineError(Code.MACHINE_DID_NOT_START, detail=f"the host uid {uid} is another machine's")
         return descriptor
