@@ -57,6 +57,7 @@ MUST_RUN = {
         "of_your_own",
         "bench",
         "kills_on_sqlite_and_postgres",
+        "kills_around_real_tools",
         "tutorial",
     ),
     "browser": ("terminal", "whole_job", "proxy", "accessibility", "translation"),

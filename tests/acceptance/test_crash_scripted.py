@@ -12,13 +12,13 @@ import sys
 import pytest
 
 from antechamber.points import Point
-from tests.acceptance.crash.campaign import OF_REAL_MACHINES, campaign
+from tests.acceptance.crash.scripted import OF_REAL_MACHINES, campaign
 
 pytestmark = pytest.mark.timeout(1800)
 SEED = int(os.environ.get("CHAOS_SEED", "11"))
 EVERY_POINT = 75
 """Kills on one database from which every point is to be passed."""
-KILLS = int(os.environ.get("CHAOS_KILLS", "20"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "75"))
 IN_SHORT_TIMES = min(10, KILLS // 4)
 
 

@@ -16,7 +16,8 @@ import time
 
 from antechamber import log
 from antechamber.store import Store
-from tests.acceptance.crash.campaign import Campaign, campaign
+from tests.acceptance.crash.campaign import Campaign
+from tests.acceptance.crash.scripted import campaign
 from tests.postgres import Server, programs
 
 OF_ONE = 100

@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from antechamber import app, log, points, tasks
+from antechamber import app, demo, log, points, tasks
 from antechamber.egress import Resolution, World
 from antechamber.errors import OperatorError
 from antechamber.guest.protocol import EgressAnswer
@@ -46,6 +46,8 @@ class Order:
     """The socket of the machines' host."""
     dies_at: tuple[str, int] | None = None
     """The point at which it kills itself, and at the how-manieth time."""
+    world: str = "scripted"
+    """`scripted` machines, or `practice`: the namespace machines of the demo with the vendors' own tools."""
 
 
 class Words:
@@ -116,7 +118,7 @@ async def tools_of_nobody(providers: Any, places: Any) -> app.Tools:
 
 
 def run(order: Order) -> None:
-    """Serve with scripted machines until told to stop, or killed."""
+    """Serve until told to stop, or killed."""
     words = armed(order)
     log.configure("INFO")
     settings = Settings(**order.settings)
@@ -128,8 +130,11 @@ def run(order: Order) -> None:
         words.say(ready={"base": said.dashboard_url, "sign_in": said.sign_in_url, "token": said.token.reveal()})
 
     try:
-        world = World("demo", _OneAddress(), _Echo())
-        tasks.run(app.run(settings, world, ready, drivers=drivers, look=tools_of_nobody))
+        if order.world == "practice":
+            tasks.run(demo.serve(settings, ready))
+        else:
+            world = World("demo", _OneAddress(), _Echo())
+            tasks.run(app.run(settings, world, ready, drivers=drivers, look=tools_of_nobody))
     except OperatorError as error:
         words.say(fault=f"{error.code}: {error} {error.detail}")
     else:

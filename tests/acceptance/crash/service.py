@@ -106,9 +106,9 @@ class Nursery:
         self._process.stdin.close()
         await self._process.wait()
 
-    async def start(self, *, log: Path, settings: dict[str, Any], host: Path, dies_at: Any = None) -> Life:
+    async def start(self, *, world: str, log: Path, settings: dict[str, Any], host: Path, dies_at: Any = None) -> Life:
         """Start a service; it may die before it is ready."""
-        life = Life(Order(self._ears.path, os.fspath(log), settings, os.fspath(host), dies_at))
+        life = Life(Order(self._ears.path, os.fspath(log), settings, os.fspath(host), dies_at, world))
         async with self._ears.births:
             self._process.stdin.write(json.dumps(asdict(life.order)).encode() + b"\n")
             life.pid = int(await self._process.stdout.readline())
