@@ -64,6 +64,7 @@ async def away(server, *services):
             for service in services:
                 answer = await (await service.operator()).get("/readyz")
                 assert answer.status_code == 503, answer.text
+                assert answer.json()["error"]["code"] == "store_unavailable"
     finally:
         # not in a thread: the kernel ends the server with the thread that started it
         server.start()

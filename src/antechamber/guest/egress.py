@@ -22,6 +22,9 @@ _ANSWER_S = 10.0
 _AWAY_S = 8.0
 """Seconds that the service may be away without a page in the browser failing; the resolver waits ten."""
 _CONNECT_S = 60.0
+_TRIES = 3
+"""How often one thing is asked where the service goes away with the question, as one that is killed does."""
+_AGAIN_S = 0.05
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -103,16 +106,26 @@ class Egress:
     async def _word(self, request: dict[str, Any]) -> EgressAnswer:
         """Ask one thing and hang up."""
         try:
-            connection = await dial(self._layout.egress, within=_AWAY_S, patient=True)
+            connection, answer = await self._asked(request, within=_ANSWER_S)
         except OSError:
             return EgressAnswer.SERVFAIL
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                return await _request(connection, request)
-        except TimeoutError:
-            return EgressAnswer.SERVFAIL
-        finally:
-            connection[1].transport.abort()
+        connection[1].transport.abort()
+        return answer
+
+    async def _asked(self, request: dict[str, Any], *, within: float) -> tuple[Connection, EgressAnswer]:
+        """Ask one thing, and again where the service went away with the question; raises OSError."""
+        tries = 0
+        while True:
+            connection = await dial(self._layout.egress, within=_AWAY_S, patient=True)
+            tries += 1
+            try:
+                async with asyncio.timeout(within):
+                    return connection, await _request(connection, request)
+            except BaseException as error:
+                connection[1].transport.abort()
+                if not isinstance(error, ConnectionError) or tries == _TRIES:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
 
     async def _forward(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # kept here as well: the server itself holds a client's task only weakly
@@ -123,8 +136,9 @@ class Egress:
             if name is None:
                 return
             async with asyncio.timeout(_CONNECT_S):
-                outside = await dial(self._layout.egress, within=_AWAY_S, patient=True)
-                if await _request(outside, {"op": "connect", "name": name, "port": port}) is not EgressAnswer.OK:
+                request = {"op": "connect", "name": name, "port": port}
+                outside, answer = await self._asked(request, within=_CONNECT_S)
+                if answer is not EgressAnswer.OK:
                     return
             await join((reader, writer), outside)
         except OSError:  # includes TimeoutError: nothing to say to the client but the reset below
@@ -140,6 +154,7 @@ class Egress:
 
 
 async def _request(connection: Connection, request: dict[str, Any]) -> EgressAnswer:
+    """Return the host's answer; raises ConnectionError where the connection ends without one."""
     reader, writer = connection
     try:
         writer.write(json.dumps(request).encode() + b"\n")
@@ -148,7 +163,9 @@ async def _request(connection: Connection, request: dict[str, Any]) -> EgressAns
         if len(line) > EGRESS_LINE:
             return EgressAnswer.SERVFAIL
         return EgressAnswer(json.loads(line)["answer"])
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, KeyError, TypeError):
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise ConnectionResetError from error
+    except (asyncio.LimitOverrunError, ValueError, KeyError, TypeError):
         return EgressAnswer.SERVFAIL
 
 

@@ -69,6 +69,7 @@ def add_common(app: FastAPI, services: Services) -> None:
     @app.get("/readyz", tags=["health"])
     async def readyz() -> Health:
         """Say that the service can start sign-ins; 503 when it cannot."""
+        await services.signin.sessions(limit=1)  # a database that does not answer says so itself
         faults = await services.faults()
         if faults:
             raise OperatorError(

@@ -49,6 +49,8 @@ class Report:
     """In which states sessions were when their service was killed."""
     faults: list[str] = field(default_factory=list)
     locked_out: int = 0
+    again: int = 0
+    """How often a tool that had given up was started again."""
     folder: Path | None = None
 
     def __str__(self) -> str:
@@ -57,7 +59,7 @@ class Report:
         ends = ", ".join(f"{number} {end}" for end, number in self.ends.most_common())
         return (
             f"seed {self.seed}: {self.kills.total()} kills (service {at_points}, {others}), {self.stops} clean stops; "
-            f"{self.ends.total()} sessions: {ends}; {self.locked_out} spent links"
+            f"{self.ends.total()} sessions: {ends}; {self.locked_out} spent links, {self.again} tools started again"
         )
 
 
@@ -69,7 +71,7 @@ class Campaign:
     """How long a point is waited for; then the service is killed where it is."""
 
     def __init__(self, folder: Path, url: str, seed: int, *, settings: dict[str, Any], points: Sequence[Point]) -> None:
-        self._folder = folder
+        self.folder = folder
         self.url = url
         self.chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self._points = points
@@ -95,6 +97,8 @@ class Campaign:
         """How sessions ended, as people were told."""
         self.captured: set[str] = set()
         self.refused: set[str] = set()
+        self.erased: set[str] = set()
+        """Labels of which everything is to be gone."""
         self.did_not_start: set[str] = set()
         """Machines whose start this campaign refused."""
         self.passed: Counter[str] = Counter()
@@ -140,9 +144,9 @@ class Campaign:
 
     async def run(self, plan: Sequence[Any]) -> Report:
         """Go through the plan: `(point, number)` or seconds for an instant, or `stop`."""
-        (self._folder / "run").mkdir()
+        (self.folder / "run").mkdir()
         await self.opened()
-        async with Ears(self._folder) as ears, Nursery(ears) as nursery, Tasks("people") as people:
+        async with Ears(self.folder) as ears, Nursery(ears) as nursery, Tasks("people") as people:
             for number, person in enumerate(self.people()):
                 people.spawn(f"person {number}", person)
             for kill in plan:
@@ -164,9 +168,9 @@ class Campaign:
     async def _begin(self, nursery: Nursery, dies_at: Any = None) -> Life:
         life = await nursery.start(
             world=self.world,
-            log=self._folder / "log",
+            log=self.folder / "log",
             settings=self._given,
-            host=self._folder / "host.sock",
+            host=self.folder / "host.sock",
             dies_at=dies_at,
         )
         async with asyncio.timeout(READY_S):
@@ -230,13 +234,14 @@ class Campaign:
         self._times_that_ran_out(rows)
         for session_id in self.captured:
             self.true_ends[session_id] = {"completed"}
+        self._what_is_erased(rows)
         for session_id in self.refused & self.captured:
             self.faults.append(f"{session_id} was acknowledged and refused")
         self.faults += await invariants.broken(
             self.url,
-            key=self._folder / "data" / "key",
-            run=self._folder / "run",
-            data=self._folder / "data",
+            key=self.folder / "data" / "key",
+            run=self.folder / "run",
+            data=self.folder / "data",
             true_ends=self.true_ends,
         )
         self.faults += [f"the machine {one} is still kept" for one in self.kept()]
@@ -251,7 +256,16 @@ class Campaign:
                 self.faults.append(f"{session_id} was asked for by nobody")
         for row in rows.sessions.values():
             self.report.ends[f"{row.status} {row.reason}" if row.reason else row.status] += 1
-        self.faults += _crashes_in(self._folder / "log")
+        self.faults += _crashes_in(self.folder / "log")
+
+    def _what_is_erased(self, rows: invariants.Rows) -> None:
+        """Demand nothing of sessions whose owner was erased, but that they are gone."""
+        for session_id, person in self.acknowledged.items():
+            if person.user in self.erased:
+                self.true_ends.pop(session_id, None)
+        left = [*rows.sessions.values(), *rows.credentials.values()]
+        self.faults += [f"{row.id} is of somebody erased" for row in left if row.user_id in self.erased]
+        self.report.ends["erased"] = len(self.erased)
 
     def _times_that_ran_out(self, rows: invariants.Rows) -> None:
         """Let a session have ended for lack of time where the rows' own times say so."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import secrets
 from typing import TYPE_CHECKING
 
 from antechamber.testing.visitor import Refused
-from tests.acceptance.crash.person import TERMINAL, Ended, Person
+from tests.acceptance.crash.person import LOOK_S, TERMINAL, Ended, Person
 from tests.integration.scene import WHOLE
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ class ScriptedPerson(Person):
         """Look until the session knows of it: a screen that was cut off at once may not have counted."""
         while (await self.page(lambda browser: browser.session(self.session_id)))["screen_seen_at"] is None:
             await self._look()
+
+    async def _live(self) -> None:
+        if self.fate == "erased":
+            await self._erased()
+        else:
+            await super()._live()
 
     # -- the fates
 
@@ -149,6 +156,28 @@ class ScriptedPerson(Person):
         for step in steps:
             await step()
 
+    async def _erased(self) -> None:
+        """Everything of them is removed, in any phase, and asked about until nothing is known of them."""
+        # a label of its own, because it goes with all that is under it
+        self.user = f"{self.user}-{secrets.token_hex(4)}"
+        self._campaign.erased.add(self.user)
+        await self._ask_for_one()
+        with contextlib.suppress(Ended):
+            await self._some_phase()
+            if self._chance.random() < 0.5:
+                await self._hand_in(await self._guest())
+        path = f"/api/owners/{self.user}"
+        with contextlib.suppress(Refused):  # done already, and its answer was lost
+            await self.call("DELETE", path)
+        while True:
+            try:
+                await self.call("GET", path)
+            except Refused as refused:
+                if refused.code == "owner_not_found":
+                    return
+                raise
+            await asyncio.sleep(LOOK_S)
+
     async def _nobody_came(self) -> None:
         await self._ready()
 
@@ -170,6 +199,7 @@ FATES = {
     "credential_unusable": 1,
     "crashes": 2,
     "keeper": 2,
+    "erased": 1,
 }
 """What people do, and how many of so many."""
 IN_TIME = {"nobody_came": 1, "sign_in_timed_out": 1, "gives_up": 1, "completes": 1}

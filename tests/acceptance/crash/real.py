@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Collection, Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ OTHERS = (
 """What every sign-in passes; scripted machines are killed at all the others too."""
 INSTANT_S = 8.0
 LOOK_S = 0.05
+F5 = 0xFFC2
 SILENT_S = 3
 """When the vendor has shown nothing new for so long, what was typed was lost with the service: it is typed again."""
 SETTINGS = {"grace_completed_s": 1, "grace_failed_s": 0.5, "owner_starts_an_hour": 0, "starts_an_hour": 0}
@@ -105,6 +107,10 @@ class Real(Campaign):
                 return True
         return False
 
+    def picture(self, session_id: str, png: bytes) -> None:
+        """Keep a screen beside the log."""
+        (self.folder / f"{session_id}.png").write_bytes(png)
+
     async def at_the_end(self) -> None:
         control = Client(self._data / "control.sock")
         for session_id, (status, _) in self.told.items():
@@ -133,21 +139,31 @@ async def _keeper(folder: KeptFolder) -> int:
 class RealPerson(Person):
     """One person who types."""
 
+    patience_s = 90.0
+
     def __init__(self, campaign: Real, user: str, fate: str, chance: random.Random, provider: str) -> None:
         super().__init__(campaign, user, fate, chance, provider)
         self._machines = campaign
         self._answers = {"email": f"{user}-DUMMY@example.com", "code": "123456", "consent": ""}
         self._sign_in = ""
         self._page = ""
+        self._silences = 0
+        self._screen_seen: Screen | None = None
         self._seen = 0
 
     async def _live(self) -> None:
         self._standin = await self._machines.standin()
         for beacon in await self._standin.beacons():
             self._seen = max(self._seen, beacon.n)
-            self._machines.over.add(beacon.sign_in)
+            if beacon.vendor == self.provider:
+                self._machines.over.add(beacon.sign_in)
         try:
             await super()._live()
+        except BaseException:
+            # what they saw last says more than any word
+            if self._screen_seen is not None and self._screen_seen.updates:
+                self._machines.picture(self.session_id, self._screen_seen.png())
+            raise
         finally:
             self._machines.over.add(self._sign_in)
 
@@ -162,7 +178,7 @@ class RealPerson(Person):
     async def _sign_in_until(self, page: str | None) -> None:
         """Answer the vendor's pages until that one is shown, or the session has ended; look again where it is lost."""
         while True:
-            screen = await self._screen()
+            screen = self._screen_seen = await self._screen()
             watching = spawn("screen", _watched(screen))
             try:
                 while not watching.done():
@@ -177,15 +193,47 @@ class RealPerson(Person):
                     await screen.close()
 
     async def _one_page(self, screen: Screen) -> None:
-        """Wait for the vendor's next page, or long enough, and do what it asks for."""
+        """Wait for the vendor's next page, or long enough, and do what it asks for.
+
+        In the silence what was typed was lost with the service, or the browser shows an error, or the tool gave up: it
+        is typed again, and the page loaded again, and the tool started again, as whoever sees that would do.
+        """
         for _ in range(SILENT_S):
             new = await self._new_page()
-            if (await self._view())["status"] in TERMINAL:
+            view = await self._view()
+            if view["status"] in TERMINAL:
                 raise Ended
             if new:
-                self._page = new
-                break
-        await self._type(screen)
+                self._page, self._silences = new, 0
+                self._note(f"types on {new}")
+                await self._type(screen)
+                return
+        self._silences += 1
+        self._note(f"silence {self._silences} on {self._page}")
+        if await self._gave_up():
+            return
+        if self._silences % 2:
+            await self._type(screen)
+        else:
+            await screen.press(F5)
+            await asyncio.sleep(LOOK_S)
+            await screen.press(RETURN)  # yes, send it once more
+
+    def _note(self, what: str) -> None:
+        with (self._machines.folder / "people").open("a") as notes:
+            notes.write(f"{datetime.now(UTC):%H:%M:%S.%f} {self.session_id} {self._sign_in} {what}\n")
+
+    async def _gave_up(self) -> bool:
+        page = await self.page(lambda browser: browser.session(self.session_id))
+        if page["gave_up_at"] is None or page["terminal"]:
+            return False
+        self._may_end("cli_ended")
+        self._machines.over.add(self._sign_in)
+        # the vendor begins a sign-in of its own with the tool's next run
+        self._sign_in = self._page = ""
+        await self.page(lambda browser: browser.again(self.session_id, page["attempt"]))
+        self._machines.report.again += 1
+        return True
 
     async def _type(self, screen: Screen) -> None:
         if (text := self._answers.get(self._page)) is None:
@@ -201,6 +249,7 @@ class RealPerson(Person):
             self._seen = max(self._seen, beacon.n)
             if beacon.vendor != self.provider or beacon.sign_in in self._machines.over:
                 continue
+            self._note(f"is shown {beacon.page} of {beacon.sign_in}")
             self._sign_in = self._sign_in or beacon.sign_in
             if beacon.sign_in == self._sign_in:
                 assert beacon.page != "error", "the vendor shows an error"

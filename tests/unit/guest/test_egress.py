@@ -20,12 +20,18 @@ NAME = "login.vendor-one.com"
 class Door:
     """Answers as a host would; what it connects to is an echo."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, breaks=0):
         self.answers, self.asked = answers, []
+        self.breaks = breaks
+        """How often it goes away with the question, as a service that is killed does."""
 
     async def __call__(self, reader, writer):
         request = json.loads(await reader.readline())
         self.asked.append(request)
+        if self.breaks:
+            self.breaks -= 1
+            writer.transport.abort()
+            return
         answer = self.answers.get((request["op"], request["name"]), "nxdomain")
         if isinstance(answer, bytes):
             writer.write(answer)
@@ -40,9 +46,9 @@ class Door:
 
 
 @asynccontextmanager
-async def way_out(tmp_path, answers=None, *, door=True):
+async def way_out(tmp_path, answers=None, *, door=True, breaks=0):
     layout = Layout(home=tmp_path, doors=tmp_path, dns=("127.0.0.1", 0), forward=((0, 443),))
-    host = Door(answers or {("resolve", NAME): "ok", ("connect", NAME): "ok"})
+    host = Door(answers or {("resolve", NAME): "ok", ("connect", NAME): "ok"}, breaks)
     server = await asyncio.start_unix_server(host, layout.egress) if door else None
     egress = Egress(layout)
     await egress.start()
@@ -95,6 +101,26 @@ async def test_what_the_host_says_of_a_name_is_passed_on(tmp_path, answer, code)
 async def test_without_a_host_no_name_can_be_told(tmp_path):
     async with way_out(tmp_path, door=False) as (egress, _):
         assert await ask(egress, NAME) == (dns.SERVFAIL, None)
+
+
+async def test_what_a_killed_service_took_with_it_is_asked_again(tmp_path):
+    async with way_out(tmp_path, breaks=2) as (egress, host):
+        code, address = await ask(egress, NAME)
+        assert code == dns.NOERROR
+        assert [one["op"] for one in host.asked] == ["resolve"] * 3
+        host.breaks = 1
+        reader, writer = await asyncio.open_connection(address, egress.ports[1])
+        writer.write(b"hello")
+        writer.write_eof()
+        assert await reader.read() == b"hello and bye"
+        writer.close()
+        assert [one["op"] for one in host.asked[3:]] == ["connect"] * 2
+
+
+async def test_a_host_that_always_hangs_up_is_asked_three_times(tmp_path):
+    async with way_out(tmp_path, breaks=99) as (egress, host):
+        assert (await ask(egress, NAME))[0] == dns.SERVFAIL
+        assert len(host.asked) == 3
 
 
 async def test_a_connection_goes_out_by_name_and_port_with_each_half_for_itself(tmp_path):
