@@ -110,3 +110,23 @@ async def test_the_line_that_operators_watch_for_names_session_owner_and_provide
     assert [(line["session"], line["owner"], line["provider"], line["level"]) for line in lines] == [
         (session.id, "ada", "codex", "info")
     ]
+
+
+async def test_a_pass_that_fails_by_a_fault_of_ours_is_not_the_last_one(tmp_path, capsys):
+    async with scene(tmp_path, sweep_s=0.1) as stage:
+        beat = stage.node.beat
+        beaten = []
+
+        async def faulty():
+            beaten.append(True)
+            if len(beaten) == 1:
+                raise LookupError("nobody foresaw it")
+            await beat()
+
+        stage.node.beat = faulty
+        session, guest = await stage.awaiting()
+        assert await guest.sign_in(WHOLE) is None
+        await stage.until(session.id, SessionStatus.COMPLETED)
+        await stage.machine_ended(session.id)
+        assert len(beaten) > 1
+    assert "".join(capsys.readouterr()).count("a pass failed by a fault of ours") == 1

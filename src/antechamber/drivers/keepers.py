@@ -73,14 +73,19 @@ class KeptFolder:
         return self.path / "doors"
 
     def end(self) -> MachineEnd | None:
-        """How the machine ended, when its keeper has recorded it."""
+        """How the machine ended, when its keeper has recorded it; without time and code where that is no record.
+
+        Raises MachineError where the record cannot be read now.
+        """
         try:
             end = json.loads((self.path / "exit.json").read_bytes())
+            return MachineEnd(datetime.fromtimestamp(end["at"], UTC), end["code"], GuestText(end["detail"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise MachineError(Code.INTERNAL, detail=f"the record of a machine's end: {error}") from error
-        return MachineEnd(datetime.fromtimestamp(end["at"], UTC), end["code"], GuestText(end["detail"]))
+        except (ValueError, TypeError, KeyError):
+            return MachineEnd(None, None, "its keeper's record of the end is damaged")
 
     def printed(self) -> dict[str, str]:
         """Return the last of what the keeper and the machine's programs printed, as it came."""
@@ -247,10 +252,14 @@ class Claim:
     async def _learn_end(self) -> None:
         if not await self._folder.nothing_left(_ANSWER_S):
             # it dropped us but lives: claim again, for "cannot tell" is not "dead"
-            with contextlib.suppress(OSError, MachineError):
+            with contextlib.suppress(OSError, ValueError, MachineError):
                 self._connection = await _connect(self._folder)
             return
-        end = self._folder.end() or MachineEnd(datetime.now(UTC), None, "its keeper was killed")
+        try:
+            end = self._folder.end() or MachineEnd(datetime.now(UTC), None, "its keeper was killed")
+        except MachineError as error:
+            # nothing of it runs: that its record cannot be read keeps nobody waiting for its end
+            end = MachineEnd(datetime.now(UTC), None, error.detail)
         if not self._ended.done():
             self._ended.set_result(end)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from antechamber.errors import AntechamberError
-from antechamber.log import get_logger
+from antechamber.log import get_logger, told
 from antechamber.store import ERASURES
 
 if TYPE_CHECKING:
@@ -23,4 +23,6 @@ async def go_on(owners: Owners, changes: Changes, sweep_s: float) -> None:
                 await owners.go_on()
             except AntechamberError as error:
                 _log.warning("an erasure waits", code=error.code, detail=error.detail)
+            except Exception as error:  # noqa: BLE001 - the other erasures, and the next ones, go on
+                _log.error("an erasure waits for a fault of ours", **told(error))
             await asked.wait(sweep_s)

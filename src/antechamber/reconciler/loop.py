@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
 from antechamber.errors import AntechamberError, CallerError, Code, MachineError, OperatorError
-from antechamber.log import about, get_logger
+from antechamber.log import about, get_logger, told
 from antechamber.machine import Door, MachineSpec, Mount
 from antechamber.metrics import Metrics
 from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
@@ -191,6 +191,9 @@ class Reconciler:
                     self._well_since = None
                     # the database may be away for a while: the next pass sees the same truth
                     _log.warning("a pass failed", code=error.code, detail=error.detail)
+                except Exception as error:  # noqa: BLE001 - a fault of ours in one row must not end every deadline
+                    self._well_since = None
+                    _log.error("a pass failed by a fault of ours", **told(error))
                 await machines.wait(self.settings.sweep_s)
 
     async def _pass(self) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import AntechamberError
-from antechamber.log import get_logger
+from antechamber.log import get_logger, told
 from antechamber.store import ERASURES, Kept
 
 if TYPE_CHECKING:
@@ -65,3 +65,5 @@ async def _prune_all(store: Store, settings: Settings, at: datetime, logs: Machi
         _log.warning("what is past its time could not be deleted", code=error.code, detail=error.detail)
     except OSError as error:
         _log.warning("what machines printed could not be deleted", detail=repr(error))
+    except Exception as error:  # noqa: BLE001 - the next time may go well, and nothing else deletes
+        _log.error("what is past its time could not be deleted by a fault of ours", **told(error))
