@@ -60,11 +60,12 @@ class CredentialLife:
             self._say(made)
         return made.credential
 
-    async def story(self, credential_id: str) -> list[CredentialEvent]:
-        """Return what happened to a credential, oldest first, a tombstone's too; raises credential_not_found."""
-        if await self._store.credentials.get(credential_id) is None:
+    async def story(self, credential_id: str) -> tuple[Credential, list[CredentialEvent]]:
+        """Return a credential, or its tombstone, and what happened to it, oldest first; raises credential_not_found."""
+        credential = await self._store.credentials.get(credential_id)
+        if credential is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
-        return await self._store.statuses.events(credential_id)
+        return credential, await self._store.statuses.events(credential_id)
 
     def _say(self, made: CredentialMoved) -> None:
         _log.info(

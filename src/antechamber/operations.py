@@ -79,7 +79,7 @@ def _of_credentials(signin: SignIn) -> dict[str, Operation]:
 
     async def show_credential(arguments: Mapping[str, Any]) -> Any:
         credential = await signin.credential(_id(arguments, IdPrefix.CREDENTIAL))
-        story = [happening_view(event) for event in await signin.life.story(credential.id)]
+        story = [happening_view(event) for event in (await signin.life.story(credential.id))[1]]
         return {**credential_view(credential), "story": story}
 
     async def say_of_credential(arguments: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from antechamber.credential_life import CredentialFact
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import GuestText, IdPrefix, Owner, Reason, new_id
 from antechamber.signin import StartRequest
@@ -467,10 +468,51 @@ async def credentials(person, people):
     await person.service.capture(started["session_id"])
     gone = await person.service.store.credentials.current(Owner("somebody"), session.provider)
     await person.service.signin.delete_credential(gone.id)
+    return await person.dashboard("/credentials")
+
+
+@state("dashboard", "open", "credential")
+async def credential(person, people):
+    """Come to the page of a credential that has two versions and was refused by the vendor."""
+    await history(person)
+    (stored,) = await person.service.signin.credentials("me")
+    await person.service.signin.life.say(stored.id, CredentialFact.VENDOR_REFUSED)
     page = await person.dashboard("/credentials")
-    await page.get_by_role("button", name="All versions of Codex, now 2").click()
-    await page.get_by_role("link", name="its sign-in").first.wait_for()
+    await page.get_by_role("link", name="Codex for me").click()
     return page
+
+
+@state("dashboard", "open", "credential", "ended")
+async def ending_credential(person, people):
+    page = await credential(person, people)
+    await page.get_by_role("button", name="It was ended there").click()
+    return page
+
+
+@state("dashboard", "open", "credential", "ended", "ended-trouble")
+async def cannot_end(person, people):
+    page = await ending_credential(person, people)
+    await refuse(page, "**/said", 503, "store_unavailable")
+    await page.get_by_role("button", name="Yes, take it as ended").click()
+    return page
+
+
+@state("dashboard", "open", "credential", "delete")
+async def deleting_from_its_page(person, people):
+    page = await credential(person, people)
+    await page.get_by_role("button", name="Delete the credential of Codex").click()
+    return page
+
+
+@state("dashboard", "open", "credential-gone")
+async def deleted_credential(person, people):
+    await history(person)
+    (stored,) = await person.service.signin.credentials("me")
+    await person.service.signin.delete_credential(stored.id)
+    return await person.dashboard(f"/credentials/{stored.id}")
+
+
+_section("credential-missing", "/credentials/cred_00000000000000000000", filled=False)
 
 
 @state("dashboard", "open", "health-bad")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import antechamber
+from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.machine import Capabilities
-from antechamber.model import Reason
+from antechamber.model import CredentialReason, CredentialStatus, Reason
 from antechamber.providers import Providers
 from antechamber.texts import Languages, as_toml, english, leaves, speak, speaking, whole
 
@@ -39,6 +40,13 @@ def test_what_the_operator_reads_of_a_reason_does_not_speak_to_the_person(reason
     message = dashboard["reasons"].get(reason, told.message)
     following = dashboard["reasonsNext"].get(reason, told.next)
     assert not re.search(r"\b(?:[Yy]ou|whoever runs)\b", f"{message} {following}")
+
+
+def test_all_that_can_be_of_a_credential_has_words():
+    words = english().pages["dashboard"]["credential"]
+    assert set(words["statuses"]) == set(words["next"]) == {str(status) for status in CredentialStatus}
+    assert set(words["reasons"]) == {str(reason) for reason in CredentialReason}
+    assert set(words["facts"]) == {str(fact) for fact in CredentialFact}
 
 
 def test_every_isolation_that_a_driver_can_name_has_words():

@@ -24,10 +24,19 @@ if TYPE_CHECKING:
     from antechamber.signin import SignIn
     from antechamber.web.addresses import Site
 
-DASHBOARD_PAGES: Final = ("/", "/sessions", "/sessions/{session_id}", "/credentials", "/machines", "/health", "/owners")
+DASHBOARD_PAGES: Final = (
+    "/",
+    "/sessions",
+    "/sessions/{session_id}",
+    "/credentials",
+    "/credentials/{credential_id}",
+    "/machines",
+    "/health",
+    "/owners",
+)
 """Addresses of the dashboard's one page, which is empty until its own requests are let in."""
 
-_ONE_SESSION: Final = re.compile(r"/sessions/[A-Za-z0-9_-]{1,64}")
+_ONE_OF_MANY: Final = re.compile(r"/(sessions|credentials)/[A-Za-z0-9_-]{1,64}")
 OPEN_PATHS: Final = frozenset({*DASHBOARD_PAGES, "/healthz", "/readyz", "/api/dashboard/open"})
 """What the dashboard's site shows to anybody: the empty page, health, and the exchange of its link."""
 
@@ -50,7 +59,7 @@ DASHBOARD_COOKIE_SECONDS: Final = 12 * 3600
 
 def is_dashboard_page(path: str) -> bool:
     """Tell whether the dashboard's page is at that path."""
-    return path in DASHBOARD_PAGES or _ONE_SESSION.fullmatch(path) is not None
+    return path in DASHBOARD_PAGES or _ONE_OF_MANY.fullmatch(path) is not None
 
 
 def dashboard_cookie(site: Site) -> str:

@@ -56,8 +56,9 @@ class Happening(View):
 
 
 class CredentialStory(View):
-    """What happened to a credential, oldest first."""
+    """A credential, or its tombstone, with what happened to it, oldest first."""
 
+    credential: CredentialView
     story: list[Happening]
 
 
@@ -89,7 +90,8 @@ def _add_looking(app: FastAPI, services: Services) -> None:
     @app.get("/api/credentials/{credential_id}/story", tags=["credentials"])
     async def story(credential_id: CredentialId) -> CredentialStory:
         """Tell what happened to a credential, a deleted one too: each move of its status, with its reason."""
-        return CredentialStory(story=[Happening.of(row) for row in await signin.life.story(credential_id)])
+        row, story = await signin.life.story(credential_id)
+        return CredentialStory(credential=_view(services, row), story=[Happening.of(one) for one in story])
 
     @app.get("/api/tombstones", tags=["credentials"])
     async def tombstones(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> TombstoneList:

@@ -1,6 +1,7 @@
 /* One card for each tool: what to know beforehand, how it stands, and Connect. */
 
 import { button, make, prose, say } from "../dom.js";
+import { credentialMark } from "./marks.js";
 import { ago, timeOfDay } from "./time.js";
 
 const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
@@ -19,6 +20,9 @@ function markOf(provider, { credential, live }) {
     const word = live.waiting ? say("dashboard.line.place", { n: live.waiting.position }) : say("dashboard.card.waiting");
     return make("span", { class: "mark busy" }, word);
   }
+  if (credential && credential.status !== "active") {
+    return credentialMark(credential.status);
+  }
   return credential
     ? make("span", { class: "mark good" }, say("dashboard.card.connected"))
     : make("span", { class: "mark" }, say("dashboard.card.notConnected"));
@@ -34,7 +38,7 @@ function accountLine(credential) {
 
 /* `asked` is what followed from the last click: {state: "opening" | "popup" | "already" | "trouble", url?, message?, next?, until?},
    `until` the time in milliseconds at which the same click would not be refused. */
-function outcome(provider, asked, live, actions) {
+export function outcome(provider, asked, live, actions) {
   if (asked?.state === "popup") {
     return make(
       "div",

@@ -1,4 +1,5 @@
-/* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's erasure. */
+/* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's erasure, and before it is
+   believed that a credential is no more. */
 
 import { call, Refusal } from "../api.js";
 import { make, outward, part, say, webAddress } from "../dom.js";
@@ -6,6 +7,7 @@ import { remains } from "./owner.js";
 
 export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
   let removing = null;
+  let ending = null;
   let stopping = null;
   let erasing = null;
 
@@ -38,6 +40,30 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
         part("delete").close();
       } else {
         trouble("delete-trouble", refusal);
+      }
+    }
+    look();
+  }
+
+  function askEnded(credential) {
+    ending = credential;
+    part("ended-lead").textContent = say("dashboard.credential.endedLead", { provider: nameOf(credential.provider), account: credential.account ?? say("dashboard.credential.noAccount") });
+    part("ended-trouble").hidden = true;
+    part("ended").showModal();
+    part("ended-keep").focus();
+  }
+
+  async function sayEnded() {
+    try {
+      await call("POST", `/api/credentials/${ending.id}/said`, { said: "revoked" });
+      part("ended").close();
+      document.querySelector("#content h1").focus();
+    } catch (error) {
+      const refusal = Refusal.of(error);
+      if (refusal.status === 404) {
+        part("ended").close();
+      } else {
+        trouble("ended-trouble", refusal);
       }
     }
     look();
@@ -105,7 +131,9 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
   part("erase-confirm").addEventListener("click", erase);
   part("delete-keep").addEventListener("click", () => part("delete").close());
   part("delete-confirm").addEventListener("click", remove);
+  part("ended-keep").addEventListener("click", () => part("ended").close());
+  part("ended-confirm").addEventListener("click", sayEnded);
   part("stop-keep").addEventListener("click", () => part("stop").close());
   part("stop-confirm").addEventListener("click", stop);
-  return { askRemove, askStop, askErase };
+  return { askRemove, askEnded, askStop, askErase };
 }

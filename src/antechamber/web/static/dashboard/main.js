@@ -3,6 +3,7 @@
 import { backoff, call, now, Refusal, setClock } from "../api.js";
 import { button, enter, fillTexts, make, part, prose, say } from "../dom.js";
 import { connectView } from "./connect.js";
+import { credentialView } from "./credential.js";
 import { credentialsView } from "./credentials.js";
 import { setUpDialogs } from "./dialogs.js";
 import { healthView } from "./health.js";
@@ -16,7 +17,8 @@ import { ago } from "./time.js";
 
 const BUSY_LOOK_MS = 1500;
 const CALM_LOOK_MS = 15_000;
-const MAKE = { connect: connectView, credentials: credentialsView, machines: machinesView, health: healthView, owners: ownerView };
+const MAKE = { connect: connectView, sessions: sessionsView, credentials: credentialsView, machines: machinesView, health: healthView, owners: ownerView };
+const MAKE_ONE = { sessions: storyView, credentials: credentialView };
 
 const waits = backoff(1000, 15_000);
 const asked = new Map();
@@ -108,7 +110,7 @@ function arrive(focus) {
 }
 
 function makeView() {
-  view = route.section === "sessions" ? (route.id ? storyView : sessionsView)(context, route) : MAKE[route.section](context, route);
+  view = ((route.id && MAKE_ONE[route.section]) || MAKE[route.section])(context, route);
   document.querySelectorAll("#sections a").forEach((link) => {
     link.toggleAttribute("aria-current", false);
     if (link.dataset.section === route.section) {
@@ -218,7 +220,7 @@ const nameOf = (id) => providers.find((provider) => provider.id === id)?.name ??
 
 /* What a view is given with each drawing. */
 function own() {
-  return { providers, service, asked, nameOf, connect, stop: dialogs.askStop, remove: dialogs.askRemove, erase: dialogs.askErase, settle };
+  return { providers, service, asked, nameOf, connect, stop: dialogs.askStop, remove: dialogs.askRemove, ended: dialogs.askEnded, erase: dialogs.askErase, settle };
 }
 
 const context = { go, look, draw, own };

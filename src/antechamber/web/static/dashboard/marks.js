@@ -1,10 +1,11 @@
 /* The small marks of state, and links between the dashboard's own views. */
 
 import { make, say, sayIf } from "../dom.js";
-import { storyOf } from "./routes.js";
+import { credentialOf, storyOf } from "./routes.js";
 
 const SESSION_MARKS = { completed: "good", failed: "bad", pending: "busy", starting: "busy", awaiting_sign_in: "busy", cancelled: "", expired: "warn" };
 const MACHINE_MARKS = { requested: "busy", booting: "busy", ready: "good", stopping: "busy", gone: "", lost: "warn" };
+const CREDENTIAL_MARKS = { active: "good", expiring: "warn", needs_sign_in: "bad", revoked: "bad", deleted: "" };
 const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
 
 /** Whether the session can still change. */
@@ -20,6 +21,20 @@ export function sessionMark(status, waiting = null) {
 
 export function machineMark(state) {
   return make("span", { class: `mark ${MACHINE_MARKS[state] ?? ""}` }, say(`dashboard.states.${state}`));
+}
+
+export function credentialMark(status) {
+  return make("span", { class: `mark ${CREDENTIAL_MARKS[status] ?? ""}` }, say(`dashboard.credential.statuses.${status}`));
+}
+
+/** Return why a credential has its status, in words. */
+export function credentialWhy({ status_reason: reason }) {
+  return sayIf(`dashboard.credential.reasons.${reason}`) ?? reason;
+}
+
+/** Make a link to a credential's own page. */
+export function credentialLink(id, label, attributes = {}) {
+  return within(credentialOf(id), label, attributes);
 }
 
 /** Return what the operator reads of a reason: {message, next}, where the person's words do not fit, others. */

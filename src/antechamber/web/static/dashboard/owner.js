@@ -2,7 +2,7 @@
 
 import { call, Refusal } from "../api.js";
 import { button, make, say } from "../dom.js";
-import { head, terms, within } from "./marks.js";
+import { credentialLink, credentialMark, head, terms, within } from "./marks.js";
 import { sessionsOf } from "./routes.js";
 import { sessionList } from "./rows.js";
 import { timeMark } from "./time.js";
@@ -15,7 +15,7 @@ function counts(owner) {
 
 function stored(rows, { nameOf }) {
   return rows.length
-    ? make("ul", { class: "owned" }, rows.map((row) => make("li", {}, make("strong", {}, nameOf(row.provider)), make("span", {}, row.account ?? say("dashboard.credential.noAccount")), make("span", { class: "quiet small" }, say("dashboard.credential.versionOf", { n: row.version }), " · ", timeMark(row.stored_at)))))
+    ? make("ul", { class: "owned" }, rows.map((row) => make("li", {}, credentialLink(row.id, nameOf(row.provider)), credentialMark(row.status), make("span", {}, row.account ?? say("dashboard.credential.noAccount")), make("span", { class: "quiet small" }, say("dashboard.credential.versionOf", { n: row.version }), " · ", timeMark(row.stored_at)))))
     : null;
 }
 

@@ -4,11 +4,14 @@
 export const VIEWS = Object.freeze({
   opening: [],
   closed: ["used"],
-  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none"],
+  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "credential", "credential-gone", "credential-missing", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none"],
 });
 
 /** The sections, in the order of the bar. */
 export const SECTIONS = Object.freeze({ connect: "/", sessions: "/sessions", credentials: "/credentials", machines: "/machines", health: "/health" });
+
+/** The sections of which each row has a page of its own. */
+const OWN_PAGES = new Set(["sessions", "credentials"]);
 
 /** The page of one label, which no section leads to: what names the label does. */
 const OWNERS = "/owners";
@@ -22,12 +25,17 @@ export function routeOf(location) {
   }
   const section = Object.keys(SECTIONS).find((name) => SECTIONS[name] === `/${first}`) ?? "connect";
   const filter = Object.fromEntries(["status", "provider", "user_id"].map((name) => [name, given.get(name) ?? ""]));
-  return { section, id: section === "sessions" ? (id ?? "") : "", filter };
+  return { section, id: OWN_PAGES.has(section) ? (id ?? "") : "", filter };
 }
 
 /** Return the address of one session's story. */
 export function storyOf(id) {
   return `${SECTIONS.sessions}/${id}`;
+}
+
+/** Return the address of one credential's page. */
+export function credentialOf(id) {
+  return `${SECTIONS.credentials}/${id}`;
 }
 
 /** Return the address of one label's page; in the query, because a label may be any text. */

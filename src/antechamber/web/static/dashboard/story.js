@@ -2,7 +2,7 @@
 
 import { call, Refusal } from "../api.js";
 import { button, make, prose, say, sayIf } from "../dom.js";
-import { exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within } from "./marks.js";
+import { credentialLink, exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within } from "./marks.js";
 import { ownerOf, SECTIONS } from "./routes.js";
 import { between, clockMark, lasted, timeMark } from "./time.js";
 
@@ -20,7 +20,7 @@ function factsOf({ session, connections, cli_said: said }) {
     [label("deadline"), session.expires_at ? timeMark(session.expires_at) : null],
     [label("took"), session.ended_at ? lasted(between(session.created_at, session.ended_at)) : null],
     [label("account"), [session.account, session.plan].filter(Boolean).join(" · ") || sayIf(`dashboard.session.${session.stored}`)],
-    [label("credential"), session.credential_id ? make("span", { class: "code" }, `${session.credential_id} · ${session.credential_version}`) : null],
+    [label("credential"), session.credential_id ? credentialLink(session.credential_id, say("dashboard.story.itsCredential", { n: session.credential_version })) : null],
     [label("connections"), connectionsOf(connections)],
     [label("said"), said.length ? make("span", { class: "code" }, said.join("\n")) : null],
     [label("id"), make("span", { class: "code" }, session.session_id)],

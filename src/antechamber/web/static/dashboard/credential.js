@@ -1,0 +1,124 @@
+/* One credential: how it stands, what it says of itself, what the vendor may still hold, and what happened to it. */
+
+import { call, Refusal } from "../api.js";
+import { button, make, outward, say, sayIf, webAddress } from "../dom.js";
+import { outcome } from "./cards.js";
+import { credentialMark, credentialWhy, head, isLive, storyLink, terms, within } from "./marks.js";
+import { ownerOf, SECTIONS } from "./routes.js";
+import { timeMark } from "./time.js";
+
+const GRAVE = new Set(["needs_sign_in", "revoked"]);
+
+function label(name, values) {
+  return say(`dashboard.credential.${name}`, values);
+}
+
+function factsOf(credential) {
+  return terms([
+    [label("label"), within(ownerOf(credential.user_id), credential.user_id, { "aria-label": say("dashboard.owner.page", { label: credential.user_id }) })],
+    [label("account"), credential.account ?? (credential.deleted_at ? null : label("noAccount"))],
+    [label("plan"), credential.plan],
+    [label("version"), String(credential.version)],
+    [label("stored"), timeMark(credential.stored_at)],
+    [label("since"), timeMark(credential.status_at)],
+    [label("ends"), credential.ends_at ? timeMark(credential.ends_at) : null],
+    [label("token"), credential.expires_at ? make("span", {}, timeMark(credential.expires_at), credential.renewable ? ` · ${label("renewed")}` : "") : null],
+    [label("id"), make("span", { class: "code" }, credential.id)],
+  ]);
+}
+
+function atTheVendor(credential, vendor, own) {
+  const url = credential.revoke_url && webAddress(credential.revoke_url);
+  const gone = Boolean(credential.deleted_at);
+  return make(
+    "section",
+    { class: "panel", "aria-labelledby": "vendor-heading" },
+    make("h2", { id: "vendor-heading" }, label("atVendor", { vendor })),
+    make("p", {}, label(gone ? "mayHold" : "holds", { vendor })),
+    url ? make("p", {}, label("endThere"), " ", outward(url.host + url.pathname, url.href)) : make("p", { class: "quiet" }, label("noPage")),
+    gone || credential.status === "revoked" ? null : make("div", { class: "row" }, button(label("endedThere"), "slim", () => own.ended(credential))),
+  );
+}
+
+function happening(one) {
+  return make(
+    "li",
+    { class: one.reason ? "move" : "noted" },
+    make("div", { class: "at small quiet" }, timeMark(one.at), make("span", { class: "after" }, label("versionOf", { n: one.version }))),
+    make("div", { class: "what" }, make("p", {}, sayIf(`dashboard.credential.facts.${one.kind}`) ?? one.kind), one.session_id ? make("p", { class: "small" }, storyLink(one.session_id, label("itsSession"), { "aria-label": label("sessionOf", { n: one.version }) })) : null),
+    one.reason ? make("div", { class: "to" }, credentialMark(one.after)) : null,
+  );
+}
+
+function page({ credential, story, versions, sessions }, own) {
+  const provider = own.providers.find((one) => one.id === credential.provider);
+  const name = own.nameOf(credential.provider);
+  const asked = own.asked.get(credential.provider);
+  const live = sessions.find((row) => row.provider === credential.provider && isLive(row));
+  const gone = Boolean(credential.deleted_at);
+  return [
+    make("div", { class: "head story-head" }, make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: name, label: credential.user_id })), credentialMark(credential.status)),
+    make(
+      "div",
+      { class: `note ${GRAVE.has(credential.status) ? "bad" : credential.status === "expiring" ? "warn" : ""}` },
+      make("p", {}, make("strong", {}, credentialWhy(credential))),
+      make("p", { class: "small" }, label(`next.${credential.status}`)),
+    ),
+    gone || !provider ? null : outcome(provider, asked, live, own),
+    gone
+      ? null
+      : make(
+          "div",
+          { class: "row" },
+          button(asked?.state === "opening" ? say("dashboard.card.opening") : say("dashboard.card.again"), GRAVE.has(credential.status) ? "main" : "", () => own.connect(provider, false), {
+            "aria-label": say("dashboard.card.againName", { provider: name }),
+            disabled: !provider?.installed || asked?.state === "opening",
+          }),
+          button(label("remove"), "slim", () => own.remove(credential), { "aria-label": label("removeName", { provider: name, account: credential.account ?? label("noAccount") }) }),
+        ),
+    make(
+      "div",
+      { class: "two" },
+      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, label("saysOfItself")), factsOf(credential)),
+      atTheVendor(credential, provider?.vendor ?? name, own),
+    ),
+    make("section", { "aria-labelledby": "story-heading" }, make("h2", { id: "story-heading" }, say("dashboard.story.moves")), story.length ? make("ol", { class: "list story plain" }, story.map(happening)) : make("p", { class: "quiet" }, label("forgotten"))),
+    make(
+      "section",
+      { "aria-labelledby": "versions-heading" },
+      make("h2", { id: "versions-heading" }, label("versions")),
+      make("p", { class: "quiet small" }, label("versionsLead")),
+      make("ol", { class: "list versions" }, versions.map((one) => make("li", { class: "small" }, make("span", {}, label("versionOf", { n: one.version })), timeMark(one.stored_at), storyLink(one.session_id, label("itsSession"), { "aria-label": label("sessionOf", { n: one.version }) })))),
+    ),
+  ].filter(Boolean);
+}
+
+export function credentialView(context, route) {
+  const body = make("div", { class: "content" });
+  let owner = "";
+  return {
+    root: [make("p", { class: "back" }, within(SECTIONS.credentials, label("back"))), body],
+    owner: () => owner,
+    async load() {
+      const id = encodeURIComponent(route.id);
+      try {
+        const [{ credential, story }, { versions }] = await Promise.all([call("GET", `/api/credentials/${id}/story`), call("GET", `/api/credentials/${id}/versions`)]);
+        owner = credential.user_id;
+        const { sessions } = await call("GET", `/api/auth/sessions?${new URLSearchParams({ user_id: owner, provider: credential.provider, limit: "1" })}`);
+        return { credential, story, versions, sessions };
+      } catch (error) {
+        const refusal = Refusal.of(error);
+        if (refusal.status === 404 || refusal.code === "malformed_id") {
+          return { credential: null, sessions: [] };
+        }
+        throw refusal;
+      }
+    },
+    moving: (known) => known.sessions.some((row) => isLive(row)),
+    state: (_, own) => JSON.stringify([...own.asked]),
+    variant: ({ credential }) => (credential ? (credential.deleted_at ? "credential-gone" : "credential") : "credential-missing"),
+    fill(known, own) {
+      body.replaceChildren(...(known.credential ? page(known, own) : [head(label("missing"), label("missingLead"))]));
+    },
+  };
+}
