@@ -14,6 +14,7 @@ import pytest
 from antechamber.guest.protocol import PROTOCOL, encode
 from antechamber.machine import Door, MachineSpec
 from antechamber.model import LIVE_STATUSES, MachineState, Reason, SessionStatus
+from antechamber.screen import spares
 from antechamber.testing.scripted_guest import LinkEnd, SignInGuest
 from tests.integration.scene import BUILD, PAGE_HOST, scene
 
@@ -225,3 +226,30 @@ async def test_a_driver_that_never_answers_does_not_keep_the_service_from_starti
         await asyncio.wait_for(stage.restart(), 20)
         stage.host.speak()
         await stage.awaiting()
+
+
+class PaintsLate(SignInGuest):
+    """A machine whose screen comes when it is let."""
+
+    def __init__(self, **named):
+        super().__init__(**named)
+        self.let = asyncio.Event()
+
+    async def _screens(self, guest, tasks):
+        await self.let.wait()
+        await super()._screens(guest, tasks)
+
+
+async def test_a_screen_that_comes_later_than_a_connection_is_waited_for_still_makes_the_session_ready(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(spares, "_OPEN_S", 0.2)
+    late = PaintsLate(build=BUILD, page_host=PAGE_HOST)
+    async with scene(tmp_path) as stage:
+        stage.make_guest = lambda: late
+        session = await stage.start()
+        await late.page_open.wait()
+        await asyncio.sleep(1)
+        assert (await stage.signin.session(session.id)).status is SessionStatus.STARTING
+        late.let.set()
+        await stage.until(session.id, SessionStatus.AWAITING_SIGN_IN)

@@ -401,10 +401,15 @@ async def _become_ready(errand: SignInErrand, live: LiveMachine, pause_s: float)
         try:
             await errand.become_ready(live)
         except* MachineError as group:
-            for error in group.exceptions:
-                # a machine that has ended is told of by its end; only a lie is the guest's own doing
-                if isinstance(error, MachineError) and error.code is not Code.MACHINE_ENDED:
-                    await errand.on_broken(error)
+            # only a lie is the guest's own doing; a machine that has ended is told of by its end, which ends this too,
+            # and one that lives may still bring its screen: its session has a deadline
+            lies = [
+                one for one in group.exceptions if isinstance(one, MachineError) and one.code is not Code.MACHINE_ENDED
+            ]
+            for lie in lies:
+                await errand.on_broken(lie)
+            away = not lies
+            await asyncio.sleep(pause_s)
         except* OperatorError as group:
             _log.warning("a machine's readiness waits for the database", detail=str(group.exceptions[0]))
             away = True
