@@ -493,7 +493,7 @@ async def ending_credential(person, people):
 async def cannot_end(person, people):
     page = await ending_credential(person, people)
     await refuse(page, "**/said", 503, "store_unavailable")
-    await page.get_by_role("button", name="Yes, take it as ended").click()
+    await page.get_by_role("button", name="Yes, it ended").click()
     return page
 
 

@@ -78,7 +78,7 @@ async def test_that_it_was_ended_at_the_vendor_is_believed_after_a_second_click(
     await page.get_by_role("dialog").wait_for(state="hidden")
     assert (await stored_of(person)).status is CredentialStatus.NEEDS_SIGN_IN
     await said.click()
-    await page.get_by_role("button", name="Yes, take it as ended").click()
+    await page.get_by_role("button", name="Yes, it ended").click()
     await page.get_by_text(WORDS["next"]["revoked"]).wait_for()
     assert (await person.service.signin.credential(stored.id)).status is CredentialStatus.REVOKED
     assert await said.count() == 0
