@@ -25,6 +25,7 @@ from antechamber.store.migrate import scripts
 from antechamber.story import MACHINE_EVENTS, REFUSED, SESSION_EVENTS, Detail
 from antechamber.web import events, refusals, relay
 from tests.docs.failures import Failure, Named, every_test, named_after, rule, themes
+from tests.docs.promises import promises
 from tests.integration import web_service
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -265,6 +266,16 @@ def linked(test: Named) -> str:
     return f"[{test.sentence}](../{test.file})"
 
 
+def threat_model_page() -> str:
+    """Return docs/threat-model.md with each promise and its tests in it."""
+    made = ["| promise | kept by |", "|---|---|"]
+    for promise in promises():
+        for claim in promise.claims:
+            says = claim.says.lstrip(": ").replace("|", "\\|")
+            made.append(f"| **{promise.lead}** {says} | {'; '.join(map(linked, claim.kept_by))} |")
+    return with_made("threat-model.md", made)
+
+
 TYPES = {str: "text", int: "number", bool: "true or false"}
 
 
@@ -431,6 +442,7 @@ PAGES = {
     "api.md": api_page,
     "how-to/upgrade.md": upgrade_page,
     "failures.md": failures_page,
+    "threat-model.md": threat_model_page,
 }
 
 
