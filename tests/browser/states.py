@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from antechamber.credential_life import CredentialFact
@@ -17,6 +18,7 @@ from antechamber.model import GuestText, IdPrefix, Owner, Reason, new_id
 from antechamber.signin import StartRequest
 from tests.browser.conftest import view
 from tests.integration.web_service import now
+from tests.providers.samples import CLAUDE_CODE, CODEX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -459,15 +461,39 @@ _section("machines-none", "/machines", filled=False)
 _section("health", "/health", filled=True)
 
 
+async def stored(service, user_id, *facts, provider="codex", document=CODEX):
+    """Have one more sign-in stored and then facts do to the credential what they do; return it as it was stored."""
+    started = await service.start(user_id=user_id, provider=provider)
+    await service.ready(started["session_id"])
+    await service.capture(started["session_id"], document)
+    credential = await service.store.credentials.current(Owner(user_id), provider)
+    for fact in facts:
+        await service.store.statuses.apply(credential.id, fact, at=now())
+    return credential
+
+
+async def stored_each(service):
+    """Have a credential of each status, the one that needs nothing first."""
+    await stored(service, "me")
+    ends_ms = int((now() + timedelta(days=2, hours=1)).timestamp() * 1000)
+    ending = {
+        "claudeAiOauth": {
+            **CLAUDE_CODE["claudeAiOauth"],
+            "expiresAt": ends_ms,
+            "refreshTokenExpiresAt": ends_ms,
+            "subscriptionType": "plus",
+        }
+    }
+    await stored(service, "ada", CredentialFact.EXPIRY_NEAR, provider="claude_code", document=ending)
+    await stored(service, "Ada", CredentialFact.SAID_REVOKED)
+    await stored(service, "build-farm", CredentialFact.VENDOR_REFUSED)
+    gone = await stored(service, "somebody")
+    await service.signin.delete_credential(gone.id)
+
+
 @state("dashboard", "open", "credentials")
 async def credentials(person, people):
-    failed = await history(person)
-    session = await person.service.signin.session(failed)
-    started = await person.service.start(user_id="somebody")
-    await person.service.ready(started["session_id"])
-    await person.service.capture(started["session_id"])
-    gone = await person.service.store.credentials.current(Owner("somebody"), session.provider)
-    await person.service.signin.delete_credential(gone.id)
+    await stored_each(person.service)
     return await person.dashboard("/credentials")
 
 
@@ -477,8 +503,10 @@ async def credential(person, people):
     await history(person)
     (stored,) = await person.service.signin.credentials("me")
     await person.service.signin.life.say(stored.id, CredentialFact.VENDOR_REFUSED)
+    await person.service.start(user_id="me")
     page = await person.dashboard("/credentials")
     await page.get_by_role("link", name="Codex for me").click()
+    await page.get_by_text("A sign-in for it is under way.").wait_for()
     return page
 
 
@@ -599,7 +627,7 @@ async def cannot_stop(person, people):
 @state("dashboard", "open", "credentials", "delete")
 async def deleting_credential(person, people):
     page = await credentials(person, people)
-    await page.get_by_role("button", name="Delete the credential of Codex").click()
+    await page.get_by_role("button", name="Delete the credential of Codex").first.click()
     return page
 
 

@@ -59,7 +59,9 @@ async def test_what_is_said_moves_the_status_and_is_in_the_story(service):
     assert error_of(await operator.post(f"{path}/said", json={"said": "fine"})) == (422, "bad_request")
     deleted = (await operator.delete(path)).json()
     assert (deleted["status"], deleted["account"], deleted["revoke_url"]) == ("deleted", None, REVOKE)
-    story = (await operator.get(f"{path}/story")).json()["story"]
+    told = (await operator.get(f"{path}/story")).json()
+    assert told["credential"] == deleted
+    story = told["story"]
     assert [(one["kind"], one["before"], one["after"]) for one in story] == [
         ("captured", None, "active"),
         ("vendor_refused", "active", "needs_sign_in"),

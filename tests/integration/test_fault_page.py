@@ -43,6 +43,12 @@ async def test_a_browser_reads_in_words_what_is_at_each_address(service):
             (421, "only-sign-ins"),
             [f"{dashboard}/sessions/ses_00000000000000000000"],
         ),
+        (
+            f"{sign_in}/credentials/cred_00000000000000000000",
+            {},
+            (421, "only-sign-ins"),
+            [f"{dashboard}/credentials/cred_00000000000000000000"],
+        ),
         (f"{sign_in}/api/status", {}, (421, "only-sign-ins"), [f"{dashboard}/"]),
         (f"{dashboard}{SESSION}", {}, (421, "only-dashboard"), [f"{sign_in}{SESSION}"]),
         (f"{dashboard}/api/auth/session/x/destinations", {}, (421, "only-dashboard"), []),

@@ -205,7 +205,15 @@ async def test_nobody_but_the_operator_is_told(service, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/sessions", "/sessions/ses_00000000000000000000", "/machines", "/credentials", "/health"]
+    "path",
+    [
+        "/sessions",
+        "/sessions/ses_00000000000000000000",
+        "/machines",
+        "/credentials",
+        "/credentials/cred_00000000000000000000",
+        "/health",
+    ],
 )
 async def test_each_view_of_the_dashboard_has_an_address_whose_page_is_empty(service, path):
     stranger = await service.stranger()

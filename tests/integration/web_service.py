@@ -170,10 +170,10 @@ class Service:
             at=at,
         )
 
-    async def capture(self, session_id):
+    async def capture(self, session_id, document=CODEX):
         """Bring a whole credential, as the session's machine does."""
         session = await self.signin.session(session_id)
-        file = CapturedFile(json.dumps(CODEX).encode(), time.time_ns())
+        file = CapturedFile(json.dumps(document).encode(), time.time_ns())
         await self.signin.capture(session_id, session.machine_id, new_id(IdPrefix.REPORT), {"credential": file})
 
     async def ticketed(self):

@@ -47,6 +47,7 @@ def test_all_that_can_be_of_a_credential_has_words():
     assert set(words["statuses"]) == set(words["next"]) == {str(status) for status in CredentialStatus}
     assert set(words["reasons"]) == {str(reason) for reason in CredentialReason}
     assert set(words["facts"]) == {str(fact) for fact in CredentialFact}
+    assert set(words["accounts"]) == {"first", "same", "replaced", "unknown"}
 
 
 def test_every_isolation_that_a_driver_can_name_has_words():

@@ -1,10 +1,15 @@
 /* One card for each tool: what to know beforehand, how it stands, and Connect. */
 
 import { button, make, prose, say } from "../dom.js";
-import { credentialMark } from "./marks.js";
+import { credentialLink, credentialMark } from "./marks.js";
 import { ago, timeOfDay } from "./time.js";
 
 const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
+
+/** Return the name of what a sign-in is for, a tool under a label: what followed from the last click is kept by it. */
+export function slotOf(provider, owner) {
+  return JSON.stringify([provider, owner]);
+}
 
 /** Return what a card says of its tool for that owner: its credential and its live session, if any. */
 function standing(provider, owner, { credentials, sessions }) {
@@ -33,7 +38,7 @@ function accountLine(credential) {
     credential.account ? say("dashboard.card.account", { account: credential.account }) : say("dashboard.credential.noAccount"),
     credential.plan ? say("dashboard.card.plan", { plan: credential.plan }) : null,
   ];
-  return make("p", { class: "account" }, words.filter(Boolean).join(", "), make("span", { class: "quiet small" }, say("dashboard.card.stored", { when: ago(credential.stored_at) })));
+  return make("p", { class: "account" }, credentialLink(credential.id, words.filter(Boolean).join(", ")), make("span", { class: "quiet small" }, say("dashboard.card.stored", { when: ago(credential.stored_at) })));
 }
 
 /* `asked` is what followed from the last click: {state: "opening" | "popup" | "already" | "trouble", url?, message?, next?, until?},

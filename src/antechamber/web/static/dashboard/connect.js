@@ -2,7 +2,7 @@
 
 import { call } from "../api.js";
 import { make, say } from "../dom.js";
-import { card } from "./cards.js";
+import { card, slotOf } from "./cards.js";
 import { within } from "./marks.js";
 import { SECTIONS } from "./routes.js";
 import { sessionList } from "./rows.js";
@@ -60,9 +60,9 @@ export function connectView(context) {
     },
     moving: (known) => known.sessions.some(underWay),
     state: (_, own) => JSON.stringify([owner(), [...own.asked]]),
-    variant: (_, own) => ([...own.asked.values()].some(({ state }) => state === "trouble") ? "connect-trouble" : "connect"),
+    variant: (_, own) => (own.providers.some(({ id }) => own.asked.get(slotOf(id, owner()))?.state === "trouble") ? "connect-trouble" : "connect"),
     fill(known, own) {
-      cards.replaceChildren(...own.providers.map((provider) => card(provider, owner(), known, own.asked.get(provider.id), own)));
+      cards.replaceChildren(...own.providers.map((provider) => card(provider, owner(), known, own.asked.get(slotOf(provider.id, owner())), own)));
       latest.replaceChildren(sessionList(known.sessions.slice(0, LATEST), own));
     },
   };

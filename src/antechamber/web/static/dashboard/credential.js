@@ -1,11 +1,11 @@
 /* One credential: how it stands, what it says of itself, what the vendor may still hold, and what happened to it. */
 
 import { call, Refusal } from "../api.js";
-import { button, make, outward, say, sayIf, webAddress } from "../dom.js";
-import { outcome } from "./cards.js";
-import { credentialMark, credentialWhy, head, isLive, storyLink, terms, within } from "./marks.js";
+import { button, make, say, sayIf } from "../dom.js";
+import { outcome, slotOf } from "./cards.js";
+import { credentialMark, credentialWhy, head, isLive, storyLink, terms, within, withPage } from "./marks.js";
 import { ownerOf, SECTIONS } from "./routes.js";
-import { timeMark } from "./time.js";
+import { momentMark, timeMark } from "./time.js";
 
 const GRAVE = new Set(["needs_sign_in", "revoked"]);
 
@@ -28,24 +28,40 @@ function factsOf(credential) {
 }
 
 function atTheVendor(credential, vendor, own) {
-  const url = credential.revoke_url && webAddress(credential.revoke_url);
+  const there = withPage(label("endThere"), credential.revoke_url);
   const gone = Boolean(credential.deleted_at);
   return make(
     "section",
     { class: "panel", "aria-labelledby": "vendor-heading" },
     make("h2", { id: "vendor-heading" }, label("atVendor", { vendor })),
     make("p", {}, label(gone ? "mayHold" : "holds", { vendor })),
-    url ? make("p", {}, label("endThere"), " ", outward(url.host + url.pathname, url.href)) : make("p", { class: "quiet" }, label("noPage")),
+    there.length ? make("p", {}, there) : make("p", { class: "quiet" }, label("noPage")),
     gone || credential.status === "revoked" ? null : make("div", { class: "row" }, button(label("endedThere"), "slim", () => own.ended(credential))),
   );
 }
 
+/* Without a named account there is nothing to compare, and so nothing to allow. */
+function allowing(credential, own) {
+  if (!credential.account) {
+    return null;
+  }
+  const box = make("input", { type: "checkbox", id: "replace-account", checked: own.allowed, "aria-describedby": "replace-account-hint", on: { change: () => own.allow(box.checked) } });
+  return make("div", { class: "choice" }, box, make("label", { for: "replace-account" }, label("replace")), make("p", { id: "replace-account-hint", class: "quiet small" }, label("replaceHint", { account: credential.account })));
+}
+
 function happening(one) {
+  const account = sayIf(`dashboard.credential.accounts.${one.fields.account}`);
   return make(
     "li",
     { class: one.reason ? "move" : "noted" },
-    make("div", { class: "at small quiet" }, timeMark(one.at), make("span", { class: "after" }, label("versionOf", { n: one.version }))),
-    make("div", { class: "what" }, make("p", {}, sayIf(`dashboard.credential.facts.${one.kind}`) ?? one.kind), one.session_id ? make("p", { class: "small" }, storyLink(one.session_id, label("itsSession"), { "aria-label": label("sessionOf", { n: one.version }) })) : null),
+    make("div", { class: "at small quiet" }, momentMark(one.at)),
+    make(
+      "div",
+      { class: "what" },
+      make("p", {}, make("span", { class: "about" }, label("versionOf", { n: one.version })), sayIf(`dashboard.credential.facts.${one.kind}`) ?? one.kind),
+      account ? make("p", { class: "quiet small" }, account) : null,
+      one.session_id ? make("p", { class: "small" }, storyLink(one.session_id, label("itsSession"), { "aria-label": label("sessionOf", { n: one.version }) })) : null,
+    ),
     one.reason ? make("div", { class: "to" }, credentialMark(one.after)) : null,
   );
 }
@@ -53,9 +69,9 @@ function happening(one) {
 function page({ credential, story, versions, sessions }, own) {
   const provider = own.providers.find((one) => one.id === credential.provider);
   const name = own.nameOf(credential.provider);
-  const asked = own.asked.get(credential.provider);
-  const live = sessions.find((row) => row.provider === credential.provider && isLive(row));
+  const asked = own.asked.get(slotOf(credential.provider, credential.user_id));
   const gone = Boolean(credential.deleted_at);
+  const live = gone ? undefined : sessions.find(isLive);
   return [
     make("div", { class: "head story-head" }, make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: name, label: credential.user_id })), credentialMark(credential.status)),
     make(
@@ -64,7 +80,9 @@ function page({ credential, story, versions, sessions }, own) {
       make("p", {}, make("strong", {}, credentialWhy(credential))),
       make("p", { class: "small" }, label(`next.${credential.status}`)),
     ),
+    live ? make("p", { class: "note" }, label("underWay"), " ", storyLink(live.session_id, label("underWayStory"))) : null,
     gone || !provider ? null : outcome(provider, asked, live, own),
+    gone || !provider?.installed ? null : allowing(credential, own),
     gone
       ? null
       : make(
@@ -82,7 +100,7 @@ function page({ credential, story, versions, sessions }, own) {
       make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, label("saysOfItself")), factsOf(credential)),
       atTheVendor(credential, provider?.vendor ?? name, own),
     ),
-    make("section", { "aria-labelledby": "story-heading" }, make("h2", { id: "story-heading" }, say("dashboard.story.moves")), story.length ? make("ol", { class: "list story plain" }, story.map(happening)) : make("p", { class: "quiet" }, label("forgotten"))),
+    make("section", { "aria-labelledby": "story-heading" }, make("h2", { id: "story-heading" }, say("dashboard.story.moves")), story.length ? make("ol", { class: "list story" }, story.map(happening)) : make("p", { class: "quiet" }, label("forgotten"))),
     make(
       "section",
       { "aria-labelledby": "versions-heading" },
@@ -96,6 +114,13 @@ function page({ credential, story, versions, sessions }, own) {
 export function credentialView(context, route) {
   const body = make("div", { class: "content" });
   let owner = "";
+  let allowed = false;
+
+  function allow(chosen) {
+    allowed = chosen;
+    context.draw();
+  }
+
   return {
     root: [make("p", { class: "back" }, within(SECTIONS.credentials, label("back"))), body],
     owner: () => owner,
@@ -115,10 +140,11 @@ export function credentialView(context, route) {
       }
     },
     moving: (known) => known.sessions.some((row) => isLive(row)),
-    state: (_, own) => JSON.stringify([...own.asked]),
+    state: (_, own) => JSON.stringify([allowed, [...own.asked]]),
     variant: ({ credential }) => (credential ? (credential.deleted_at ? "credential-gone" : "credential") : "credential-missing"),
     fill(known, own) {
-      body.replaceChildren(...(known.credential ? page(known, own) : [head(label("missing"), label("missingLead"))]));
+      const actions = { ...own, allowed, allow, connect: (provider, replace) => own.connect(provider, replace, allowed) };
+      body.replaceChildren(...(known.credential ? page(known, actions) : [head(label("missing"), label("missingLead"))]));
     },
   };
 }

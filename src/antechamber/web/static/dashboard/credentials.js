@@ -6,9 +6,9 @@ import { cell, credentialLink, credentialMark, credentialWhy, head, table, withi
 import { ownerOf } from "./routes.js";
 import { timeMark } from "./time.js";
 
-const COLUMNS = ["tool", "status", "account", "plan", "label", "version", "stored"];
+const COLUMNS = ["tool", "status", "account", "label", "version", "stored"];
 const TOMBSTONE_COLUMNS = ["tool", "label", "version", "stored", "deleted"];
-const ATTENTION = new Set(["expiring", "needs_sign_in", "revoked"]);
+const URGENT = ["needs_sign_in", "revoked", "expiring"];
 
 function label(name, values) {
   return say(`dashboard.credential.${name}`, values);
@@ -22,6 +22,34 @@ function toolCell(row, nameOf) {
   return make("th", { scope: "row", "data-column": label("tool") }, credentialLink(row.id, nameOf(row.provider), { "aria-label": label("page", { provider: nameOf(row.provider), label: row.user_id }) }));
 }
 
+/* The most urgent first; the rest stays in the service's order. */
+function byUrgency(rows) {
+  const rank = ({ status }) => (URGENT.includes(status) ? URGENT.indexOf(status) : URGENT.length);
+  return [...rows].sort((one, other) => rank(one) - rank(other));
+}
+
+/* How many there are of each that needs somebody; nothing where none does. */
+function attentionTo(rows) {
+  const found = URGENT.map((status) => ({ status, n: rows.filter((row) => row.status === status).length })).filter(({ n }) => n);
+  return found.map(({ status, n }) => label(`attention.${status}`, { n })).join(" ");
+}
+
+/* Below a mark or a value, in the same cell. */
+function below(...content) {
+  return make("p", { class: "quiet small" }, ...content);
+}
+
+function statusOf(row) {
+  return make(
+    "div",
+    {},
+    credentialMark(row.status),
+    below(credentialWhy(row), " · ", timeMark(row.status_at)),
+    // an end says nothing any more once a sign-in is needed for another reason
+    row.ends_at && ["active", "expiring"].includes(row.status) ? below(label("ends"), " ", timeMark(row.ends_at)) : null,
+  );
+}
+
 function stored(rows, { nameOf, remove }) {
   return table(
     "credentials",
@@ -32,9 +60,8 @@ function stored(rows, { nameOf, remove }) {
         "tr",
         {},
         toolCell(row, nameOf),
-        cell("status", label("status"), credentialMark(row.status), ATTENTION.has(row.status) ? make("p", { class: "quiet small" }, credentialWhy(row)) : null),
-        cell("account", label("account"), account),
-        cell("plan", label("plan"), row.plan ?? say("time.none")),
+        cell("status", label("status"), statusOf(row)),
+        cell("account", label("account"), make("div", {}, account, row.plan ? below(say("dashboard.card.plan", { plan: row.plan })) : null)),
         ownerCell(row),
         cell("version", label("version"), String(row.version)),
         cell("stored", label("stored"), timeMark(row.stored_at)),
@@ -56,7 +83,7 @@ function tombstones(rows, { nameOf }) {
         ownerCell(row),
         cell("version", label("version"), String(row.version)),
         cell("stored", label("stored"), timeMark(row.stored_at)),
-        cell("deleted", label("deleted"), timeMark(row.deleted_at)),
+        cell("deleted", label("deleted"), make("div", {}, timeMark(row.deleted_at), below(credentialWhy(row)))),
       ),
     ),
   );
@@ -71,14 +98,13 @@ export function credentialsView() {
     root: [head(say("dashboard.credentials"), say("dashboard.credentialsLead")), attention, list, left],
     async load() {
       const [live, gone] = await Promise.all([call("GET", "/api/credentials"), call("GET", "/api/tombstones")]);
-      return { credentials: live.credentials, tombstones: gone.credentials };
+      return { credentials: byUrgency(live.credentials), tombstones: gone.credentials };
     },
     moving: () => false,
     variant: (known) => (known.credentials.length || known.tombstones.length ? "credentials" : "credentials-none"),
     fill(known, own) {
-      const short = known.credentials.filter((row) => ATTENTION.has(row.status)).length;
-      attention.hidden = !short;
-      attention.textContent = short ? label("attention", { n: short }) : "";
+      attention.textContent = attentionTo(known.credentials);
+      attention.hidden = !attention.textContent;
       list.replaceChildren(known.credentials.length ? stored(known.credentials, own) : make("p", { class: "empty quiet" }, label("empty")));
       left.hidden = !known.tombstones.length;
       left.replaceChildren(

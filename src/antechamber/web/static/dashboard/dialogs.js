@@ -3,6 +3,8 @@
 
 import { call, Refusal } from "../api.js";
 import { make, outward, part, say, webAddress } from "../dom.js";
+import { slotOf } from "./cards.js";
+import { withPage } from "./marks.js";
 import { remains } from "./owner.js";
 
 export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
@@ -20,10 +22,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
     removing = credential;
     const account = credential.account ?? say("dashboard.credential.noAccount");
     part("delete-lead").textContent = say("dashboard.credential.confirmLead", { provider: nameOf(credential.provider), account });
-    const revoke = providerOf(credential.provider)?.revoke_url;
-    const url = revoke && webAddress(revoke);
-    const [before, after] = say("dashboard.credential.confirmRevoke").split("{link}");
-    part("delete-revoke").replaceChildren(...(url ? [before, outward(url.host + url.pathname, url.href), after] : []));
+    part("delete-revoke").replaceChildren(...withPage(say("dashboard.credential.confirmRevoke"), credential.revoke_url));
     part("delete-trouble").hidden = true;
     part("delete").showModal();
     part("delete-keep").focus();
@@ -48,6 +47,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
   function askEnded(credential) {
     ending = credential;
     part("ended-lead").textContent = say("dashboard.credential.endedLead", { provider: nameOf(credential.provider), account: credential.account ?? say("dashboard.credential.noAccount") });
+    part("ended-page").replaceChildren(...withPage(say("dashboard.credential.endedPage"), credential.revoke_url));
     part("ended-trouble").hidden = true;
     part("ended").showModal();
     part("ended-keep").focus();
@@ -72,6 +72,9 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
   function askStop(session) {
     stopping = session;
     part("stop-lead").textContent = say("dashboard.stop.lead", { provider: nameOf(session.provider), label: session.user_id });
+    // nobody signs in at the vendor before they have agreed
+    const page = session.consented_at && providerOf(session.provider)?.revoke_url;
+    part("stop-revoke").replaceChildren(...withPage(say("dashboard.stop.revoke"), page));
     part("stop-trouble").hidden = true;
     part("stop").showModal();
     part("stop-keep").focus();
@@ -80,7 +83,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
   async function stop() {
     try {
       await call("POST", `/api/auth/session/${stopping.session_id}/cancel`);
-      asked.delete(stopping.provider);
+      asked.delete(slotOf(stopping.provider, stopping.user_id));
       part("stop").close();
     } catch (error) {
       const refusal = Refusal.of(error);

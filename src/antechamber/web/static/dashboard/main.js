@@ -2,6 +2,7 @@
 
 import { backoff, call, now, Refusal, setClock } from "../api.js";
 import { button, enter, fillTexts, make, part, prose, say } from "../dom.js";
+import { slotOf } from "./cards.js";
 import { connectView } from "./connect.js";
 import { credentialView } from "./credential.js";
 import { credentialsView } from "./credentials.js";
@@ -273,28 +274,29 @@ function focusedPlace() {
 
 // -- what the operator does -----------------------------------------------------------------------------------------
 
-async function connect(provider, replace) {
+async function connect(provider, replace, replaceAccount = false) {
   // opened within the click, or the browser takes it for a pop-up; the two pages must not know each other
   const tab = window.open("about:blank", "_blank");
   if (tab) {
     tab.opener = null;
   }
   const user = view.owner();
-  asked.set(provider.id, { state: "opening" });
+  const slot = slotOf(provider.id, user);
+  asked.set(slot, { state: "opening" });
   draw();
   try {
-    const body = { user_id: user, provider: provider.id, ...(replace ? { replace: true } : {}) };
+    const body = { user_id: user, provider: provider.id, ...(replace ? { replace: true } : {}), ...(replaceAccount ? { replace_account: true } : {}) };
     const { sign_in_url: url } = await call("POST", "/api/auth/session", body, { "Idempotency-Key": crypto.randomUUID() });
     if (tab && !tab.closed) {
       tab.location.replace(url);
-      asked.delete(provider.id);
+      asked.delete(slot);
     } else {
-      asked.set(provider.id, { state: "popup", url });
+      asked.set(slot, { state: "popup", url });
     }
   } catch (error) {
     tab?.close();
     const refusal = Refusal.of(error);
-    asked.set(provider.id, refusal.code === "already_open" ? { state: "already" } : troubleOf(refusal));
+    asked.set(slot, refusal.code === "already_open" ? { state: "already" } : troubleOf(refusal));
   }
   draw();
   look();
@@ -305,7 +307,7 @@ function troubleOf({ message, next, retryAfter }) {
 }
 
 function settle(provider) {
-  asked.delete(provider.id);
+  asked.delete(slotOf(provider.id, view.owner?.()));
   draw();
 }
 

@@ -1,6 +1,6 @@
 /* The small marks of state, and links between the dashboard's own views. */
 
-import { make, say, sayIf } from "../dom.js";
+import { make, outward, say, sayIf, webAddress } from "../dom.js";
 import { credentialOf, storyOf } from "./routes.js";
 
 const SESSION_MARKS = { completed: "good", failed: "bad", pending: "busy", starting: "busy", awaiting_sign_in: "busy", cancelled: "", expired: "warn" };
@@ -55,6 +55,13 @@ export function within(href, label, attributes = {}) {
 
 export function storyLink(id, label, attributes = {}) {
   return within(storyOf(id), label, attributes);
+}
+
+/** Return a sentence with a vendor's page in the place of its `{link}`; nothing where there is no such page. */
+export function withPage(sentence, address) {
+  const url = address && webAddress(address);
+  const [before, after] = sentence.split("{link}");
+  return url ? [before, outward(url.host + url.pathname.replace(/\/$/, ""), url.href), after] : [];
 }
 
 /** Make a list of terms; what is null or empty is left out. */

@@ -2,7 +2,7 @@
 
 import { call, Refusal } from "../api.js";
 import { button, make, prose, say, sayIf } from "../dom.js";
-import { credentialLink, exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within } from "./marks.js";
+import { credentialLink, exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within, withPage } from "./marks.js";
 import { ownerOf, SECTIONS } from "./routes.js";
 import { between, clockMark, lasted, timeMark } from "./time.js";
 
@@ -62,7 +62,7 @@ function moveLine(move, machine) {
 }
 
 function story(known, { nameOf, stop }) {
-  const { session, machine, moves } = known;
+  const { session, machine, moves, before } = known;
   const told = moves.filter((move) => move.act !== "refused");
   const refused = moves.filter((move) => move.act === "refused");
   const grave = ["failed", "expired"].includes(session.status);
@@ -76,9 +76,17 @@ function story(known, { nameOf, stop }) {
       isLive(session) ? button(say("dashboard.session.stopIt"), "slim", () => stop(session)) : null,
     ),
     session.explanation
-      ? make("div", { class: `note ${grave ? "bad" : ""}` }, make("p", {}, make("strong", {}, prose(whyOf(session).message))), make("p", { class: "small" }, prose(whyOf(session).next)), known.detail ? make("p", { class: "code" }, known.detail) : null)
+      ? make(
+          "div",
+          { class: `note ${grave ? "bad" : ""}` },
+          make("p", {}, make("strong", {}, prose(whyOf(session).message))),
+          make("p", { class: "small" }, prose(whyOf(session).next)),
+          before ? make("p", { class: "small" }, credentialLink(before.id, say("dashboard.story.before"))) : null,
+          known.detail ? make("p", { class: "code" }, known.detail) : null,
+        )
       : null,
     session.rejected_at ? make("p", { class: "note warn" }, say("dashboard.story.rejected")) : null,
+    session.revoke_url ? make("p", { class: "note" }, withPage(say("dashboard.story.revoke"), session.revoke_url)) : null,
     make(
       "div",
       { class: "two" },
@@ -103,13 +111,23 @@ function story(known, { nameOf, stop }) {
   ].filter(Boolean);
 }
 
+/* The credential that a sign-in of another account would have taken the place of. */
+async function credentialBefore({ reason, user_id: owner, provider }) {
+  if (reason !== "other_account") {
+    return null;
+  }
+  const { credentials } = await call("GET", `/api/credentials?${new URLSearchParams({ user_id: owner })}`);
+  return credentials.find((one) => one.provider === provider) ?? null;
+}
+
 export function storyView(context, route) {
   const body = make("div", { class: "content" });
   return {
     root: [make("p", { class: "back" }, within(SECTIONS.sessions, say("dashboard.story.back"))), body],
     async load() {
       try {
-        return await call("GET", `/api/auth/session/${encodeURIComponent(route.id)}/story`);
+        const told = await call("GET", `/api/auth/session/${encodeURIComponent(route.id)}/story`);
+        return { ...told, before: await credentialBefore(told.session) };
       } catch (error) {
         const refusal = Refusal.of(error);
         if (refusal.status === 404 || refusal.code === "malformed_id") {

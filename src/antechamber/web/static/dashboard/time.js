@@ -6,6 +6,7 @@ import { language, make, say } from "../dom.js";
 const relative = new Intl.RelativeTimeFormat(language(), { numeric: "auto" });
 const full = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const moment = new Intl.DateTimeFormat(language(), { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const UNITS = [
   ["day", 86_400],
   ["hour", 3600],
@@ -27,6 +28,11 @@ export function timeMark(time) {
 /** Return an element with the time of the day, and with the date when one asks. */
 export function clockMark(time) {
   return make("time", { datetime: time, title: full.format(new Date(time)) }, clock.format(new Date(time)));
+}
+
+/** Return an element with the date and the time of the day, for what goes on for longer than a day. */
+export function momentMark(time) {
+  return make("time", { datetime: time, title: full.format(new Date(time)) }, moment.format(new Date(time)));
 }
 
 /** Return the time of the day of a moment in milliseconds. */
