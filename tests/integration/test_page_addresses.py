@@ -76,7 +76,12 @@ async def test_f007_f103_each_address_that_a_page_calls_is_a_route_of_its_own_si
     operator = await service.operator()
     (credential,) = (await operator.get("/api/credentials")).json()["credentials"]
     session, sealed = ["id", "this._id", "stopping.session_id", "encodeURIComponent(route.id)"], "removing.id"
-    names = dict.fromkeys(session, session_id) | {sealed: credential["id"], "LISTED": "10", "query": "limit=10"}
+    names = dict.fromkeys(session, session_id) | {
+        sealed: credential["id"],
+        "ending.id": credential["id"],
+        "LISTED": "10",
+        "query": "limit=10",
+    }
     owner = (await service.signin.session(session_id)).owner.user_id
     names |= {"encodeURIComponent(erasing)": "nobody", "label": owner, "LATEST": "10"}
     for call in told:

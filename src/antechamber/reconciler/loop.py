@@ -148,6 +148,8 @@ class Reconciler:
         self._tasks = Tasks("reconciler")
         self._records = Tasks("records")
         self._attending: dict[str, asyncio.Task[None]] = {}
+        self._over: set[str] = set()
+        """Machines whose attendant has gone since the present pass began: its rows are of before that."""
         self._timing_out: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
         self._well_since: float | None = None
@@ -199,10 +201,11 @@ class Reconciler:
     async def _pass(self) -> None:
         await self.node.beat()
         at = self.now()
+        self._over.clear()
         await self.store.machines.withdraw(at)
         rows = await self.store.machines.not_ended(self.node.id)
         for row in rows + await self._take(rows, at):
-            if row.id not in self._attending:
+            if row.id not in self._attending and row.id not in self._over:
                 self._attending[row.id] = self._tasks.spawn(f"attend {row.id}", self._attend(row))
         for session in await self.store.sessions.due(self.now()):
             if session.id not in self._timing_out:
@@ -240,6 +243,7 @@ class Reconciler:
         finally:
             self.live.drop(row)
             self._attending.pop(row.id, None)
+            self._over.add(row.id)
 
     async def _time_out(self, session: AuthSession) -> None:
         with about(session=session.id, machine=session.machine_id):

@@ -129,7 +129,8 @@ export function credentialView(context, route) {
       try {
         const [{ credential, story }, { versions }] = await Promise.all([call("GET", `/api/credentials/${id}/story`), call("GET", `/api/credentials/${id}/versions`)]);
         owner = credential.user_id;
-        const { sessions } = await call("GET", `/api/auth/sessions?${new URLSearchParams({ user_id: owner, provider: credential.provider, limit: "1" })}`);
+        const query = new URLSearchParams({ user_id: owner, provider: credential.provider, limit: "1" });
+        const { sessions } = await call("GET", `/api/auth/sessions?${query}`);
         return { credential, story, versions, sessions };
       } catch (error) {
         const refusal = Refusal.of(error);

@@ -116,7 +116,8 @@ async function credentialBefore({ reason, user_id: owner, provider }) {
   if (reason !== "other_account") {
     return null;
   }
-  const { credentials } = await call("GET", `/api/credentials?${new URLSearchParams({ user_id: owner })}`);
+  const query = new URLSearchParams({ user_id: owner });
+  const { credentials } = await call("GET", `/api/credentials?${query}`);
   return credentials.find((one) => one.provider === provider) ?? null;
 }
 
