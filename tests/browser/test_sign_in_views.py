@@ -86,6 +86,40 @@ async def test_whoever_does_not_agree_cancels_the_session(person):
     await page.get_by_text(english().reasons[Reason.CANCELLED_BY_PERSON].message).wait_for()
 
 
+@pytest.mark.parametrize(
+    ("any_account", "says"), [(False, "another one is refused"), (True, "whatever account it is of")]
+)
+async def test_whoever_signs_in_again_reads_before_the_click_what_is_stored_and_what_becomes_of_it(
+    person, any_account, says
+):
+    _, page = await person.sign_in()
+    await page.get_by_text("Agree and go on").wait_for()
+    assert await page.get_by_text("What is stored now").count() == 0
+    stored = await person.service.start(user_id="somebody")
+    await person.service.ready(stored["session_id"])
+    await person.service.capture(stored["session_id"])
+    again = await person.service.start(user_id="somebody", replace_account=any_account)
+    page = await person.page(again["sign_in_url"])
+    term = page.get_by_role("definition").filter(has_text="This one takes its place")
+    text = await term.inner_text()
+    assert "person@example.com" in text
+    assert says in text
+
+
+async def test_an_ended_sign_in_names_the_vendors_page_once_its_person_had_agreed(person):
+    for agrees in (False, True):
+        _, page = await person.sign_in()
+        if agrees:
+            await page.get_by_role("button", name="Agree").click()
+            await page.get_by_role("button", name="Cancel").first.click()
+        else:
+            await page.get_by_role("button", name="Do not sign in").click()
+        await page.get_by_role("button", name="Stop the sign-in").click()
+        await view(page, "cancelled")
+        assert await page.get_by_text("it may go on holding that").count() == agrees
+        assert await page.get_by_role("link", name="chatgpt.com").count() == agrees
+
+
 ENDING_FACT = {
     Reason.CANCELLED_BY_PERSON: SessionFact.CANCELLED,
     Reason.CANCELLED_BY_CALLER: SessionFact.CANCELLED,

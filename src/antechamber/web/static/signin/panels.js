@@ -27,13 +27,22 @@ function backLink(session, style) {
   return url ? make("a", { class: `button ${style}`, href: url.href, rel: "noreferrer" }, say("signIn.returned", { host: url.host })) : null;
 }
 
-function revokeLine(session) {
-  if (!session.provider.revoke_url) {
+/* Where a sign-in is ended at the vendor, in that sentence. */
+function revokeLine(address, name) {
+  if (!address) {
     return null;
   }
-  const url = webAddress(session.provider.revoke_url);
-  const [before, after] = say("signIn.completed.revoke").split("{link}");
-  return make("p", { class: "quiet" }, before, outward(url ? url.host + url.pathname.replace(/\/$/, "") : say("signIn.completed.revokeLink"), session.provider.revoke_url), after);
+  const url = webAddress(address);
+  const [before, after] = say(name).split("{link}");
+  return make("p", { class: "quiet" }, before, outward(url ? url.host + url.pathname.replace(/\/$/, "") : say("signIn.completed.revokeLink"), address), after);
+}
+
+/* What becomes of the sign-in that is stored already. */
+function beforeText({ before, replace_account: any }) {
+  if (!before.account) {
+    return say("signIn.consent.beforeUnnamed");
+  }
+  return say(any ? "signIn.consent.beforeAny" : "signIn.consent.beforeSame", { account: before.account });
 }
 
 export function opening() {
@@ -48,6 +57,7 @@ export function consent(session, actions) {
   const terms = [
     ["captured", session.provider.captures.join(" ")],
     ["keeper", say("signIn.consent.keeperText", { owner, purpose })],
+    ...(session.before ? [["before", beforeText(session)]] : []),
     ["screen", say("signIn.consent.screenText")],
   ];
   const notices = session.provider.notices;
@@ -152,7 +162,7 @@ export function completed(session, { answer, trouble }, actions) {
     return [
       heading(say("signIn.completed.deletedHeading")),
       lead(say("signIn.completed.deletedLead")),
-      revokeLine(session),
+      revokeLine(session.provider.revoke_url, "signIn.completed.revoke"),
       make("div", { class: "row actions" }, backLink(session, "main")),
     ];
   }
@@ -188,6 +198,7 @@ export function ended(session) {
     heading(say(`signIn.ended.${session.status}`)),
     lead(prose(reason.message ?? say("signIn.ended.noReason"))),
     reason.next ? make("p", {}, prose(reason.next)) : null,
+    revokeLine(session.revoke_url, "signIn.ended.revoke"),
     make("div", { class: "row actions" }, backLink(session, "main")),
     make("p", { class: "quiet small code" }, say("signIn.ended.reference", { id: session.session_id })),
   ];
