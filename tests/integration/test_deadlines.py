@@ -253,3 +253,17 @@ async def test_a_screen_that_comes_later_than_a_connection_is_waited_for_still_m
         assert (await stage.signin.session(session.id)).status is SessionStatus.STARTING
         late.let.set()
         await stage.until(session.id, SessionStatus.AWAITING_SIGN_IN)
+
+
+async def test_a_machine_that_ends_while_its_screen_is_waited_for_is_no_failed_task(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(spares, "_OPEN_S", 0.1)
+    late = PaintsLate(build=BUILD, page_host=PAGE_HOST)
+    async with scene(tmp_path, sweep_s=5) as stage:
+        stage.make_guest = lambda: late
+        session = await stage.start()
+        await late.page_open.wait()
+        await asyncio.sleep(0.5)  # so that it pauses before it asks again
+        late.crash(1)
+        await stage.machine_ended(session.id)
+        assert (await stage.signin.session(session.id)).reason is Reason.MACHINE_DID_NOT_START
+    assert "task failed" not in "".join(capsys.readouterr())

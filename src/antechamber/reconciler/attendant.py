@@ -395,22 +395,27 @@ class Attendant:
 
 
 async def _become_ready(errand: SignInErrand, live: LiveMachine, pause_s: float) -> None:
-    away = True
-    while away:
-        away = False
-        try:
-            await errand.become_ready(live)
-        except* MachineError as group:
-            # only a lie is the guest's own doing; a machine that has ended is told of by its end, which ends this too,
-            # and one that lives may still bring its screen: its session has a deadline
-            lies = [
-                one for one in group.exceptions if isinstance(one, MachineError) and one.code is not Code.MACHINE_ENDED
-            ]
-            for lie in lies:
-                await errand.on_broken(lie)
-            away = not lies
-            await asyncio.sleep(pause_s)
-        except* OperatorError as group:
-            _log.warning("a machine's readiness waits for the database", detail=str(group.exceptions[0]))
-            away = True
-            await asyncio.sleep(pause_s)
+    while True:
+        if not await _waits(errand, live):
+            return
+        # not where the error is handled: there the end of the machine, which cancels this, would come in a group
+        await asyncio.sleep(pause_s)
+
+
+async def _waits(errand: SignInErrand, live: LiveMachine) -> bool:
+    """Try once to become ready; tell whether it is to be tried again."""
+    ended, lies, away = False, list[MachineError](), False
+    try:
+        await errand.become_ready(live)
+    except* MachineError as group:
+        told = [one for one in group.exceptions if isinstance(one, MachineError)]
+        lies = [one for one in told if one.code is not Code.MACHINE_ENDED]
+        ended = not lies
+    except* OperatorError as group:
+        _log.warning("a machine's readiness waits for the database", detail=str(group.exceptions[0]))
+        away = True
+    for lie in lies:
+        await errand.on_broken(lie)
+    # only a lie is the guest's own doing: a machine that has ended is told of by its end, which ends this too, and one
+    # that lives may still bring its screen
+    return ended or away
