@@ -10,8 +10,7 @@ import pytest
 
 from antechamber.guest.protocol import ReportKind
 from antechamber.screen import read_banner, wait_for_paint
-from antechamber.tasks import cancel_and_wait, spawn
-from antechamber.testing.rfb import Screen, StreamWire
+from antechamber.tasks import spawn
 from tests.integration.machine_bench import SIGN_IN, Pages, machine_with, sign_in_job
 
 pytestmark = pytest.mark.machine
@@ -76,32 +75,6 @@ async def test_f083h_f085_a_browser_that_was_closed_comes_back_with_the_page_tha
 async def test_the_browser_is_seen_to_be_confined_before_there_is_a_page():
     async with machine_with(sign_in_job("idles", screen=True, browser=True), Pages()) as bench:
         assert (await bench.next_of(ReportKind.BROWSER_SANDBOX, within=20)).body["ok"]
-
-
-async def test_what_is_only_selected_is_not_announced_and_what_is_copied_is():
-    pages = Pages()
-    pages.page = b"<textarea autofocus rows=30 cols=80>DUMMY text</textarea>"
-    async with machine_with(sign_in_job("browser", screen=True, browser=True), pages) as bench:
-        await bench.next_of(ReportKind.PAGE_ASKED)
-        stream = await bench.screens.open()
-        screen = await Screen.open(StreamWire(stream.reader, stream.writer))
-        watching = spawn("screen", screen.watch())
-        async with asyncio.timeout(60):
-            await pages.was_asked("/authorize?state=right", times=1)
-            while not screen.painted:
-                await screen.change(screen.changes)
-            # its field has the keyboard once what is typed into it shows
-            before = screen.changes
-            while screen.changes == before:
-                await screen.with_control("a")
-                await asyncio.sleep(0.3)
-        await asyncio.sleep(1)
-        assert screen.cuts == []
-        await screen.with_control("c")
-        async with asyncio.timeout(20):
-            assert await screen.copied() == b"DUMMY text"
-        await cancel_and_wait(watching)
-        stream.writer.close()
 
 
 async def test_many_screens_are_opened_one_after_another_and_at_once():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from sqlalchemy import URL, Connection, Table, event, inspect
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.util import await_only
 
 from antechamber.errors import Code, OperatorError
 from antechamber.store.adding import adding
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _BEGIN: Final = "antechamber_begin"
 _BUSY_MS: Final = 10_000
 _SCRUB_MS: Final = 500
+_AGAIN_MS: Final = 20
 
 
 def _trigger(rule: Rule) -> str:
@@ -138,15 +141,32 @@ class SqliteDialect:
         return
 
 
+def _log_ahead(cursor: Any) -> None:
+    """Have the file use a write-ahead log; of a new one several connections may want that at once.
+
+    SQLite answers that change with "locked" at once, whatever the busy timeout (sqlite.org/pragma.html, journal_mode).
+    """
+    for _ in range(_BUSY_MS // _AGAIN_MS):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            await_only(asyncio.sleep(_AGAIN_MS / 1000))
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")
+
+
 def _set_up(engine: AsyncEngine, *, foreign_keys: bool) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         # the driver must not begin transactions of its own: _begun does, in the way that the transaction needs
         connection.isolation_level = None
         cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        _log_ahead(cursor)
         for pragma in (
-            f"busy_timeout = {_BUSY_MS}",
-            "journal_mode = WAL",
             "synchronous = FULL",
             f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
             "secure_delete = ON",

@@ -132,8 +132,6 @@ class Screen:
         """How many of them changed a pixel."""
         self.changed_at = 0.0
         """When a pixel last changed, by the monotonic clock."""
-        self.cuts: list[bytes] = []
-        """Every text that the server announced as copied, in Latin 1."""
 
     @classmethod
     async def open(cls, wire: Wire) -> Screen:
@@ -196,21 +194,9 @@ class Screen:
 
     async def select_all(self) -> None:
         """Press Ctrl+A, so that what is typed next replaces what stands there."""
-        await self.with_control("a")
-
-    async def with_control(self, letter: str) -> None:
-        """Press a letter together with Ctrl."""
         await self._wire.send(struct.pack(">BBxxI", 4, 1, _CONTROL))
-        await self.press(ord(letter))
+        await self.press(ord("a"))
         await self._wire.send(struct.pack(">BBxxI", 4, 0, _CONTROL))
-
-    async def copied(self) -> bytes:
-        """Wait for the first text that was announced as copied, and return it; raises EOFError at the screen's end."""
-        async with self._news:
-            await self._news.wait_for(lambda: self.cuts or self._ended is not None)
-        if not self.cuts:
-            raise EOFError(str(self._ended)) from self._ended
-        return self.cuts[0]
 
     async def close(self) -> None:
         """Leave the screen."""
@@ -260,9 +246,7 @@ class Screen:
                 if length > _MAX_TEXT:
                     text = f"a clipboard of {length} bytes"
                     raise RfbError(text)
-                self.cuts.append(await self._wire.readexactly(length))
-                async with self._news:
-                    self._news.notify_all()
+                await self._wire.readexactly(length)
             case _:
                 text = f"a message of kind {kind}"
                 raise RfbError(text)

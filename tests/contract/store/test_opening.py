@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 
@@ -11,6 +12,7 @@ from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.lifecycle import Act, SessionFact
 from antechamber.store import Store, file_url
 from antechamber.store.database import OUR_FAULT, UNAVAILABLE, translated
+from antechamber.tasks import spawn
 
 
 async def refused(url, world="demo") -> OperatorError:
@@ -36,6 +38,17 @@ async def test_many_open_one_new_database_at_once(prompt):
     stores = await asyncio.gather(*(Store.open(prompt.url, world="demo") for _ in range(5)))
     assert len({store.installation for store in stores}) == 1
     await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_a_new_file_that_somebody_locks_just_now_is_waited_for(sqlite_only, tmp_path):
+    path = tmp_path / "new.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        opening = spawn("opening", Store.open(f"sqlite:///{path}", world="demo"))
+        await asyncio.sleep(0.5)
+        assert not opening.done()
+        other.execute("ROLLBACK")
+    await (await opening).close()
 
 
 async def test_the_files_of_the_database_are_the_owners_alone(store, steps, sqlite_only):
