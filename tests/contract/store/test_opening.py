@@ -43,7 +43,7 @@ async def test_many_open_one_new_database_at_once(prompt):
 async def test_a_new_file_that_somebody_locks_just_now_is_waited_for(sqlite_only, tmp_path):
     path = tmp_path / "new.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
         opening = spawn("opening", Store.open(f"sqlite:///{path}", world="demo"))
         await asyncio.sleep(0.5)
         assert not opening.done()
