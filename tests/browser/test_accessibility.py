@@ -68,6 +68,17 @@ TABBABLE = """() => [...document.querySelectorAll('a[href], button, input, selec
   .filter((element) => !(element.type === 'radio' && !element.checked))
   .map((element) => [[...document.querySelectorAll('*')].indexOf(element), element.outerHTML.slice(0, 120)])"""
 
+# drawn again when a minute has gone by, as each age on the page is then another
+DRAW_ANEW = """() => {
+  window.behind = document.querySelector('#content button');
+  const then = Date.now;
+  Date.now = () => then() + 61_000;
+  dispatchEvent(new Event('online'));
+}"""
+ASKING = [
+    name for name, one in STATES.items() if len(one.opened) == 1 and one.opened < {"delete", "ended", "stop", "erase"}
+]
+
 
 @pytest.mark.parametrize("name", STATES)
 async def test_no_state_of_a_page_keeps_anybody_out(people, name):
@@ -136,6 +147,26 @@ async def faults_of_escape(page, opened):
             if await page.evaluate(LOST):
                 faults.append(f"{one} lost the focus")
     return faults
+
+
+@pytest.mark.parametrize("name", ASKING)
+async def test_a_dialog_gives_the_keyboard_back_though_the_page_behind_it_was_drawn_anew(people, name):
+    """What opened it is gone then, and the browser alone would leave the keyboard nowhere."""
+    person = await people(reduced_motion="reduce")
+    page = await STATES[name].enter(person, people)
+    (dialog,) = STATES[name].opened
+    await page.evaluate(DRAW_ANEW)
+    await page.wait_for_function("() => !behind.isConnected")
+    await page.locator(f"#{dialog}").get_by_role("button").first.focus()
+
+    await page.keyboard.press("Escape")
+
+    await page.locator(f"#{dialog}").wait_for(state="hidden")
+    assert not await page.evaluate(LOST)
+    focused = page.locator("#content button:focus")
+    assert await focused.count() == 1
+    await focused.press("Enter")
+    await page.locator(f"#{dialog}").wait_for(state="visible")
 
 
 async def test_every_state_that_the_pages_know_is_in_the_list(person):

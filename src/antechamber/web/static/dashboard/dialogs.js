@@ -7,7 +7,7 @@ import { slotOf } from "./cards.js";
 import { withPage } from "./marks.js";
 import { remains } from "./owner.js";
 
-export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
+export function setUpDialogs({ nameOf, look, draw, asked, providerOf, placeOf }) {
   let removing = null;
   let ending = null;
   let stopping = null;
@@ -18,14 +18,21 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
     part(id).hidden = false;
   }
 
+  /* The page behind may be drawn anew meanwhile: what opened the dialog is gone then, and with it where the keyboard was. */
+  function open(id) {
+    const back = placeOf();
+    part(id).addEventListener("close", () => back?.(), { once: true });
+    part(id).showModal();
+    part(`${id}-keep`).focus();
+  }
+
   function askRemove(credential) {
     removing = credential;
     const account = credential.account ?? say("dashboard.credential.noAccount");
     part("delete-lead").textContent = say("dashboard.credential.confirmLead", { provider: nameOf(credential.provider), account });
     part("delete-revoke").replaceChildren(...withPage(say("dashboard.credential.confirmRevoke"), credential.revoke_url));
     part("delete-trouble").hidden = true;
-    part("delete").showModal();
-    part("delete-keep").focus();
+    open("delete");
   }
 
   async function remove() {
@@ -49,8 +56,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
     part("ended-lead").textContent = say("dashboard.credential.endedLead", { provider: nameOf(credential.provider), account: credential.account ?? say("dashboard.credential.noAccount") });
     part("ended-page").replaceChildren(...withPage(say("dashboard.credential.endedPage"), credential.revoke_url));
     part("ended-trouble").hidden = true;
-    part("ended").showModal();
-    part("ended-keep").focus();
+    open("ended");
   }
 
   async function sayEnded() {
@@ -76,8 +82,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
     const page = session.consented_at && providerOf(session.provider)?.revoke_url;
     part("stop-revoke").replaceChildren(...withPage(say("dashboard.stop.revoke"), page));
     part("stop-trouble").hidden = true;
-    part("stop").showModal();
-    part("stop-keep").focus();
+    open("stop");
   }
 
   async function stop() {
@@ -110,8 +115,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf }) {
       ...(links.length ? [make("p", { class: "small" }, say("dashboard.erasure.revoke")), make("ul", { class: "small" }, links.map((url) => make("li", {}, outward(url.host + url.pathname, url.href))))] : []),
     );
     part("erase-trouble").hidden = true;
-    part("erase").showModal();
-    part("erase-keep").focus();
+    open("erase");
   }
 
   async function erase() {

@@ -225,7 +225,7 @@ function own() {
 }
 
 const context = { go, look, draw, own };
-const dialogs = setUpDialogs({ nameOf, look, draw, asked, providerOf: (id) => providers.find((one) => one.id === id) });
+const dialogs = setUpDialogs({ nameOf, look, draw, asked, providerOf: (id) => providers.find((one) => one.id === id), placeOf: focusedPlace });
 
 function draw() {
   if (!known) {
@@ -255,7 +255,7 @@ function draw() {
   place?.();
 }
 
-/* Drawing again must not take the keyboard's place away. */
+/* Return what brings the keyboard back to where it is now, should it be lost: neither drawing again nor a dialog may take its place away. */
 function focusedPlace() {
   const focused = document.activeElement;
   if (!part("content").contains(focused)) {
@@ -264,7 +264,8 @@ function focusedPlace() {
   const name = (element) => `${element.tagName} ${element.id || element.getAttribute("aria-label") || element.textContent}`;
   const wanted = name(focused);
   return () => {
-    if (document.activeElement !== document.body) {
+    // what was hidden a moment ago still has the focus until the browser paints again
+    if (document.activeElement !== document.body && document.activeElement.checkVisibility()) {
       return;
     }
     const same = [...part("content").querySelectorAll("button, a, summary, input, select, [tabindex]")].find((element) => name(element) === wanted);
