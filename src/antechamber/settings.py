@@ -148,6 +148,11 @@ class Settings(BaseSettings):
     last_look_s: Seconds = Field(
         2, description="How long the guest is asked for a whole file before a bad end is written."
     )
+    late_report_s: Seconds = Field(
+        600,
+        description="How long past its deadline a session waits for what its machine has reported while the database"
+        " does not take it.",
+    )
     stop_s: Seconds = Field(10, description="Time for a machine to stop before it is tried again.")
     sweep_s: Seconds = Field(2, gt=0, description="Interval of the slow look that finds what no hint told.")
 

@@ -155,3 +155,17 @@ async def test_a_credential_that_was_handed_in_before_its_deadline_is_stored_tho
         # asked once more the guest has sent it twice, and was gone before it could hear of both
         handing_in.cancel()
         await sound(service, url)
+
+
+async def test_a_credential_that_was_handed_in_is_stored_though_its_machine_ends_before_the_database_is_back(
+    server, url, service
+):
+    session, guest = await service.stage.awaiting()
+    async with away(server, service):
+        handing_in = asyncio.get_running_loop().create_task(guest.sign_in(WHOLE))
+        # the attendant has seen by now that the database is away
+        await asyncio.sleep(1)
+        guest.crash(1)
+    await ended(service, session.id, "completed")
+    handing_in.cancel()
+    await sound(service, url)

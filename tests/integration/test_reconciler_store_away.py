@@ -14,26 +14,32 @@ from antechamber.signin import now
 from tests.integration.scene import ADA, WHOLE, SlowGuest, scene, told
 
 
-@contextlib.contextmanager
-def locked(site):
+@contextlib.asynccontextmanager
+async def locked(site):
     """Keep everybody from writing, as a backup or a full disk might."""
+    # not in this thread: on PostgreSQL it waits for transactions that are under way here
+    held = await asyncio.to_thread(_lock, site)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(held.close)
+
+
+def _lock(site):
     if site.url.startswith("sqlite"):
-        with contextlib.closing(sqlite3.connect(site.folder / "test.db", isolation_level=None)) as database:
-            database.execute("begin immediate")
-            yield
-            database.execute("rollback")
+        held = sqlite3.connect(site.folder / "test.db", isolation_level=None, check_same_thread=False)
+        held.execute("begin immediate")
     else:
-        with contextlib.closing(psycopg.connect(site.url)) as database:
-            database.execute("lock table events in exclusive mode")
-            yield
-            database.rollback()
+        held = psycopg.connect(site.url)
+        held.execute("lock table auth_sessions, events in exclusive mode")
+    return held
 
 
 @pytest.mark.timeout(90)
 async def test_f003_f060_a_credential_is_kept_while_the_database_is_away_and_stored_when_it_is_back(site, capsys):
     async with scene(site.folder, database_url=site.url) as stage:
         session, guest = await stage.awaiting()
-        with locked(site):
+        async with locked(site):
             guest.write_file(WHOLE)
             sending = asyncio.get_running_loop().create_task(guest.sign_in(WHOLE))
             await told(capsys, "a report waits")

@@ -89,6 +89,10 @@ class GuestLink:
         self._serving = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._gone = False
+        self._in_hand = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._wanted: dict[str, dict[str, Any]] = {}
         """What the guest is told after each reconnect."""
         self._looks: list[asyncio.Future[Report]] = []
@@ -99,6 +103,11 @@ class GuestLink:
     def connected(self) -> bool:
         """Whether a guest that said who it is can be spoken to now."""
         return self._welcomed.is_set()
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether a report is being made durable now."""
+        return self._in_hand > 0
 
     async def serve(self, stream: Stream) -> None:
         """Speak with the guest on one connection until it ends; a newer connection replaces an older one.
@@ -127,8 +136,17 @@ class GuestLink:
                 self._idle.set()
 
     async def drained(self) -> None:
-        """Wait until no connection is being served: what a guest sent before its end has been taken then."""
+        """Wait until no connection is being served: what a guest sent before its end has been taken then.
+
+        Nothing is sent to it from now on: a write to a socket whose other end is gone would cost what is still to be
+        read from it.
+        """
+        self._gone = True
         await self._idle.wait()
+
+    async def settled(self) -> None:
+        """Wait until no report is in hand."""
+        await self._settled.wait()
 
     async def capture_done(self) -> None:
         """Tell the guest to stop the CLI and wipe its home; a guest that is away is told when it comes back."""
@@ -250,7 +268,7 @@ class GuestLink:
         known = self._answered.get(report.id)
         if known is None:
             point(Point.REPORT_RECEIVED)
-            reply = await self._on_report(report)
+            reply = await self._answer(report)
             point(Point.REPORT_TAKEN)
             self._answered[report.id] = (digest, reply)
             if len(self._answered) > REMEMBERED:
@@ -259,16 +277,28 @@ class GuestLink:
             raise MachineError(Code.GUEST_PROTOCOL, detail="one id for two reports")
         else:
             reply = known[1]
-        match reply:
-            case Ack():
-                await self._send({"type": "ack", "id": report.id})
-            case Refuse(code):
-                await self._send({"type": "refuse", "id": report.id, "code": str(code)})
+        # what a guest has sent before its end is taken, though it hears of it no more
+        with contextlib.suppress(ConnectionError):
+            match reply:
+                case Ack():
+                    await self._send({"type": "ack", "id": report.id})
+                case Refuse(code):
+                    await self._send({"type": "refuse", "id": report.id, "code": str(code)})
         point(Point.ACKNOWLEDGED)
         if report.kind in {ReportKind.CREDENTIAL, ReportKind.NOTHING_YET}:
             for answer in self._looks:
                 if not answer.done():
                     answer.set_result(report)
+
+    async def _answer(self, report: Report) -> Reply:
+        self._in_hand += 1
+        self._settled.clear()
+        try:
+            return await self._on_report(report)
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._settled.set()
 
     async def _want(self, word: str, **more: Any) -> None:
         message = {"type": word, **more}
@@ -286,7 +316,7 @@ class GuestLink:
                 await self._send(message)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        if self._stream is None:
+        if self._stream is None or self._gone:
             raise ConnectionResetError
         writer = self._stream.writer
         writer.write(encode(message))

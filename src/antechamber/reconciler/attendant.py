@@ -41,7 +41,6 @@ class Attendant:
         self._settings = host.settings
         self._now = host.now
         self.live: LiveMachine | None = None
-        self._opened = asyncio.Event()
         self._end_seen: float | None = None
 
     async def attend(self) -> None:
@@ -50,18 +49,6 @@ class Attendant:
             await self._start()
         else:
             await self._find()
-
-    async def look_again(self, within: timedelta) -> None:
-        """Ask the guest for a whole file, before a bad end is written; what comes is taken as any report is.
-
-        A machine that this service has just found again, after its own start or the database's absence, has so long to
-        be heard of too: what it had to say while nobody listened is said then.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within.total_seconds()):
-                await self._opened.wait()
-        if self.live is not None:
-            await self.live.link.look_again(within)
 
     # -- to a running machine ----------------------------------------------------------------------------------------
 
@@ -212,7 +199,7 @@ class Attendant:
         live = LiveMachine(self._row, machine, errand, build=self._host.build, egress=self._host.egress_of)
         self.live = live
         live.open()
-        self._opened.set()
+        self._host.live.tell_opened()
         point(Point.DOORS_SERVED)
         ended = spawn(f"end of {self._row.id}", machine.ended())
         due = spawn(f"due of {self._row.id}", self._until_due(live))
@@ -222,7 +209,7 @@ class Attendant:
         try:
             await asyncio.wait({ended, due}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                await live.drain(_DRAIN)
+                await live.drain(_DRAIN, late=self._settings.duration("late_report"))
                 await self._ended(ended.result(), handle)
             else:
                 due.result()
@@ -245,38 +232,42 @@ class Attendant:
             return
         with self._store.changes.watch(f"session:{self._row.session_id}") as changed:
             while True:
-                session = await self._session()
-                if session is None:
-                    return
-                wait = self._settings.sweep_s
-                if session.status.terminal:
-                    completed = session.status is SessionStatus.COMPLETED
-                    point(Point.WINDING_DOWN)
-                    await live.wind_down(
-                        captured=completed,
-                        egress_for=self._settings.duration("egress_after_capture") if completed else _NO_GRACE,
-                    )
-                    point(Point.WOUND_DOWN)
-                    left = self._grace_left(session)
-                    if left <= 0:
-                        return
-                    wait = min(wait, left)
-                elif session.attempt > 1:
-                    await live.again(session.attempt)
-                    point(Point.AGAIN_TOLD)
-                row = await self._store.machines.get(self._row.id)
-                if row is None or row.state not in {MachineState.BOOTING, MachineState.READY}:
-                    return
-                # the session's own deadline may be later: a person answers the tool before there is a page
-                late = session.expires_at is None or session.expires_at <= self._now()
-                if (
-                    session.status.terminal is False
-                    and row.state is MachineState.BOOTING
-                    and self._is_past(row)
-                    and late
-                ):
+                try:
+                    wait = await self._may_go_on(live)
+                except OperatorError as error:
+                    if error.code is not Code.STORE_UNAVAILABLE:
+                        raise
+                    # the screen goes on, and so does what has been reported and is in hand: the database comes back
+                    wait = self._settings.sweep_s
+                if wait is None:
                     return
                 await changed.wait(wait)
+
+    async def _may_go_on(self, live: LiveMachine) -> float | None:
+        """Do what the session's state asks for; return the seconds to the next look, None when it is to stop."""
+        session = await self._session()
+        if session is None:
+            return None
+        wait = self._settings.sweep_s
+        if session.status.terminal:
+            completed = session.status is SessionStatus.COMPLETED
+            point(Point.WINDING_DOWN)
+            await live.wind_down(
+                captured=completed,
+                egress_for=self._settings.duration("egress_after_capture") if completed else _NO_GRACE,
+            )
+            point(Point.WOUND_DOWN)
+            left = self._grace_left(session)
+            if left <= 0:
+                return None
+            wait = min(wait, left)
+        elif session.attempt > 1:
+            await live.again(session.attempt)
+            point(Point.AGAIN_TOLD)
+        row = await self._store.machines.get(self._row.id)
+        if row is None or row.state not in {MachineState.BOOTING, MachineState.READY}:
+            return None
+        return wait
 
     def _grace_left(self, session: AuthSession) -> float:
         """Return how many seconds the machine of an ended session still has.
@@ -296,9 +287,6 @@ class Attendant:
                 return 0
         by_the_clock = (session.ended_at or self._now()) + grace - self._now()
         return min(by_the_clock.total_seconds(), self._end_seen + grace.total_seconds() - time.monotonic())
-
-    def _is_past(self, row: MachineRow) -> bool:
-        return row.expires_at is not None and row.expires_at <= self._now()
 
     # -- to its end --------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from antechamber.errors import CallerError, Code, MachineError
@@ -94,11 +95,36 @@ class LiveMachine:
         with contextlib.suppress(MachineError, OSError):
             await self.link.again(attempt)
 
-    async def drain(self, within: timedelta) -> None:
-        """After the machine's end: let what it has sent already be read."""
+    async def last_look(self, within: timedelta, *, late: timedelta) -> None:
+        """Ask the guest for a whole file, before a bad end is written; what comes is taken as any report is.
+
+        What is in hand already, because the database has not taken it yet, is waited for, `late` at most, and then the
+        guest is asked again: the file may be behind it.
+        """
+        until = time.monotonic() + late.total_seconds()
+        while await self.link.look_again(within) is None and await self._settled(until):
+            pass
+
+    async def drain(self, within: timedelta, *, late: timedelta) -> None:
+        """After the machine's end: let what it has sent already be read and, within `late`, be made durable."""
+        until = time.monotonic() + late.total_seconds()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within.total_seconds()):
+                    await self.link.drained()
+                    return
+            if not await self._settled(until):
+                return
+
+    async def _settled(self, until: float) -> bool:
+        """Wait for the report that is in hand; False when there is none, or when that time has come."""
+        if not self.link.in_hand:
+            return False
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within.total_seconds()):
-                await self.link.drained()
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self.link.settled()
+                return True
+        return False
 
     async def close(self) -> None:
         """Close every end; the machine itself is the driver's matter."""

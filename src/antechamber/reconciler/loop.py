@@ -51,6 +51,7 @@ class Live:
         """Begin with nothing running."""
         self.attendants: dict[str, Attendant] = {}
         self._machine_of_session: dict[str, str] = {}
+        self._opened = asyncio.Event()
 
     def put(self, row: MachineRow, attendant: Attendant) -> None:
         """Remember a machine's attendant."""
@@ -79,6 +80,24 @@ class Live:
         """End that; nothing happens where the machine has ended."""
         if (live := self._of(session_id)) is not None:
             await live.link.leave_terminal(view)
+
+    def tell_opened(self) -> None:
+        """Wake whoever waits for a machine: one is spoken with from now on."""
+        self._opened.set()
+        self._opened = asyncio.Event()
+
+    async def last_look(self, session_id: str, *, found: timedelta, within: timedelta, late: timedelta) -> None:
+        """Ask the session's guest for a whole file, before a bad end is written; see `LiveMachine.last_look`.
+
+        A machine that is not spoken with at the moment is waited for as long as `found`: after the service's own start,
+        or the database's absence, it is found again by and by, and says then what it had to say meanwhile.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(found.total_seconds()):
+                while self._of(session_id) is None:
+                    await self._opened.wait()
+        if (live := self._of(session_id)) is not None:
+            await live.last_look(within, late=late)
 
     def input_ended(self, session_id: str) -> asyncio.Event:
         """Return the event that is set when the person's input ends; set already where nothing runs."""
@@ -251,21 +270,24 @@ class Reconciler:
 
     async def _time_out_now(self, session: AuthSession) -> None:
         try:
-            if await self._is_anothers_turn(session):
+            row = await self.store.machines.of_session(session.id)
+            if self._is_anothers_turn(session, row):
                 return
-            attendant = self.live.attendants.get(session.machine_id)
-            if session.status is SessionStatus.AWAITING_SIGN_IN and attendant is not None:
+            if session.status is not SessionStatus.PENDING and row is not None and row.node == self.node.id:
                 # a whole file that nobody has told us of yet is worth two seconds
-                await attendant.look_again(self.settings.duration("last_look"))
+                look = self.settings.duration("last_look")
+                late = self.settings.duration("late_report")
+                await self.live.last_look(
+                    session.id, found=look + self.settings.duration("sweep"), within=look, late=late
+                )
             point(Point.TIMING_OUT)
             await self.store.sessions.time_out(session.id, at=self.now(), detail=await self._why_here(session))
             point(Point.TIMED_OUT)
         finally:
             self._timing_out.pop(session.id, None)
 
-    async def _is_anothers_turn(self, session: AuthSession) -> bool:
+    def _is_anothers_turn(self, session: AuthSession, row: MachineRow | None) -> bool:
         """Tell whether another node is to end the session: the one with the machine, which can still ask its guest."""
-        row = await self.store.machines.of_session(session.id)
         if row is None or row.node in {None, self.node.id} or session.expires_at is None:
             return False
         head_start = 2 * (self.settings.duration("last_look") + self.settings.duration("sweep"))
