@@ -144,6 +144,8 @@ class Scene:
         self.connector = Echo()
         self.providers = Providers.load()
         self.node_id = new_id(IdPrefix.NODE)
+        self.build = BUILD
+        """The service's; another one from now on is an upgrade."""
 
     async def _script(self, guest):
         program = self.make_guest()
@@ -187,7 +189,7 @@ class Scene:
             policy=Policy(own_addresses=frozenset),
             settings=self.settings,
             guest=Path("/nonexistent"),
-            build=BUILD,
+            build=self.build,
             installed={spec.id: () for spec in self.providers.all()},
             metrics=self.metrics,
         )

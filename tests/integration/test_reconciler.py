@@ -173,6 +173,24 @@ async def test_f056_a_guest_of_another_build_is_refused(site):
         assert (await stage.until(session.id, SessionStatus.FAILED)).reason is Reason.GUEST_VERSION
 
 
+async def test_a_sign_in_goes_on_in_its_machine_after_an_upgrade(site):
+    async with scene(site.folder, database_url=site.url) as stage:
+        waiting, guest = await stage.awaiting()
+        other, finished = await stage.awaiting(user_id="bob")
+        await stage.close()
+        sending = asyncio.get_running_loop().create_task(finished.sign_in(WHOLE))
+        stage.build = "of tomorrow"
+        await stage.open()
+        await stage.until(other.id, SessionStatus.COMPLETED)
+        assert await sending is None
+        assert await guest.sign_in(WHOLE) is None
+        await stage.until(waiting.id, SessionStatus.COMPLETED)
+        # while what the upgraded service begins itself has its own guest
+        stage.make_guest = lambda: SignInGuest(build=BUILD, page_host=PAGE_HOST)
+        begun = await stage.start(user_id="eve")
+        assert (await stage.until(begun.id, SessionStatus.FAILED)).reason is Reason.GUEST_VERSION
+
+
 async def test_f061_a_machine_whose_page_never_opens_fails_when_its_time_is_over(site):
     async with scene(site.folder, database_url=site.url, start_s=1) as stage:
         stage.make_guest = lambda: SignInGuest(build=BUILD)

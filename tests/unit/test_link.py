@@ -65,14 +65,14 @@ async def dialled(link):
             serving.exception()
 
 
-def link_with(reply=None, *, job=None, taken=None, clock=None):
+def link_with(reply=None, *, job=None, taken=None, clock=None, build="b1"):
     async def take(report):
         if taken is not None:
             taken.append(report)
         return reply or Ack()
 
     more = {"clock": clock} if clock else {}
-    return GuestLink(incarnation=INCARNATION, build="b1", job=job, on_report=take, **more)
+    return GuestLink(incarnation=INCARNATION, build=build, job=job, on_report=take, **more)
 
 
 async def test_a_guest_without_a_job_gets_it_and_one_that_has_it_does_not():
@@ -108,6 +108,24 @@ async def test_f056_a_guest_of_another_version_or_incarnation_is_not_spoken_with
         assert await guest.verdict() is code
         assert await guest.reader.read() == b""
         assert not link.connected
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"build": "another"}, None),
+        ({"build": 1}, Code.GUEST_PROTOCOL),
+        ({"build": "another", "protocol": PROTOCOL + 1}, Code.GUEST_VERSION),
+    ],
+)
+async def test_a_guest_that_may_be_of_another_release_is_spoken_with_as_long_as_it_speaks_the_same_protocol(said, code):
+    link = link_with(build=None)
+    async with dialled(link) as guest:
+        guest.say(**{**HELLO, **said})
+        if code is None:
+            assert (await guest.hear())["type"] == "welcome"
+        else:
+            assert await guest.verdict() is code
 
 
 async def test_a_report_is_taken_and_acknowledged_and_its_repetition_is_only_acknowledged():

@@ -43,7 +43,8 @@ from enum import Enum
 from typing import Any, Final
 
 PROTOCOL: Final = 3
-"""Raised when either end could misread the other."""
+"""Raised when either end could misread the other, or the job: an upgraded service goes on with the machines of before
+as long as this is the same, and fails their sessions where it is not."""
 
 MAX_FRAME: Final = 1024 * 1024
 """Bytes of one link frame; a longer one ends the connection."""

@@ -67,13 +67,15 @@ class GuestLink:
         self,
         *,
         incarnation: str,
-        build: str,
+        build: str | None,
         job: Mapping[str, Any] | None,
         on_report: Callable[[Report], Awaitable[Reply]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; `on_report` is called for one report after another and must have made it durable when it returns.
 
+        `build` is that of the guest; None for one that may be of another release, which is spoken with as long as it
+        speaks this PROTOCOL.
         A report that comes again after its answer was lost is answered from memory; after a restart of the service it
         reaches `on_report` again.
         """
@@ -246,7 +248,7 @@ class GuestLink:
             raise MachineError(Code.GUEST_PROTOCOL, detail="the first message is no hello")
         if hello.get("protocol") != PROTOCOL:
             raise MachineError(Code.GUEST_VERSION, detail=f"protocol {GuestText(str(hello.get('protocol'))[:40])}")
-        if hello.get("build") != self._build:
+        if self._build is not None and hello.get("build") != self._build:
             raise MachineError(Code.GUEST_VERSION, detail=f"build {GuestText(str(hello.get('build'))[:80])}")
         exactly(hello, type=str, protocol=int, build=str, incarnation=str, has_job=bool)
         if hello["incarnation"] != self._incarnation:

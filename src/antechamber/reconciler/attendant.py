@@ -42,6 +42,8 @@ class Attendant:
         self._now = host.now
         self.live: LiveMachine | None = None
         self._end_seen: float | None = None
+        self._found = False
+        """Whether an earlier service started it, perhaps one of another release."""
 
     async def attend(self) -> None:
         """Bring the machine to its end; returns when nothing of it is left."""
@@ -165,6 +167,7 @@ class Attendant:
                 return
             await self._ended(found, handle)
             return
+        self._found = True
         _log.info("machine found again", machine=self._row.id, state=self._row.state)
         await self._run(found, handle)
 
@@ -196,7 +199,8 @@ class Attendant:
             await self._stop(machine, handle)
             return
         coming_up = await self._is_coming_up()
-        live = LiveMachine(self._row, machine, errand, build=self._host.build, egress=self._host.egress_of)
+        build = None if self._found else self._host.build
+        live = LiveMachine(self._row, machine, errand, build=build, egress=self._host.egress_of)
         self.live = live
         live.open()
         self._host.live.tell_opened()

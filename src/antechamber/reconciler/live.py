@@ -52,7 +52,7 @@ class LiveMachine:
         machine: Machine,
         errand: Errand,
         *,
-        build: str,
+        build: str | None,
         egress: Callable[[MachineRow, ProviderSpec], Egress],
     ) -> None:
         """Make the ends; `open` begins to serve them."""
