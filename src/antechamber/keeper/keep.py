@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LOG_LIMIT = 256 * 1024
 """Bytes of the machine's own output that are kept; the rest is read and dropped."""
+END_ROOM = 16 * 1024
+"""Bytes kept from the first for the record of the end: it must be written on a full disk too."""
 _LINE_LIMIT = 4096
 _CONNECTIONS = 16
 
@@ -87,6 +89,7 @@ class Keeper:
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: os.read(wake_read, 512))
         listener = self._listen()
         try:
+            _keep_room(self._end_path())
             self._start()
         except OSError as error:
             self._tail += f"antechamber: {error}\n".encode()
@@ -173,7 +176,11 @@ class Keeper:
 
     def _on_output(self, received: bytes) -> None:
         self._tail = (self._tail + received)[-2000:]
-        received = received[: LOG_LIMIT - self._logged]
+        # a full disk costs the log and never the machine
+        with contextlib.suppress(OSError):
+            self._keep(received[: LOG_LIMIT - self._logged])
+
+    def _keep(self, received: bytes) -> None:
         if received:
             if self._log is None:
                 path = os.path.join(self._folder, "machine.log")  # noqa: PTH118
@@ -325,13 +332,18 @@ class Keeper:
             while read_on():
                 pass
         end = {"at": time.time(), "code": self._code(), "detail": self._detail(), "began": self._began}
-        _write_whole(os.path.join(self._folder, "exit.json"), json.dumps(end).encode())  # noqa: PTH118
+        # where even the room for it could not be had, whoever listens is told all the same
+        with contextlib.suppress(OSError):
+            _write_whole(self._end_path(), json.dumps(end).encode())
         self._say_first_word({"started": False, "detail": end["detail"]})
         for connection in list(self._connections.values()):
             if connection.claims:
                 self._send(connection, {"ended": end})
         listener.close()
         os.unlink(os.path.join(self._folder, "keeper.sock"))  # noqa: PTH108, PTH118
+
+    def _end_path(self) -> str:
+        return os.path.join(self._folder, "exit.json")  # noqa: PTH118
 
     def _code(self) -> int | None:
         for line in self._status.splitlines():
@@ -386,12 +398,25 @@ def _same(given: object, secret: str) -> bool:
     return difference == 0
 
 
-def _write_whole(path: str, content: bytes) -> None:
-    partial = path + ".part"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def _partial(path: str) -> int:
+    return os.open(path + ".part", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _keep_room(path: str) -> None:
+    descriptor = _partial(path)
     try:
+        os.posix_fallocate(descriptor, 0, END_ROOM)
+    finally:
+        os.close(descriptor)
+
+
+def _write_whole(path: str, content: bytes) -> None:
+    descriptor = _partial(path)
+    try:
+        # over what is kept for it: emptied first, the room could be gone
         os.write(descriptor, content)
+        os.truncate(descriptor, len(content))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.rename(partial, path)  # noqa: PTH104
+    os.rename(path + ".part", path)  # noqa: PTH104
