@@ -14,9 +14,10 @@ import pytest
 from antechamber.guest.protocol import PROTOCOL, encode
 from antechamber.machine import Door, MachineSpec
 from antechamber.model import LIVE_STATUSES, MachineState, Reason, SessionStatus
+from antechamber.providers import Providers
 from antechamber.screen import spares
 from antechamber.testing.scripted_guest import LinkEnd, SignInGuest
-from tests.integration.scene import BUILD, PAGE_HOST, scene
+from tests.integration.scene import BUILD, PAGE_HOST, WHOLE, scene
 
 LATE_S = 12
 """How far any deadline may be passed: what a sweep and the steps after it take on a computer with much to do."""
@@ -216,6 +217,43 @@ async def test_a_driver_that_never_reaps_keeps_nothing_of_the_rows(site):
         await stage.signin.cancel(session.id, by_person=True)
         assert (await stage.machine_ended(session.id)).state is MachineState.GONE
         stage.host.speak()
+
+
+async def test_what_a_machine_left_is_removed_later_when_it_cannot_be_at_its_end(site):
+    async with scene(site.folder, database_url=site.url) as stage:
+        session, _ = await stage.awaiting()
+        stage.host.keeps = True
+        await stage.signin.cancel(session.id, by_person=True)
+        assert (await stage.machine_ended(session.id)).state is MachineState.GONE
+        assert len(stage.host.handles()) == 1
+        stage.host.keeps = False
+        async with asyncio.timeout(LATE_S):
+            while stage.host.handles():
+                await asyncio.sleep(0.1)
+
+
+async def test_a_machine_whose_provider_is_gone_ends_with_its_session(site):
+    async with scene(site.folder, database_url=site.url, nobody_came_s=3) as stage:
+        session, _ = await stage.awaiting()
+        known = stage.providers
+        stage.providers = Providers(tuple(spec for spec in known.all() if spec.id != "codex"))
+        await stage.restart()
+        ended = await _ended(stage, session.id)
+        assert (ended.reason, ended.detail) == (Reason.NOBODY_CAME, "its provider codex is not defined any more")
+        assert (await asyncio.wait_for(stage.machine_ended(session.id), LATE_S)).state is MachineState.GONE
+        assert stage.host.running() == []
+
+
+async def test_a_provider_that_was_missing_for_a_moment_costs_no_sign_in(site):
+    async with scene(site.folder, database_url=site.url) as stage:
+        session, guest = await stage.awaiting()
+        known = stage.providers
+        stage.providers = Providers(tuple(spec for spec in known.all() if spec.id != "codex"))
+        await stage.restart()
+        stage.providers = known
+        await stage.restart()
+        assert await guest.sign_in(WHOLE) is None
+        await stage.until(session.id, SessionStatus.COMPLETED)
 
 
 async def test_a_driver_that_never_answers_does_not_keep_the_service_from_starting(site):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -64,6 +66,8 @@ class ScriptedHost:
         """When set, it cannot be told what became of a machine."""
         self.stops = True
         """When cleared, machines take no notice of being stopped."""
+        self.keeps = False
+        """When set, what an ended machine left cannot be removed."""
         self.silent: set[str] = set()
         """What of `start`, `attach`, `stop` and `reap` never returns, as long as it is in here."""
         self.answers = asyncio.Event()
@@ -353,6 +357,8 @@ class ScriptedDriver:
         scripted = self._host.find(handle["incarnation"])
         if scripted is not None and scripted.end is None:
             raise MachineError(Code.INTERNAL, detail="a running machine is not reaped")
+        if self._host.keeps:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         if scripted is not None:
             await scripted.close_streams()
         self._host.forget(handle["incarnation"])

@@ -9,7 +9,7 @@ import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
+from antechamber.errors import AntechamberError, CallerError, Code, MachineError, OperatorError
 from antechamber.lifecycle import MachineFact, SessionFact, decide_machine
 from antechamber.log import get_logger
 from antechamber.machine import MachineEnd
@@ -352,9 +352,11 @@ class Attendant:
         try:
             async with asyncio.timeout(self._settings.stop_s):
                 await self._host.driver.reap(handle)
-        except TimeoutError:
-            # the machine has ended; what it left is reclaimed when the service starts next
-            _log.warning("a machine could not be reaped", machine=self._row.id, detail=_NO_ANSWER)
+        except (TimeoutError, AntechamberError, OSError) as error:
+            detail = _NO_ANSWER if isinstance(error, TimeoutError) else repr(error)
+            _log.warning("a machine could not be reaped", machine=self._row.id, detail=detail)
+            # its row tells of its end already, so that no attendant comes again
+            self._host.reap_later(self._row.id, handle)
 
     async def _apply(self, fact: MachineFact, *, expires_at: datetime | None = None) -> None:
         self._row, _ = await self._store.machines.apply(
@@ -372,10 +374,17 @@ class Attendant:
         if self._row.state is MachineState.STOPPING:
             return None
         if (session := await self._session()) is not None:
+            try:
+                spec = self._host.providers.get(session.provider)
+            except CallerError:
+                if session.status.terminal:
+                    return None
+                # its definition may have been moved away by mistake: until its deadline the session waits for it
+                raise
             return SignInErrand(
                 session.id,
                 self._row,
-                self._host.providers.get(session.provider),
+                spec,
                 store=self._store,
                 signin=self._host.signin,
                 settings=self._settings,

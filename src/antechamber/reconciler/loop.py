@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from antechamber.egress import Policy, Use, World
     from antechamber.host import Host
     from antechamber.link import TerminalView
-    from antechamber.machine import Driver, Stream
+    from antechamber.machine import Driver, Handle, Stream
     from antechamber.machine_logs import MachineLogs
     from antechamber.model import AuthSession, MachineRow
     from antechamber.nodes import Node
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("reconciler")
 _CHECK_ENDS_WITHIN: Final = timedelta(seconds=30)
+_REAPED_EACH_S: Final = 60.0
 
 
 class Live:
@@ -298,10 +299,29 @@ class Reconciler:
     async def _why_here(self, session: AuthSession) -> str:
         if (position := await self.store.line.position(session.id, self.now())) is not None:
             return f"it was number {position} in the line for a machine"
+        if session.provider not in {spec.id for spec in self.providers.all()}:
+            return f"its provider {session.provider} is not defined any more"
         node = await self.store.nodes.of_session(session.id)
         if node is None or node.id == self.node.id:
             return ""
         return f"its machine's node {node.name} did not end it, and was last heard of at {node.seen_at.isoformat()}"
+
+    def reap_later(self, machine_id: str, handle: Handle) -> None:
+        """Try again and again to remove what an ended machine left, until the service stops; the next one goes on."""
+        self._tasks.spawn(f"reap {machine_id}", self._reap_again(machine_id, handle))
+
+    async def _reap_again(self, machine_id: str, handle: Handle) -> None:
+        pause = self.settings.sweep_s
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                async with asyncio.timeout(self.settings.stop_s):
+                    await self.driver.reap(handle)
+            except (TimeoutError, AntechamberError, OSError):
+                pause = min(2 * pause, _REAPED_EACH_S)
+            else:
+                _log.info("what a machine left is removed", machine=machine_id)
+                return
 
     # -- what attendants ask for -------------------------------------------------------------------------------------
 
