@@ -322,7 +322,7 @@ async def run(
         offered |= operations.of_nodes(store) | operations.of_owners(signin.owners, carry_out=False)
         offered |= operations.of_logs(signin, machine_logs(settings, places), node.id)
         offered["dashboard.link"] = dashboard_link
-        offered["credentials.check"] = operations.check_with(reconciler.check)
+        offered["credentials.check"] = operations.check_with(reconciler.checks.check)
         control = await control_socket.serve(places.control, offered)
         stack.push_async_callback(control.close)
         on_ready(

@@ -344,6 +344,8 @@ class MachineRow:
     """The node that may start it, and once it is `booting` the one that it runs on, for ever."""
     claimed_until: datetime | None = None
     """Until when a requested machine is its node's to start; None unless one has claimed it."""
+    credential_id: str | None = None
+    """The credential that a check looks at."""
 
 
 @dataclass(frozen=True, slots=True)

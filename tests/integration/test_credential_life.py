@@ -154,7 +154,7 @@ async def test_a_check_moves_the_status_and_one_that_breaks_down_says_nothing(st
         (True, CS.ACTIVE, R.CHECK_ACCEPTED),
     ):
         stage.make_guest = lambda answer=answer: CheckGuest(accepted=answer)
-        verdict = await stage.reconciler.check(ADA, "codex")
+        verdict = await stage.reconciler.checks.check(ADA, "codex")
         assert verdict.answered is (answer is not None)
         known = await stage.signin.credential(credential.id)
         assert (known.status, known.status_reason) == (status, reason)

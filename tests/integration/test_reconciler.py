@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from antechamber.errors import CallerError, Code
+from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.machine import MachineSpec
 from antechamber.model import IdPrefix, MachineState, Reason, SessionStatus, new_id
 from antechamber.testing.scripted_guest import SignInGuest
@@ -333,17 +333,67 @@ async def test_a_stored_credential_is_checked_in_a_machine_of_its_own(site):
         await guest.sign_in(WHOLE)
         await stage.machine_ended(session.id)
         stage.make_guest = CheckGuest
-        verdict = await stage.reconciler.check(ADA, "codex")
+        verdict = await stage.reconciler.checks.check(ADA, "codex")
         assert verdict.accepted, verdict
         assert verdict.by.startswith("codex login status")
         assert not stage.host.running()
 
 
+async def test_checks_are_done_one_after_another_however_many_are_asked_for(site):
+    async with scene(site.folder, database_url=site.url) as stage:
+        session, guest = await stage.awaiting()
+        await guest.sign_in(WHOLE)
+        await stage.machine_ended(session.id)
+        most = 0
+
+        async def counted(guest):
+            nonlocal most
+            most = max(most, len(stage.host.running()))
+            return await CheckGuest()(guest)
+
+        stage.make_guest = lambda: counted
+        verdicts = await asyncio.gather(*(stage.reconciler.checks.check(ADA, "codex") for _ in range(5)))
+        assert all(verdict.accepted for verdict in verdicts)
+        assert most == 1
+
+
+async def test_a_check_that_cannot_be_asked_for_keeps_nothing_of_the_credential(site, monkeypatch):
+    async with scene(site.folder, database_url=site.url) as stage:
+        session, guest = await stage.awaiting()
+        await guest.sign_in(WHOLE)
+        await stage.machine_ended(session.id)
+        asked = []
+
+        async def away(**given):
+            asked.append(given["machine_id"])
+            raise OperatorError(Code.STORE_UNAVAILABLE)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.store.machines, "create_check", away)
+            with pytest.raises(OperatorError):
+                await stage.reconciler.checks.check(ADA, "codex")
+        assert stage.reconciler.checks.errand(asked[0]) is None
+        stage.make_guest = CheckGuest
+        assert (await stage.reconciler.checks.check(ADA, "codex")).accepted, "the next one has its turn"
+
+
 async def test_checking_what_is_not_there_is_said(site):
     async with scene(site.folder, database_url=site.url) as stage:
         with pytest.raises(CallerError) as missing:
-            await stage.reconciler.check(ADA, "codex")
+            await stage.reconciler.checks.check(ADA, "codex")
         assert missing.value.code is Code.CREDENTIAL_NOT_FOUND
+
+
+async def test_of_a_machine_that_is_not_found_yet_it_is_not_said_that_its_screen_has_ended(site):
+    async with scene(site.folder, database_url=site.url) as stage:
+        session, _ = await stage.awaiting()
+        stage.host.unreachable = True
+        await stage.restart()
+        assert not stage.reconciler.live.input_ended(session.id).is_set()
+        with pytest.raises(CallerError) as refused:
+            await stage.reconciler.live.open_screen(session.id)
+        assert refused.value.code is Code.SCREEN_NOT_READY
+        stage.host.unreachable = False
 
 
 async def test_the_input_ends_with_the_capture(site):

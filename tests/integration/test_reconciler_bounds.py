@@ -71,9 +71,9 @@ async def test_f011_what_becomes_of_a_check_changes_nothing_of_the_completed_ses
             return 1
 
         stage.make_guest = lambda: dies
-        assert not (await stage.reconciler.check(ADA, "codex")).accepted
+        assert not (await stage.reconciler.checks.check(ADA, "codex")).accepted
         stage.host.start_fault = "no room"
-        assert not (await stage.reconciler.check(ADA, "codex")).accepted
+        assert not (await stage.reconciler.checks.check(ADA, "codex")).accepted
         assert (await stage.signin.session(session.id), await stage.signin.credentials()) == before
         assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
 

@@ -111,7 +111,7 @@ async def test_a_check_of_a_credential_waits_in_no_line(site):
         waits = await stage.start(user_id="grace")
         await told(stage, waits.id, 1)
         stage.make_guest = CheckGuest
-        verdict = await stage.reconciler.check(Owner("keeper"), "codex")
+        verdict = await stage.reconciler.checks.check(Owner("keeper"), "codex")
         assert verdict.accepted
         assert (await stage.signin.session(waits.id)).status == "pending"
 

@@ -220,8 +220,9 @@ class Attendant:
                 await self._stop(machine, handle)
         finally:
             await cancel_and_wait(ended, due, ready)
-            await live.close()
+            # whoever is woken by the close must not find it again
             self.live = None
+            await live.close()
 
     async def _is_coming_up(self) -> bool:
         # the session too: the service may have been killed between the machine's move and the session's
@@ -392,7 +393,7 @@ class Attendant:
         return self._errand_of_check()
 
     def _errand_of_check(self) -> CheckErrand | None:
-        return self._host.checks.get(self._row.id)
+        return self._host.checks.errand(self._row.id)
 
 
 async def _become_ready(errand: SignInErrand, live: LiveMachine, pause_s: float) -> None:

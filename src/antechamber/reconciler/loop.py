@@ -13,11 +13,11 @@ from antechamber.errors import AntechamberError, CallerError, Code, MachineError
 from antechamber.log import about, get_logger, told
 from antechamber.machine import Door, MachineSpec, Mount
 from antechamber.metrics import Metrics
-from antechamber.model import IdPrefix, Owner, SessionStatus, new_id
+from antechamber.model import SessionStatus
 from antechamber.points import Point, point
 from antechamber.reconciler import erasing, pruning
 from antechamber.reconciler.attendant import Attendant
-from antechamber.reconciler.errands import CheckErrand, Verdict
+from antechamber.reconciler.checks import Checks
 from antechamber.reconciler.reclaim import end, reclaim
 from antechamber.reconciler.room import Room
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from antechamber.store import Store
 
 _log = get_logger("reconciler")
-_CHECK_ENDS_WITHIN: Final = timedelta(seconds=30)
 _REAPED_EACH_S: Final = 60.0
 
 
@@ -101,12 +100,12 @@ class Live:
             await live.last_look(within, late=late)
 
     def input_ended(self, session_id: str) -> asyncio.Event:
-        """Return the event that is set when the person's input ends; set already where nothing runs."""
-        if (live := self._of(session_id)) is not None:
-            return live.input_ended
-        ended = asyncio.Event()
-        ended.set()
-        return ended
+        """Return the event that is set when the person's input ends, or when this service lets the machine go.
+
+        Where no machine is spoken with it is one that nobody sets: that may be for a moment, after the service's start.
+        """
+        live = self._of(session_id)
+        return asyncio.Event() if live is None else live.input_ended
 
     def _of(self, session_id: str) -> LiveMachine | None:
         attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
@@ -157,7 +156,6 @@ class Reconciler:
         self.build = build
         self.metrics = metrics or Metrics()
         self.logs = logs
-        self.checks: dict[str, CheckErrand] = {}
         self.live = Live()
         self.room = Room(settings, driver, host)
         self.metrics.places(self.room.most)
@@ -168,6 +166,15 @@ class Reconciler:
         self._tasks = Tasks("reconciler")
         self._records = Tasks("records")
         self._attending: dict[str, asyncio.Task[None]] = {}
+        self.checks = Checks(
+            store=store,
+            node=node,
+            signin=signin,
+            providers=providers,
+            driver=driver,
+            settings=settings,
+            attending=self._attending,
+        )
         self._over: set[str] = set()
         """Machines whose attendant has gone since the present pass began: its rows are of before that."""
         self._timing_out: dict[str, asyncio.Task[None]] = {}
@@ -339,7 +346,10 @@ class Reconciler:
 
     async def _provider_of(self, row: MachineRow) -> ProviderSpec:
         if row.session_id is None:
-            return self.checks[row.id].spec
+            errand = self.checks.errand(row.id)
+            if errand is None:
+                raise MachineError(Code.MACHINE_ENDED, detail="nobody waits for this check")
+            return errand.spec
         session = await self.signin.session(row.session_id)
         return self.providers.get(session.provider)
 
@@ -381,35 +391,6 @@ class Reconciler:
             else:
                 return
             await asyncio.sleep(self.settings.sweep_s)
-
-    # -- checks ------------------------------------------------------------------------------------------------------
-
-    async def check(self, owner: Owner, provider: str) -> Verdict:
-        """Let the provider's own CLI say, offline and in a machine of its own, whether it takes the credential."""
-        spec = self.providers.get(provider)
-        credential, bundle = await self.signin.unseal_current(owner, spec.id)
-        machine_id = new_id(IdPrefix.MACHINE)
-        errand = self.checks[machine_id] = CheckErrand(spec, bundle)
-        await self.store.machines.create_check(
-            node=self.node.id,
-            driver=self.driver.name,
-            at=self.now(),
-            expires_at=self.now() + self.settings.duration("start"),
-            machine_id=machine_id,
-        )
-        try:
-            async with asyncio.timeout(_CHECK_ENDS_WITHIN.total_seconds() + self.settings.start_s):
-                verdict = await asyncio.shield(errand.verdict)
-        except TimeoutError:
-            verdict = Verdict(accepted=False, by=spec.offline_check, detail="the check did not end in time")
-        finally:
-            attending = self._attending.get(machine_id)
-            if attending is not None:
-                await asyncio.wait({attending}, timeout=_CHECK_ENDS_WITHIN.total_seconds())
-            self.checks.pop(machine_id, None)
-        if verdict.answered:
-            await self.signin.life.checked(credential, accepted=verdict.accepted)
-        return verdict
 
     def described(self) -> dict[str, Any]:
         """Return what runs, for the operator's status."""

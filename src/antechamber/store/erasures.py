@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
@@ -121,8 +121,7 @@ class Erasures:
         """Return the machines that have to end before an erasure goes on; none when it has finished."""
         if erasure.user_id is None:
             return []
-        wanted = select(machines).join(sessions, sessions.c.id == machines.c.session_id)
-        wanted = wanted.where(_is(Owner(erasure.user_id, erasure.application), sessions), has_not_ended())
+        wanted = select(machines).where(_of(Owner(erasure.user_id, erasure.application)), has_not_ended())
         async with self._database.read() as connection:
             return [machine_of(row) for row in await connection.execute(wanted)]
 
@@ -177,24 +176,32 @@ def _is(owner: Owner, table: Table) -> ColumnElement[bool]:
     return and_(table.c.application == owner.application, table.c.user_id == owner.user_id)
 
 
+def _of(owner: Owner) -> ColumnElement[bool]:
+    """Say that a machine is one of their sign-ins' or checks what is theirs."""
+    return or_(
+        machines.c.session_id.in_(select(sessions.c.id).where(_is(owner, sessions))),
+        machines.c.credential_id.in_(select(credentials.c.id).where(_is(owner, credentials))),
+    )
+
+
 async def _holdings(connection: AsyncConnection, owner: Owner) -> Holdings:
     async def count(table: Table, *conditions: ColumnElement[bool]) -> int:
         wanted = select(func.count()).select_from(table).where(_is(owner, table), *conditions)
         return int((await connection.execute(wanted)).scalar_one())
 
-    running = exists().where(machines.c.session_id == sessions.c.id, has_not_ended())
+    running = select(func.count()).select_from(machines).where(_of(owner), has_not_ended())
     return Holdings(
         live_sessions=await count(sessions, is_live()),
         sessions=await count(sessions),
-        machines=await count(sessions, running),
+        machines=int((await connection.execute(running)).scalar_one()),
         credentials=await count(credentials, credentials.c.deleted_at.is_(None)),
         tombstones=await count(credentials, credentials.c.deleted_at.is_not(None)),
     )
 
 
 async def _runs(connection: AsyncConnection, owner: Owner) -> bool:
-    wanted = select(machines.c.id).join(sessions, sessions.c.id == machines.c.session_id)
-    return (await connection.execute(wanted.where(_is(owner, sessions), has_not_ended()).limit(1))).first() is not None
+    wanted = select(machines.c.id).where(_of(owner), has_not_ended()).limit(1)
+    return (await connection.execute(wanted)).first() is not None
 
 
 async def _end_what_lives(write: Write, owner: Owner, at: datetime) -> None:
@@ -224,5 +231,12 @@ async def _finish(connection: AsyncConnection, owner: Owner, at: datetime) -> di
     ids = (await connection.execute(select(credentials.c.id).where(_is(owner, credentials)))).scalars().all()
     named = events.c.fields["credential_id"].as_string().in_(ids)
     gone = await connection.execute(delete(events).where(events.c.session_id.is_(None), named))
+    checked = await connection.execute(delete(machines).where(machines.c.credential_id.in_(ids)))
     await connection.execute(delete(credentials).where(credentials.c.id.in_(ids)))
-    return {"credentials": len(ids), "events": gone.rowcount, "user_id": None, "finished_at": at}
+    return {
+        "credentials": len(ids),
+        "machines": checked.rowcount,
+        "events": gone.rowcount,
+        "user_id": None,
+        "finished_at": at,
+    }

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, true, update
 
-from antechamber.errors import Code, MachineError
+from antechamber.errors import CallerError, Code, MachineError
 from antechamber.lifecycle import Act, MachineDecision, MachineFact, SessionFact, decide_machine
 from antechamber.model import LIVE_STATUSES, IdPrefix, MachineKind, MachineRow, MachineState, new_id
 from antechamber.store.changes import MACHINES, session_topic
+from antechamber.store.credential_moves import locked_credential
 from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
 from antechamber.store.line import of_session, requested
@@ -46,14 +47,26 @@ class Machines:
 
     @to_its_end
     async def create_check(
-        self, *, node: str, driver: str, at: datetime, expires_at: datetime, machine_id: str | None = None
+        self,
+        *,
+        node: str,
+        driver: str,
+        at: datetime,
+        expires_at: datetime,
+        machine_id: str | None = None,
+        credential_id: str | None = None,
     ) -> MachineRow:
         """Create a requested machine that belongs to no session and checks a stored credential.
 
         It is claimed by its node from the first: only there is known what it checks. Whoever must know the id before
-        anybody can see the row makes it and gives it.
+        anybody can see the row makes it and gives it. CallerError CREDENTIAL_NOT_FOUND when the credential that it is
+        to check has been deleted: from then on nothing of it may be in any machine.
         """
         async with self._database.write() as write:
+            if credential_id is not None:
+                credential = await locked_credential(write.connection, credential_id)
+                if credential is None or credential.deleted_at is not None:
+                    raise CallerError(Code.CREDENTIAL_NOT_FOUND)
             row = await write.connection.execute(
                 insert(machines)
                 .values(
@@ -67,6 +80,7 @@ class Machines:
                     expires_at=expires_at,
                     node=node,
                     claimed_until=expires_at,
+                    credential_id=credential_id,
                 )
                 .returning(*machines.c)
             )

@@ -78,6 +78,7 @@ def machine_of(row: Row[Any]) -> MachineRow:
         ended_at=row.ended_at,
         node=row.node,
         claimed_until=row.claimed_until,
+        credential_id=row.credential_id,
     )
 
 

@@ -333,6 +333,8 @@ machines: Final = Table(
     # no foreign key: a node may be forgotten, and the story of its machines stays
     Column("node", WORD),
     Column("claimed_until", UtcTime),
+    # what a check checks; no foreign key: an owner's erasure removes the row before the credential's
+    Column("credential_id", WORD),
     UniqueConstraint("session_id"),
     _one_of("kind", MachineKind),
     _one_of("state", MachineState),
@@ -344,6 +346,7 @@ machines: Final = Table(
     Index("machines_due", "expires_at", **_where("expires_at IS NOT NULL")),
     Index("machines_newest", "created_at", "id"),
     Index("machines_running", "created_at", "id", **_where(f"state NOT IN {words(ENDED_STATES)}")),
+    Index("machines_of_credential", "credential_id", **_where("credential_id IS NOT NULL")),
     Index("machines_ended", "ended_at", **_where("ended_at IS NOT NULL")),
 )
 

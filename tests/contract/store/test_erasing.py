@@ -16,6 +16,12 @@ ADA, BOB = Owner("ada"), Owner("bob")
 BY = ErasedBy.OPERATOR_TOKEN
 
 
+async def check_of(store, credential_id):
+    return await store.machines.create_check(
+        node=NODE, driver="scripted", at=NOON, expires_at=later(60), credential_id=credential_id
+    )
+
+
 @pytest.fixture
 def begin(store):
     async def erase(owner=ADA, at=NOON, by=BY):
@@ -94,6 +100,31 @@ async def test_from_the_moment_that_it_is_asked_for_nothing_of_theirs_opens_or_g
     assert refused.value.code is Code.OWNER_BEING_ERASED
     assert (await steps.create("bob")).outcome == "created"
     assert [row.id for row in await store.erasures.waits_for(erasure)] == [running.id]
+
+
+async def test_an_erasure_waits_for_the_machine_that_checks_what_is_theirs_and_removes_its_row(store, steps, begin):
+    captured = await steps.completed("ada")
+    await steps.end_machine(await steps.machine(captured.session))
+    check = await steps.begin(await check_of(store, captured.credential.id))
+    other = await steps.completed("bob")
+    await steps.begin(await check_of(store, other.credential.id))
+    assert (await store.erasures.holdings(ADA)).machines == 1
+    erasure = await begin()
+    assert [row.id for row in await store.erasures.waits_for(erasure)] == [check.id]
+    assert (await store.erasures.step(erasure.id, at=NOON))[1] is False
+    await steps.end_machine(check)
+    done = await finished(store, erasure.id)
+    assert done.machines == 2, "the one that signed in and the one that checked"
+    assert await store.machines.get(check.id) is None
+
+
+async def test_no_check_begins_of_what_has_been_deleted(store, steps):
+    captured = await steps.completed("ada")
+    await store.credentials.delete(captured.credential.id, at=NOON)
+    for credential_id in (captured.credential.id, "cred_00000000000000000000"):
+        with pytest.raises(CallerError) as refused:
+            await check_of(store, credential_id)
+        assert refused.value.code is Code.CREDENTIAL_NOT_FOUND
 
 
 async def test_rows_go_only_when_no_machine_of_theirs_runs(store, steps, begin):

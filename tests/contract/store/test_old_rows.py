@@ -93,8 +93,8 @@ def test_nothing_but_what_lives_is_sorted(plans):
     [
         ("machines.node = ? ORDER BY", "one_machine_of_uid"),
         ("machines.claimed_until <= ?) ORDER BY", "machines_running"),
-        ("auth_sessions.id = machines.session_id) NOT IN", "one_machine_of_uid"),
-        ("WHERE machines.driver = ? AND", "one_machine_of_uid"),
+        ("auth_sessions.id = machines.session_id) NOT IN", "machines_requested"),
+        ("WHERE machines.driver = ? AND", "machines_requested"),
         ("WHERE (machines.created_at < ? OR", "machines_requested"),
         ("WHERE auth_sessions.status IN ('awaiting_sign_in', 'pending', 'starting') ORDER BY", "sessions_live"),
         ("auth_sessions.provider = ? AND auth_sessions.status IN", "one_live_session"),
