@@ -12,6 +12,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from websockets.asyncio.client import connect
 
 from antechamber.errors import Code, OperatorError
 from antechamber.model import SessionStatus
@@ -141,6 +142,41 @@ async def test_sessions_of_every_phase_outlive_a_database_that_is_gone_for_a_whi
     assert await metric(service, "antechamber_store_up") == 1
     assert not stage.host.running()
     await sound(service, url)
+
+
+def page_of(service, session_id, browser, which, ticket):
+    name = f"antechamber_{session_id}"
+    return connect(
+        f"ws://sign-in.example.test/api/auth/session/{session_id}/{which}",
+        host="127.0.0.1",
+        port=service.port,
+        origin=service.addresses.sign_in.origin,
+        subprotocols=["binary", f"ticket.{ticket}"],
+        additional_headers={"Cookie": f"{name}={browser.cookies[name]}"},
+        compression=None,
+        proxy=None,
+    )
+
+
+async def test_an_open_screen_and_an_open_terminal_go_on_while_the_database_is_away(server, service, capsys):
+    session_id, browser = await service.opened()
+    assert (await browser.post(f"/api/auth/session/{session_id}/consent", json={})).status_code == 200
+    await service.stage.until(session_id, SessionStatus.AWAITING_SIGN_IN)
+    terminal_ticket = (await browser.post(f"/api/auth/session/{session_id}/terminal/ticket", json={})).json()["ticket"]
+    async with (
+        page_of(service, session_id, browser, "screen", await service.ticket(session_id, browser)) as screen,
+        page_of(service, session_id, browser, "terminal", terminal_ticket) as terminal,
+    ):
+        assert await screen.recv() == b"RFB 003.008\n"
+        await asyncio.sleep(0.5)  # the terminal says nothing by itself
+        async with away(server, service):
+            await asyncio.sleep(1)
+        await screen.send(b"RFB 003.008\n")
+        assert (await screen.recv())[0] == 1, "the same screen answers"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(terminal.recv(), 0.5)
+        # a database that is away is no fault of a task
+        assert "task failed" not in "".join(capsys.readouterr())
 
 
 async def test_a_credential_that_was_handed_in_before_its_deadline_is_stored_though_the_database_came_back_after_it(

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import sqlite3
+from datetime import datetime
+from itertools import pairwise
 
 import pytest
 
@@ -45,6 +47,7 @@ async def lost(service, session_id, detail):
 async def test_a_story_tells_the_moves_of_session_and_machine_in_order_with_reasons_and_times(service):
     session_id = (await service.start())["session_id"]
     machine = await lost(service, session_id, "killed, with token=DUMMYabcdefghijklmnop")
+    await asyncio.sleep(0.2)
     await service.store.sessions.apply(session_id, SessionFact.OPENED, at=now())
     story = await ask(service, f"/api/auth/session/{session_id}/story")
     told = [(move["about"], move["kind"], move["act"], move["after"]) for move in story["moves"]]
@@ -55,7 +58,10 @@ async def test_a_story_tells_the_moves_of_session_and_machine_in_order_with_reas
         ("session", "machine_ended", "move", "failed"),
         ("session", "opened", "refused", "failed"),
     ]
-    assert all(move["after_s"] >= 0 for move in story["moves"])
+    times = [datetime.fromisoformat(move["at"]) for move in story["moves"]]
+    apart = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    assert [move["after_s"] for move in story["moves"]] == pytest.approx([0, *apart], abs=0.001)
+    assert apart[-1] >= 0.2
     assert story["moves"][3]["explanation"]["next"]
     assert story["moves"][2]["exit_code"] == 137
     # it had not become ready

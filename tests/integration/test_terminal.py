@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from antechamber.errors import Code, OperatorError
 from tests.integration.test_relay import closed, cookie_of
 from tests.integration.web_service import error_of, running
 
@@ -132,3 +133,23 @@ async def test_a_stopping_service_tells_the_page_to_come_again(service, watched)
     stopping = asyncio.get_running_loop().create_task(service.server.stop(timedelta(seconds=5)))
     assert await closed(page) == (1012, "service stopping")
     await stopping
+
+
+async def test_a_terminal_whose_machine_this_service_lets_go_is_to_be_opened_again(service, watched):
+    page, _, _, session_id = watched
+    ended = service.stage.ended.pop(session_id)
+    ended.set()
+    assert await closed(page) == (4004, "screen not ready")
+
+
+async def test_a_ticket_that_the_database_cannot_be_asked_about_is_no_fault_of_the_page(service, monkeypatch, capsys):
+    session_id, browser, _ = await service.ticketed()
+    offers = "binary", f"ticket.{await ticket(browser, session_id)}"
+
+    async def away(*_, **__):
+        raise OperatorError(Code.STORE_UNAVAILABLE)
+
+    monkeypatch.setattr(service.signin, "redeem_ticket", away)
+    async with socket(service, session_id, *offers, cookie=cookie_of(browser, session_id)) as page:
+        assert await closed(page) == (4004, "screen not ready")
+    assert "request broke" not in "".join(capsys.readouterr())

@@ -18,7 +18,7 @@ from antechamber.guest.protocol import TERMINAL_SIDES
 from antechamber.log import get_logger
 from antechamber.tasks import Tasks
 from antechamber.web import onward, watching
-from antechamber.web.closes import ENDED, NOT_BINARY, NOT_READY, STALLED, Close
+from antechamber.web.closes import NOT_BINARY, NOT_READY, STALLED, Close
 from antechamber.web.seats import STALL_S, Seats, Viewer
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Terminals:
                     if told.done():
                         return viewer.why
                     if ended.done():
-                        return ENDED
+                        return await watching.over(self._services, session_id)
                     return up.result() if up.done() else down.result()
             finally:
                 await live.leave_terminal(session_id, view)

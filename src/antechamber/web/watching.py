@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from antechamber.errors import CallerError, Code
+from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
+from antechamber.log import get_logger
 from antechamber.web import closes, faults, onward
 from antechamber.web.seats import BINARY, offered_ticket
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from antechamber.web.closes import Close
     from antechamber.web.onward import Page
     from antechamber.web.services import Services
+
+_log = get_logger("watching")
 
 
 async def serve(
@@ -46,10 +49,25 @@ async def serve(
         await closes.say(send, why)
 
 
+async def over(services: Services, session_id: str) -> Close:
+    """Say why what was watched is no more: for good, or because this service has let its machine go for a while."""
+    if services.live.input_ended(session_id).is_set():
+        return closes.ENDED
+    try:
+        session = await services.signin.session(session_id)
+    except AntechamberError:
+        return closes.NOT_READY
+    return closes.ENDED if session.status.terminal else closes.NOT_READY
+
+
 async def _refused(services: Services, session_id: str, ticket: Secret) -> Close | None:
     """Use the ticket up; return what to close with where it is not good."""
     try:
         await services.signin.redeem_ticket(session_id, ticket)
     except CallerError as error:
         return closes.ENDED if error.code is Code.SESSION_ENDED else closes.BAD_TICKET
+    except OperatorError as error:
+        # the handshake is over, so that no answer can say it: the page comes again with another ticket
+        _log.warning("a ticket could not be looked at", session=session_id, code=error.code, detail=error.detail)
+        return closes.NOT_READY
     return None
