@@ -2,11 +2,12 @@
 
 Deadlines are times of day, in the database, so that a restart keeps them and several services agree. So a clock that
 goes forward ends what is due then, after the guest was asked once more; one that goes back makes nothing longer than
-it was meant to be but what a person waits in, and keeps nobody out.
+it was meant to be, and keeps nobody out.
 """
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,8 @@ from antechamber.errors import Code, ProviderError
 from antechamber.model import IdPrefix, MachineState, SessionStatus, new_id
 from antechamber.providers import CapturedFile
 from antechamber.signin import now
-from tests.integration.scene import ADA, WHOLE, scene
+from antechamber.testing.scripted_guest import SignInGuest
+from tests.integration.scene import ADA, BUILD, WHOLE, scene
 
 HOUR = timedelta(hours=1)
 
@@ -66,6 +68,26 @@ async def test_whoever_waits_when_the_clock_goes_back_is_not_expired_and_can_can
     await stage.signin.cancel(other.id, by_person=True)
     for one in (session, other):
         await stage.machine_ended(one.id)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_waits_ends_in_its_time_also_when_the_clock_goes_back(site, restarted):
+    waits = dict.fromkeys(("start_s", "nobody_came_s", "sign_in_s", "again_s", "wait_s"), 6)
+    async with scene(site.folder, database_url=site.url, **waits) as stage:
+        stage.clock.ahead = HOUR
+        waiting, _ = await stage.awaiting()
+        stage.make_guest = lambda: SignInGuest(build=BUILD)
+        starting = await stage.start(user_id="bob")
+        await stage.until(starting.id, "starting")
+        await asyncio.sleep(stage.settings.sweep_s * 2)  # a service that lives has seen both
+        stage.clock.ahead = timedelta(0)
+        if restarted:
+            await stage.restart()
+        async with asyncio.timeout(20):
+            assert (await stage.until(waiting.id, "expired")).reason == "nobody_came"
+            assert (await stage.until(starting.id, "failed")).reason == "machine_did_not_start"
+            for one in (waiting, starting):
+                await stage.machine_ended(one.id)
 
 
 async def test_a_clock_that_goes_forward_ends_what_is_due_then_and_the_next_sign_in_completes(stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from antechamber.points import Point, point
 from antechamber.reconciler import erasing, pruning
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.checks import Checks
+from antechamber.reconciler.deadlines import Deadlines
 from antechamber.reconciler.reclaim import end, reclaim
 from antechamber.reconciler.room import Room
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("reconciler")
 _REAPED_EACH_S: Final = 60.0
+_WAITS: Final = ("wait", "start", "nobody_came", "sign_in", "again")
+"""The settings of what a session waits for."""
 
 
 class Live:
@@ -178,6 +182,8 @@ class Reconciler:
         self._over: set[str] = set()
         """Machines whose attendant has gone since the present pass began: its rows are of before that."""
         self._timing_out: dict[str, asyncio.Task[None]] = {}
+        self._deadlines = Deadlines(max(settings.duration(name) for name in _WAITS))
+        self._deadlines_seen = -math.inf
         self._loop: asyncio.Task[None] | None = None
         self._well_since: float | None = None
         """Since when, by the monotonic clock, every pass has ended well."""
@@ -234,10 +240,20 @@ class Reconciler:
         for row in rows + await self._take(rows, at):
             if row.id not in self._attending and row.id not in self._over:
                 self._attending[row.id] = self._tasks.spawn(f"attend {row.id}", self._attend(row))
-        for session in await self.store.sessions.due(self.now()):
+        for session in [*await self.store.sessions.due(self.now()), *await self._overdue()]:
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
         await self.signin.life.sweep()
+
+    async def _overdue(self) -> list[AuthSession]:
+        """Return what is due by the time that has passed, once a sweep: by the clock it may be due much later."""
+        at = time.monotonic()
+        if at - self._deadlines_seen < self.settings.sweep_s:
+            return []
+        self._deadlines_seen = at
+        passed = self._deadlines.passed(await self.store.sessions.deadlines(), self.now())
+        found = [await self.store.sessions.get(one) for one in passed if one not in self._timing_out]
+        return [session for session in found if session is not None]
 
     async def _take(self, rows: Sequence[MachineRow], at: datetime) -> list[MachineRow]:
         """Claim as many of the requested machines as there is room for beside those, the first of the line first."""
@@ -289,7 +305,9 @@ class Reconciler:
                     session.id, found=look + self.settings.duration("sweep"), within=look, late=late
                 )
             point(Point.TIMING_OUT)
-            await self.store.sessions.time_out(session.id, at=self.now(), detail=await self._why_here(session))
+            await self.store.sessions.time_out(
+                session.id, at=self.now(), detail=await self._why_here(session), deadline=session.expires_at
+            )
             point(Point.TIMED_OUT)
         finally:
             self._timing_out.pop(session.id, None)

@@ -173,15 +173,20 @@ class Sessions:
             return await apply_fact(write, session, given)
 
     @to_its_end
-    async def time_out(self, session_id: str, *, at: datetime, detail: str = "") -> AuthSession:
+    async def time_out(
+        self, session_id: str, *, at: datetime, detail: str = "", deadline: datetime | None = None
+    ) -> AuthSession:
         """End a live session whose deadline has come, as what it was waiting for says; return it as it is then.
 
         One whose deadline was moved on meanwhile is left alone: the person saw the screen, or had the CLI started
-        again, a moment before. CallerError SESSION_NOT_FOUND.
+        again, a moment before. `deadline` is the one that has come though `at` is before it, because the clock has gone
+        back. CallerError SESSION_NOT_FOUND.
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            if session.status.terminal or session.expires_at is None or session.expires_at > at:
+            if session.status.terminal or session.expires_at is None:
+                return session
+            if session.expires_at > at and session.expires_at != deadline:
                 return session
             if session.gave_up_at is not None:
                 given = Given(fact=SessionFact.SIGN_IN_FAILED, at=at, reason=Reason.CLI_ENDED, detail=session.detail)
@@ -200,6 +205,13 @@ class Sessions:
         wanted = select(sessions).where(is_live(), sessions.c.expires_at <= at)
         async with self._database.read() as connection:
             return [session_of(row) for row in await connection.execute(wanted.order_by(sessions.c.expires_at))]
+
+    @to_its_end
+    async def deadlines(self) -> list[tuple[str, datetime]]:
+        """Return the ids of all live sessions with their deadlines."""
+        wanted = select(sessions.c.id, sessions.c.expires_at).where(is_live(), sessions.c.expires_at.is_not(None))
+        async with self._database.read() as connection:
+            return [(row.id, row.expires_at) for row in await connection.execute(wanted)]
 
     @to_its_end
     async def events(self, session_id: str, *, after: int = 0, limit: int = 500, machines: bool = False) -> list[Event]:

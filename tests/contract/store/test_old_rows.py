@@ -38,6 +38,7 @@ async def daily_round(store):
     await store.machines.due(NOON)
     await store.machines.list(limit=1)
     await store.sessions.due(NOON)
+    await store.sessions.deadlines()
     await store.sessions.list(live=True, limit=1)
     await store.sessions.list(owner=ADA, limit=1)
     await store.sessions.list(limit=1)

@@ -1,0 +1,38 @@
+"""Deadlines by the time that has passed, beside those by the time of day.
+
+A deadline is a time of day, in the database, so that a restart keeps it and several services agree on it. Where the
+clock goes back an hour it would be an hour away again; so a service also remembers, by the monotonic clock, when it was
+to come, and never takes one for farther away than the longest that there is.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime, timedelta
+
+
+class Deadlines:
+    """What one service remembers of the live sessions' deadlines."""
+
+    def __init__(self, longest: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with none; `longest` is how far away any deadline can be."""
+        self._longest = longest
+        self._clock = clock
+        self._seen: dict[str, tuple[datetime, float]] = {}
+
+    def passed(self, live: Iterable[tuple[str, datetime]], at: datetime) -> list[str]:
+        """Take all live sessions with their deadlines, at that time of day; return those whose time has passed."""
+        now = self._clock()
+        seen = {}
+        for session_id, deadline in live:
+            due = now + min(deadline - at, self._longest).total_seconds()
+            before = self._seen.get(session_id)
+            if before is not None and before[0] == deadline:
+                due = min(due, before[1])
+            seen[session_id] = (deadline, due)
+        self._seen = seen
+        return [session_id for session_id, (_, due) in seen.items() if due <= now]
