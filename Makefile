@@ -1,7 +1,7 @@
 # Everything that Antechamber needs on a Debian 12, from nothing: `make run` and `make test`.
 # System packages come by apt-get (only when one is missing), Python by pip with hashes, the web parts and CLIs by npm.
 
-PORT ?= 8700
+PORT ?= $(or $(ANTECHAMBER_PORT),8700)
 PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -11,13 +11,19 @@ import time
 import urllib.error
 import urllib.request
 
-BASE = os.environ["SERVICE_URL"]
-HEADERS = {"Authorization": f"Bearer {os.environ['SERVICE_TOKEN']}", "Content-Type": "application/json"}
+BASE, TOKEN = os.environ.get("SERVICE_URL"), os.environ.get("SERVICE_TOKEN")
+if not (BASE and TOKEN and len(sys.argv) == 3):
+    sys.exit("Use: SERVICE_URL=… SERVICE_TOKEN=… application.py USER PROVIDER")
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
 
 
 def ask(path, body=None, **headers):
     sent = None if body is None else json.dumps(body).encode()
-    return urllib.request.urlopen(urllib.request.Request(BASE + path, sent, HEADERS | headers), timeout=120)
+    try:
+        return urllib.request.urlopen(urllib.request.Request(BASE + path, sent, HEADERS | headers), timeout=120)
+    except urllib.error.HTTPError as answer:
+        error = json.load(answer)["error"]  # an answer, and no break: it says what to do
+        sys.exit(f"{error['message']} {error['next']} ({error['code']})")
 
 
 def follow(session_id):
@@ -36,8 +42,6 @@ def follow(session_id):
                     elif line.startswith('data: {"seq"'):
                         event = json.loads(line[6:])
                         print(f"  {event['at'][11:19]}  {event['kind']}", flush=True)
-        except urllib.error.HTTPError:
-            raise  # an answer, and no break
         except OSError:
             time.sleep(1)
 

@@ -208,7 +208,8 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.ALREADY_RUNNING: Meaning(
         500,
         "Another service uses this data directory.",
-        "Use that one (`antechamber link` opens its dashboard), stop it, or use another data directory.",
+        "Use that one (`antechamber link`, for the practice world with `--world demo`, opens its dashboard), stop it,"
+        " or use another data directory.",
     ),
     Code.NODE_IN_USE: Meaning(
         500,

@@ -33,6 +33,7 @@ _TOKEN: Final = re.compile(rb"[\x21-\x7e]{32,}")
 _ASIDE: Final = re.compile(r"\.(key|node|operator-token|metrics-token)\.[0-9a-f]{16}")
 """Under which names the vault and `_kept` write a small file before it is linked to its own."""
 _LONGEST_IN_RUN: Final = len("/mac_00000000000000000000/doors/egress.sock")
+_OTHER_PLACE: Final = "Name another one by ANTECHAMBER_DATA_DIR, ANTECHAMBER_RUN_DIR or ANTECHAMBER_SHARED_DIR."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,10 @@ def _folder(path: Path, mode: int) -> None:
         raise OperatorError(
             Code.MISCONFIGURED,
             message=f"The folder {path} cannot be made: {error.strerror}.",
-            next_step="Make it, or name another one by ANTECHAMBER_DATA_DIR, _RUN_DIR or _SHARED_DIR.",
+            next_step=f"Make it. Or: {_OTHER_PLACE}",
         ) from error
     if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
-        raise OperatorError(Code.MISCONFIGURED, message=f"{path} is not a folder.", next_step="Move it away.")
+        raise OperatorError(Code.MISCONFIGURED, message=f"{path} is not a folder.", next_step=_OTHER_PLACE)
     if found.st_uid != os.geteuid():
         raise OperatorError(
             Code.WRONG_OWNER,

@@ -20,6 +20,14 @@ async def test_f083f_what_the_person_types_reaches_the_machine_without_a_click_f
     assert far.typed == "ada@example.com\n"
 
 
+async def test_whoever_has_read_a_notice_types_into_the_machine_again(person):
+    _, page, far = await person.at_screen()
+    await page.evaluate("document.querySelector('#notice').hidden = false")
+    await page.get_by_role("button", name="Understood").click()
+    await page.keyboard.type("ada")
+    await far.until(lambda far: far.typed == "ada")
+
+
 async def test_f083e_the_picture_fills_the_window_and_follows_its_size(person):
     _, page, far = await person.at_screen()
     await far.until(lambda far: far.size[0] == 1280)

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from antechamber import __version__
+from antechamber.errors import OperatorError
 from antechamber.model import IdPrefix, new_id
 from antechamber.providers import Providers
+from antechamber.store import Store, file_url
 from antechamber.texts import Languages
 from tests.integration.cli_scene import place
 
@@ -135,6 +137,21 @@ async def test_doctor_says_that_the_key_file_is_gone(here):
 
     assert "FAIL key file: The key file is missing" in said.out
     assert not (here.data / "key").exists(), "a doctor makes no key"
+
+
+@pytest.mark.parametrize("which", ["antechamber.db", "antechamber.db-shm"])
+async def test_a_database_that_cannot_be_written_is_named_by_the_doctor_and_at_the_start(here, monkeypatch, which):
+    async with here.opened():
+        pass
+    path = here.data / which
+    path.touch()
+    # root may write everything, so that it is only said
+    able = os.access
+    monkeypatch.setattr(os, "access", lambda at, mode: Path(at) != path and able(at, mode))
+    url = file_url(here.data / "antechamber.db")
+    for ask in (Store.look, Store.open):
+        with pytest.raises(OperatorError, match=f"{which} is read-only"):
+            await ask(url, world="demo")
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["asked_of_the_service", "read_from_the_store"])

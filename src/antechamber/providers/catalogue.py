@@ -45,7 +45,9 @@ class Providers:
         specs: list[ProviderSpec] = []
         for folder in (SHIPPED, *extra_dirs):
             files = sorted(folder.glob("*.toml"))
-            if not files:
+            if not folder.is_dir():
+                faults.append(f"{folder}: there is no such folder")
+            elif not files:
                 faults.append(f"{folder}: holds no definition")
             own = folder != SHIPPED
             if own:

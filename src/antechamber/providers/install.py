@@ -232,7 +232,8 @@ def _no_program(spec: ProviderSpec, folder: Path, program: Path) -> OperatorErro
         Code.PROVIDER_NOT_INSTALLED,
         # npm ends with 0 also when it could not fetch a package that is for some computers only
         message=f"npm did not bring the program of {spec.name} for this computer.",
-        next_step="See that npm reaches its registry, and use a glibc Linux on x86_64 or arm64.",
+        next_step="See that npm reaches its registry, and use a glibc Linux on x86_64 or arm64. Behind a proxy that"
+        " opens TLS npm leaves such a package out without a word, unless NODE_EXTRA_CA_CERTS names its certificate.",
         detail=f"npm did not bring {program.relative_to(folder)}",
     )
 

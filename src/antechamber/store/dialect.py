@@ -32,6 +32,9 @@ class StoreDialect(Protocol):
     def exists(self) -> bool:
         """Whether there is something to look at; what only a connection can tell is taken for there."""
 
+    def require_writable(self) -> None:
+        """Raise OperatorError STORE_UNAVAILABLE, with the path, where a file of it is there and cannot be written."""
+
     @property
     def triggers(self) -> Mapping[str, str]:
         """The statements that make the triggers, by name; the migrations lead to exactly these."""

@@ -205,6 +205,9 @@ class PostgresDialect:
         """True: only connecting tells."""
         return True
 
+    def require_writable(self) -> None:
+        """Do nothing: it has no file of ours."""
+
     async def has_tables(self, connection: AsyncConnection) -> bool:
         """Tell whether our tables are there; OperatorError MISCONFIGURED when the database cannot hold them."""
         found = Found(**(await connection.execute(_FOUND)).mappings().one())

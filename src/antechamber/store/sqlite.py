@@ -86,6 +86,7 @@ class SqliteDialect:
     @asynccontextmanager
     async def migrating(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection that may rebuild tables: foreign keys are checked at its end instead of on the way."""
+        self.require_writable()
         try:
             # its WAL and shared memory files take their mode from it
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -128,6 +129,17 @@ class SqliteDialect:
     def exists(self) -> bool:
         """Whether there is such a file."""
         return self._path.exists()
+
+    def require_writable(self) -> None:
+        """Raise OperatorError STORE_UNAVAILABLE where the file, one beside it, or the folder is read-only."""
+        beside = (self._path.with_name(self._path.name + end) for end in ("", "-wal", "-shm"))
+        for path in (self._path.parent, *beside):
+            # SQLite itself names no file, and what lies beside one keeps the mode that it had
+            if path.exists() and not os.access(path, os.W_OK):
+                raise OperatorError(
+                    Code.STORE_UNAVAILABLE,
+                    detail=f"{path} is read-only for this account",
+                )
 
     async def has_tables(self, connection: AsyncConnection) -> bool:
         """Tell whether the file holds our tables."""

@@ -98,6 +98,7 @@ class Store:
         dialect = dialect_of(url)
         if not dialect.exists:
             return f"{dialect.place} is made at the first start"
+        dialect.require_writable()
         engine = dialect.engine()
         try:
             with _opening():
@@ -182,7 +183,7 @@ def _opening() -> Iterator[None]:
         raise OperatorError(
             error.code,
             message="The database cannot be opened.",
-            next_step="Mend what is said of it here; ANTECHAMBER_DATABASE_URL names another place.",
+            next_step="Mend what is named above, or name another database by ANTECHAMBER_DATABASE_URL.",
             detail=error.detail,
         ) from error
 

@@ -149,7 +149,7 @@ def test_the_setting_names_the_operators_folder(folder):
     write(folder, "another", another())
     assert [spec.id for spec in Providers.of(Settings()).all()] == ["claude_code", "codex", "gemini"]
     assert Providers.of(Settings(providers_dir=folder)).get("another").name == "Codex"
-    with pytest.raises(OperatorError):
+    with pytest.raises(OperatorError, match="there is no such folder"):
         Providers.of(Settings(providers_dir=folder / "missing"))
 
 

@@ -428,6 +428,12 @@ function showConnection() {
 
 part("notice-close").addEventListener("click", () => {
   part("notice").hidden = true;
+  // the button had the keyboard, and is gone
+  if (isOnScreen(shownView)) {
+    screen.focus();
+  } else {
+    part("panel").querySelector("h1, button, a")?.focus();
+  }
 });
 part("asks-open").addEventListener("click", () => drawers.openTerminal());
 part("cancel-open").addEventListener("click", askCancel);
