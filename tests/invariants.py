@@ -23,7 +23,7 @@ from antechamber.errors import AntechamberError
 from antechamber.model import TERMINAL_STATUSES, MachineState, Owner, SealIdentity
 from antechamber.store.dialect import dialect_of
 from antechamber.store.rows import credential_of, sealed_of
-from antechamber.store.schema import credential_versions, credentials, events, installation, machines, sessions
+from antechamber.store.schema import audit, credential_versions, credentials, events, installation, machines, sessions
 from antechamber.vault import Vault
 
 OF_THE_DATA_FOLDER = re.compile(
@@ -31,6 +31,9 @@ OF_THE_DATA_FOLDER = re.compile(
     # what failed machines printed is kept for a while
     r"|machine-logs"
 )
+
+
+_GONE = "credential_deleted", "credential_rejected"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Rows:
     credentials: Mapping[str, Any]
     versions: Collection[Any]
     events: Collection[Any]
+    audit: Collection[Any]
 
     def told_of(self, session_id: str, *, machine: bool) -> list[Any]:
         """Return the session's own events in their order, or its machine's."""
@@ -69,6 +73,7 @@ async def read(url: str) -> Rows:
                 {row.id: row for row in await all_of(credentials)},
                 await all_of(credential_versions, credential_versions.c.version),
                 await all_of(events, events.c.seq),
+                await all_of(audit, audit.c.seq),
             )
     finally:
         await engine.dispose()
@@ -92,7 +97,7 @@ async def broken(
     gone.
     """
     rows = await read(url)
-    faults = [*_of_captures(rows), *_of_events(rows, pruned=pruned)]
+    faults = [*_of_captures(rows), *_of_the_audit(rows), *_of_events(rows, pruned=pruned)]
     if key is not None:
         faults += _of_the_vault(rows, key)
     if settled:
@@ -106,6 +111,25 @@ async def broken(
             faults.append(f"{session_id} was acknowledged and is not there")
         elif row.status in TERMINAL_STATUSES and not {row.status, row.reason} & set(ends):
             faults.append(f"{session_id} ended as {row.status} {row.reason} ({row.detail!r}), which is not so: {ends}")
+    return faults
+
+
+# -- what was done is on record ---------------------------------------------------------------------------------------
+
+
+def _of_the_audit(rows: Rows) -> list[str]:
+    told = Counter((line.action, line.credential_id, line.version) for line in rows.audit if line.outcome == "granted")
+    faults = [
+        f"{stored.credential_id} v{stored.version} is stored, and {times} lines say so"
+        for stored in rows.versions
+        if (times := told["credential_stored", stored.credential_id, stored.version]) != 1
+    ]
+    faults += [
+        f"{credential.id} is {credential.status}, and {times} lines say that it is gone"
+        for credential in rows.credentials.values()
+        if (times := sum(told[action, credential.id, credential.version] for action in _GONE))
+        != int(credential.deleted_at is not None)
+    ]
     return faults
 
 

@@ -135,6 +135,40 @@ class ErasedBy(StrEnum):
     COMMAND_LINE = "command_line"
 
 
+class Actor(StrEnum):
+    """Who did what the audit tells of, or tried to."""
+
+    PERSON = "person"
+    """Whoever held the session's own browser."""
+    OPERATOR_TOKEN = "operator_token"  # noqa: S105 - what it is called, not what it is
+    DASHBOARD = "dashboard"
+    COMMAND_LINE = "command_line"
+
+
+class AuditAction(StrEnum):
+    """What the audit tells of."""
+
+    CREDENTIAL_STORED = "credential_stored"
+    CREDENTIAL_OPENED = "credential_opened"
+    CREDENTIAL_REJECTED = "credential_rejected"
+    CREDENTIAL_DELETED = "credential_deleted"
+    OWNER_ERASED = "owner_erased"
+
+
+class AuditOutcome(StrEnum):
+    """What became of it."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+
+
+class Purpose(StrEnum):
+    """What a credential is opened for."""
+
+    CHECK = "check"
+    """The vendor's own CLI looks at it, offline, in a machine of its own."""
+
+
 class Secret:
     """A string that must not be printed: its repr and str are `***`, and it does not pickle."""
 
@@ -178,6 +212,7 @@ class IdPrefix(StrEnum):
     SESSION = "ses"
     MACHINE = "mac"
     CREDENTIAL = "cred"
+    AUDIT = "aud"
     EVENT = "evt"
     ERASURE = "era"
     INCARNATION = "inc"
@@ -360,6 +395,28 @@ class NodeRow:
     joined_at: datetime
     seen_at: datetime
     """When it last said that it lives, by its own clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One line of the audit; it has no name of a person and no value of a credential."""
+
+    seq: int
+    """Grows with each line; between lines that were written at once it can leave gaps."""
+    id: str
+    at: datetime
+    actor: Actor
+    action: AuditAction
+    outcome: AuditOutcome
+    owner: str | None
+    """The owner's pseudonym, which nobody can lead back to them once they are removed."""
+    purpose: Purpose | None = None
+    provider: str | None = None
+    credential_id: str | None = None
+    version: int | None = None
+    session_id: str | None = None
+    refused: str | None = None
+    """The code of the error with which it was denied."""
 
 
 @dataclass(frozen=True, slots=True)

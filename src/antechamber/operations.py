@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code
-from antechamber.model import ErasedBy, IdPrefix, Owner, is_id
+from antechamber.model import Actor, ErasedBy, IdPrefix, Owner, is_id
 from antechamber.nodes import give_up
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from antechamber.control import Operation
     from antechamber.credentials import Said
     from antechamber.machine_logs import MachineLogs
-    from antechamber.model import AuthSession, Credential, CredentialEvent, Event, MachineRow
+    from antechamber.model import AuditLine, AuthSession, Credential, CredentialEvent, Event, MachineRow
     from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
@@ -69,6 +71,7 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         "sessions.list": list_sessions,
         "sessions.show": show_session,
         **_of_credentials(signin),
+        **_of_audit(signin),
     }
 
 
@@ -89,7 +92,8 @@ def _of_credentials(signin: SignIn) -> dict[str, Operation]:
         return credential_view(await signin.life.say(_id(arguments, IdPrefix.CREDENTIAL), word))
 
     async def delete_credential(arguments: Mapping[str, Any]) -> Any:
-        return credential_view(await signin.delete_credential(_id(arguments, IdPrefix.CREDENTIAL)))
+        by = Actor.COMMAND_LINE
+        return credential_view(await signin.delete_credential(_id(arguments, IdPrefix.CREDENTIAL), by=by))
 
     return {
         "credentials.list": list_credentials,
@@ -97,6 +101,20 @@ def _of_credentials(signin: SignIn) -> dict[str, Operation]:
         "credentials.say": say_of_credential,
         "credentials.delete": delete_credential,
     }
+
+
+def _of_audit(signin: SignIn) -> dict[str, Operation]:
+    async def list_audit(arguments: Mapping[str, Any]) -> Any:
+        user = _text(arguments, "user_id", needed=False)
+        after, limit = arguments.get("after", 0), arguments.get("limit", _ROWS)
+        if type(limit) is not int or not 1 <= limit <= _MOST_ROWS:
+            raise CallerError(Code.BAD_REQUEST, message=f"`limit` is a number from 1 to {_MOST_ROWS}.")
+        if type(after) is not int or not 0 <= after < 2**63:
+            raise CallerError(Code.BAD_REQUEST, message="`after` is the `seq` of a line, or 0.")
+        owner = Owner(user) if user is not None else None
+        return [audit_view(line) for line in await signin.audit(after=after, limit=limit, owner=owner)]
+
+    return {"audit.list": list_audit}
 
 
 def of_nodes(store: Store) -> dict[str, Operation]:
@@ -189,11 +207,19 @@ def _progress(progress: Progress) -> dict[str, Any]:
     }
 
 
-def check_with(check: Callable[[Owner, str], Awaitable[Verdict]]) -> Operation:
+class Check(Protocol):
+    """Lets a CLI say whether it takes a credential."""
+
+    async def __call__(self, owner: Owner, provider: str, *, by: Actor) -> Verdict:
+        """Open it for that, on record."""
+
+
+def check_with(check: Check) -> Operation:
     """Return the operation that lets a CLI say whether it takes a credential; only a running service can do that."""
 
     async def run(arguments: Mapping[str, Any]) -> Any:
-        verdict = await check(Owner(_text(arguments, "user_id")), _text(arguments, "provider"))
+        owner = Owner(_text(arguments, "user_id"))
+        verdict = await check(owner, _text(arguments, "provider"), by=Actor.COMMAND_LINE)
         return {"accepted": verdict.accepted, "by": verdict.by, "detail": verdict.detail}
 
     return run
@@ -215,6 +241,14 @@ def _id(arguments: Mapping[str, Any], prefix: IdPrefix) -> str:
     if not is_id(text, prefix):
         raise CallerError(Code.MALFORMED_ID)
     return text
+
+
+def audit_view(line: AuditLine) -> dict[str, Any]:
+    """Return a line of the audit as whoever exports it reads it."""
+    return {
+        name: value if value is None or isinstance(value, int | datetime) else str(value)
+        for name, value in asdict(line).items()
+    }
 
 
 def session_view(session: AuthSession) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from antechamber.lifecycle import Act, SessionFact
 from antechamber.log import get_logger
 from antechamber.model import (
     AccessKind,
+    Actor,
+    AuditLine,
     AuthSession,
     Credential,
     Destination,
@@ -26,6 +28,7 @@ from antechamber.model import (
     MachineRow,
     NodeRow,
     Owner,
+    Purpose,
     Reason,
     SealIdentity,
     Secret,
@@ -483,29 +486,34 @@ class SignIn:
             return None
         return await self._store.credentials.get(session.captured_credential_id)
 
-    async def delete_credential(self, credential_id: str) -> Credential:
+    async def delete_credential(self, credential_id: str, *, by: Actor) -> Credential:
         """Delete a credential: ciphertext and data key are gone, a tombstone stays."""
-        deleted = await self._store.credentials.delete(credential_id, at=self.clock())
+        deleted = await self._store.credentials.delete(credential_id, at=self.clock(), by=by)
         if deleted is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         point(Point.DELETED)
         _log.info("credential deleted", credential=credential_id)
         return deleted
 
-    async def unseal(self, owner: Owner, provider: str) -> bytes:
-        """Open a credential for a machine of its own owner; raises CallerError credential_not_found, VaultError."""
-        return (await self.unseal_current(owner, provider))[1]
+    async def open_credential(
+        self, owner: Owner, provider: str, *, purpose: Purpose, by: Actor
+    ) -> tuple[Credential, bytes]:
+        """Open a credential for a machine of its own owner, and say which version of which one it is.
 
-    async def unseal_current(self, owner: Owner, provider: str) -> tuple[Credential, bytes]:
-        """Open a credential as `unseal`, and say which version of which one it is."""
+        The audit's line of it is committed before: where that cannot be, nothing is opened. Raises CallerError
+        credential_not_found, OperatorError store_unavailable, VaultError.
+        """
         spec = self._providers.get(provider)
-        current = await self._store.credentials.current(owner, spec.id)
-        held = await self._store.credentials.sealed(current.id) if current else None
+        held = await self._store.credentials.open(owner, spec.id, purpose=purpose, actor=by, at=self.clock())
         if held is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         credential, sealed = held
         identity = self._identity(owner, spec, credential.id, credential.version)
         return credential, self._vault.unseal(sealed, identity)
+
+    async def audit(self, *, after: int, limit: int, owner: Owner | None = None) -> list[AuditLine]:
+        """Return lines of the audit with a seq above `after`, the oldest first; of one owner with `owner`."""
+        return await self._store.audit.list(after=after, limit=limit, owner=owner)
 
     def _identity(self, owner: Owner, spec: ProviderSpec, credential_id: str, version: int) -> SealIdentity:
         """Return what a version is sealed to, and opens for alone."""

@@ -23,6 +23,7 @@ from antechamber.signin import SignIn
 from tests.acceptance import processes
 from tests.acceptance.conftest import Scene
 from tests.acceptance.service import until
+from tests.opening import opened
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(200)]
 
@@ -166,7 +167,7 @@ async def stored_secrets(service, user_id):
         signin = SignIn(
             store=store, vault=vault, providers=specs, settings=settings, driver="none", require=lambda _: None
         )
-        bundle = await signin.unseal(Owner(user_id), PROVIDER)
+        bundle = await opened(signin, Owner(user_id), PROVIDER)
     found = CREDENTIAL.findall(bundle)
     assert len(found) >= 3, "a credential has an access, a refresh and an identity token"
     return found

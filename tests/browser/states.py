@@ -18,6 +18,7 @@ from antechamber.model import GuestText, IdPrefix, Owner, Reason, new_id
 from antechamber.signin import StartRequest
 from tests.browser.conftest import view
 from tests.integration.web_service import now
+from tests.opening import BY
 from tests.providers.samples import CLAUDE_CODE, CODEX
 
 if TYPE_CHECKING:
@@ -488,7 +489,7 @@ async def stored_each(service):
     await stored(service, "Ada", CredentialFact.SAID_REVOKED)
     await stored(service, "build-farm", CredentialFact.VENDOR_REFUSED)
     gone = await stored(service, "somebody")
-    await service.signin.delete_credential(gone.id)
+    await service.signin.delete_credential(gone.id, by=BY)
 
 
 @state("dashboard", "open", "credentials")
@@ -536,7 +537,7 @@ async def deleting_from_its_page(person, people):
 async def deleted_credential(person, people):
     await history(person)
     (stored,) = await person.service.signin.credentials("me")
-    await person.service.signin.delete_credential(stored.id)
+    await person.service.signin.delete_credential(stored.id, by=BY)
     return await person.dashboard(f"/credentials/{stored.id}")
 
 

@@ -16,6 +16,7 @@ from tests import invariants, small_disk
 from tests.integration.scene import ADA, WHOLE, told
 from tests.integration.web_service import error_of
 from tests.integration.whole_service import metric, whole
+from tests.opening import opened
 
 DISK = Path(os.environ[small_disk.AT])
 UNAVAILABLE = "antechamber_store_unavailable_total"
@@ -70,7 +71,7 @@ async def test_a_full_disk_is_told_and_a_credential_waits_until_there_is_room(se
     disk.free()
     assert await sending is None, "the report is taken, not refused"
     await stage.until(session.id, SessionStatus.COMPLETED)
-    assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+    assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
     await stage.machine_ended(session.id)
     assert (await operator.post("/api/auth/session", json={"user_id": "grace", "provider": "codex"})).status_code == 201
     assert await sound(service) == []
@@ -133,4 +134,4 @@ async def test_a_read_only_disk_is_told_at_the_start_and_nothing_is_lost():
         small_disk.read_only(DISK, on=False)
     async with whole(folder, url, sweep_s=0.2) as running:
         assert (await running.signin.session(session.id)).status is SessionStatus.COMPLETED
-        assert b"DUMMY" in await running.signin.unseal(ADA, "codex")
+        assert b"DUMMY" in await opened(running.signin, ADA, "codex")

@@ -12,6 +12,7 @@ from antechamber.model import Owner
 from antechamber.store import Store
 from antechamber.vault import Vault
 from tests.integration.cli_scene import ANTECHAMBER, place
+from tests.opening import BY, opened
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "backup.md").read_text()
 BACKUP, RESTORE, DRILL, DUMP, UNDUMP = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -64,7 +65,7 @@ async def test_what_was_backed_up_while_it_was_in_use_is_whole_again_after_every
     listed = installed.says(*DRILL.strip().removeprefix("antechamber ").split(), "--json")
     assert [one["user_id"] for one in listed.json] == ["ada"], "bob signed in after the backup"
     async with installed.opened() as installation:
-        assert b"DUMMY" in await installation.signin.unseal(Owner("ada"), "codex")
+        assert b"DUMMY" in await opened(installation.signin, Owner("ada"), "codex")
         assert (await installation.signin.credential(credential_id)).version == 1
 
 
@@ -72,11 +73,11 @@ async def test_a_deleted_credential_lives_on_in_the_backup_from_before(installed
     async with installed.opened() as installation:
         _, credential_id = await installation.complete("ada")
         run(installed, BACKUP)
-        await installation.signin.delete_credential(credential_id)
+        await installation.signin.delete_credential(credential_id, by=BY)
     lose(installed)
     run(installed, RESTORE)
     async with installed.opened() as installation:
-        assert b"DUMMY" in await installation.signin.unseal(Owner("ada"), "codex")
+        assert b"DUMMY" in await opened(installation.signin, Owner("ada"), "codex")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ async def test_a_dump_of_postgresql_and_the_key_bring_everything_back(installed,
         (installed.data / "key").unlink()
         run(installed, UNDUMP + 'install -m 600 "$vault/key" "$data/key"\n', postgres.url(second))
         async with installed.opened(url=postgres.url(second)) as installation:
-            assert b"DUMMY" in await installation.signin.unseal(Owner("ada"), "codex")
+            assert b"DUMMY" in await opened(installation.signin, Owner("ada"), "codex")
             assert (await installation.signin.credential(credential_id)).version == 1
             assert (await Store.revisions(postgres.url(second))).pending == ()
     finally:

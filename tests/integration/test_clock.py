@@ -18,6 +18,7 @@ from antechamber.providers import CapturedFile
 from antechamber.signin import now
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.scene import ADA, BUILD, WHOLE, scene
+from tests.opening import opened
 
 HOUR = timedelta(hours=1)
 
@@ -34,7 +35,7 @@ async def test_a_sign_in_that_began_before_the_clock_went_back_completes(stage):
     stage.clock.ahead = timedelta(0)
     assert await guest.sign_in(WHOLE) is None
     await stage.until(session.id, "completed")
-    assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+    assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
 
 
 async def test_a_machine_ends_in_its_grace_also_when_the_clock_goes_back_after_the_capture(stage):
@@ -117,7 +118,7 @@ async def test_what_was_completed_before_the_clock_went_is_completed_after_it_ha
         stage.clock.ahead = ahead
         await stage.restart()
         assert (await stage.signin.session(session.id)).status is SessionStatus.COMPLETED
-        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
     await stage.machine_ended(session.id)
 
 

@@ -15,12 +15,14 @@ from antechamber.model import (
     CredentialReason,
     CredentialStatus,
     IdPrefix,
+    Purpose,
     Reason,
     Sealed,
     SessionStatus,
     new_id,
 )
 from tests.integration.scene import ADA, CheckGuest, scene
+from tests.opening import BY
 from tests.providers.samples import CODEX, dummy, token
 
 CS, R = CredentialStatus, CredentialReason
@@ -54,7 +56,7 @@ async def connected(stage, files=ADAS, **wishes):
 
 async def opens(stage):
     """Return what the vault opens now of the one credential: its version, and whose refresh token is in it."""
-    credential, bundle = await stage.signin.unseal_current(ADA, "codex")
+    credential, bundle = await stage.signin.open_credential(ADA, "codex", purpose=Purpose.CHECK, by=BY)
     document = json.loads(json.loads(bundle)["files"]["credential"]["content"])
     return credential.version, document["tokens"]["refresh_token"]
 
@@ -154,7 +156,7 @@ async def test_a_check_moves_the_status_and_one_that_breaks_down_says_nothing(st
         (True, CS.ACTIVE, R.CHECK_ACCEPTED),
     ):
         stage.make_guest = lambda answer=answer: CheckGuest(accepted=answer)
-        verdict = await stage.reconciler.checks.check(ADA, "codex")
+        verdict = await stage.reconciler.checks.check(ADA, "codex", by=BY)
         assert verdict.answered is (answer is not None)
         known = await stage.signin.credential(credential.id)
         assert (known.status, known.status_reason) == (status, reason)
@@ -167,7 +169,7 @@ async def test_what_somebody_says_is_taken_and_a_sign_in_makes_it_good(stage):
     said = await stage.signin.life.say(credential.id, CredentialFact.SAID_REVOKED)
     assert (said.status, said.status_reason) == (CS.REVOKED, R.SAID_REVOKED)
     assert (await connected(stage)).status is CS.ACTIVE
-    await stage.signin.delete_credential(credential.id)
+    await stage.signin.delete_credential(credential.id, by=BY)
     with pytest.raises(CallerError) as refused:
         await stage.signin.life.say(credential.id, CredentialFact.SAID_REVOKED)
     assert refused.value.code is Code.CREDENTIAL_NOT_FOUND

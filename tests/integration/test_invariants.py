@@ -82,6 +82,8 @@ async def test_a_sign_in_under_way_breaks_nothing_and_is_not_settled(there):
             DOUBLED,
             "it ended 2 times",
         ),
+        ("DELETE FROM audit WHERE action = 'credential_stored'", "v1 is stored, and 0 lines say so"),
+        ("UPDATE audit SET action = 'credential_deleted'", "is active, and 1 lines say that it is gone"),
     ],
 )
 async def test_what_is_broken_in_the_rows_is_said(there, statement, said):

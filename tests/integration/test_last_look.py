@@ -11,6 +11,7 @@ from antechamber.signin import now
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, scene, told
 from tests.integration.test_reconciler_store_away import locked
+from tests.opening import opened
 
 
 async def past_its_deadline(stage, session):
@@ -30,7 +31,7 @@ async def test_a_file_that_came_in_time_is_stored_though_its_deadline_passes_bef
         await past_its_deadline(stage, session)
         await stage.until(session.id, SessionStatus.COMPLETED)
         assert await sending is None
-        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
 
 
 @pytest.mark.timeout(90)
@@ -76,7 +77,7 @@ async def test_a_machine_that_ends_while_its_report_waits_for_the_database_does_
             await asyncio.sleep(7)
         await stage.start(user_id="whose beginning is a hint")
         await stage.until(session.id, SessionStatus.COMPLETED)
-        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
         await stage.machine_ended(session.id)
         sending.cancel()
 

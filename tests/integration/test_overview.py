@@ -14,6 +14,7 @@ from antechamber.model import Owner
 from antechamber.tasks import spawn
 from antechamber.web import Installation
 from tests.integration.web_service import error_of, now, running
+from tests.opening import BY
 
 NOBODY = "ses_00000000000000000000"
 STORY = f"/api/auth/session/{NOBODY}/story"
@@ -137,7 +138,7 @@ async def test_a_credential_has_its_versions_and_a_tombstone_keeps_them_without_
     versions = (await ask(service, path))["versions"]
     assert [(one["version"], one["session_id"]) for one in versions] == [(2, ids[1]), (1, ids[0])]
     assert (await ask(service, "/api/tombstones"))["credentials"] == []
-    await service.signin.delete_credential(credential.id)
+    await service.signin.delete_credential(credential.id, by=BY)
     assert (await ask(service, path))["versions"] == versions
     [tombstone] = (await ask(service, "/api/tombstones"))["credentials"]
     assert (tombstone["id"], tombstone["account"], tombstone["plan"]) == (credential.id, None, None)

@@ -9,6 +9,7 @@ from antechamber.machine import MachineSpec
 from antechamber.model import IdPrefix, MachineState, Reason, SessionStatus, new_id
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, CheckGuest, scene
+from tests.opening import BY, opened
 
 
 async def test_a_session_completes_and_stays_completed_after_its_machine_is_gone(site):
@@ -21,7 +22,7 @@ async def test_a_session_completes_and_stays_completed_after_its_machine_is_gone
         assert row.state is MachineState.GONE
         assert (after.status, after.captured_version) == (SessionStatus.COMPLETED, 1)
         assert after.captured_credential_id == done.captured_credential_id
-        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
         assert not stage.host.running()
 
 
@@ -333,7 +334,7 @@ async def test_a_stored_credential_is_checked_in_a_machine_of_its_own(site):
         await guest.sign_in(WHOLE)
         await stage.machine_ended(session.id)
         stage.make_guest = CheckGuest
-        verdict = await stage.reconciler.checks.check(ADA, "codex")
+        verdict = await stage.reconciler.checks.check(ADA, "codex", by=BY)
         assert verdict.accepted, verdict
         assert verdict.by.startswith("codex login status")
         assert not stage.host.running()
@@ -352,7 +353,7 @@ async def test_checks_are_done_one_after_another_however_many_are_asked_for(site
             return await CheckGuest()(guest)
 
         stage.make_guest = lambda: counted
-        verdicts = await asyncio.gather(*(stage.reconciler.checks.check(ADA, "codex") for _ in range(5)))
+        verdicts = await asyncio.gather(*(stage.reconciler.checks.check(ADA, "codex", by=BY) for _ in range(5)))
         assert all(verdict.accepted for verdict in verdicts)
         assert most == 1
 
@@ -371,16 +372,16 @@ async def test_a_check_that_cannot_be_asked_for_keeps_nothing_of_the_credential(
         with monkeypatch.context() as patched:
             patched.setattr(stage.store.machines, "create_check", away)
             with pytest.raises(OperatorError):
-                await stage.reconciler.checks.check(ADA, "codex")
+                await stage.reconciler.checks.check(ADA, "codex", by=BY)
         assert stage.reconciler.checks.errand(asked[0]) is None
         stage.make_guest = CheckGuest
-        assert (await stage.reconciler.checks.check(ADA, "codex")).accepted, "the next one has its turn"
+        assert (await stage.reconciler.checks.check(ADA, "codex", by=BY)).accepted, "the next one has its turn"
 
 
 async def test_checking_what_is_not_there_is_said(site):
     async with scene(site.folder, database_url=site.url) as stage:
         with pytest.raises(CallerError) as missing:
-            await stage.reconciler.checks.check(ADA, "codex")
+            await stage.reconciler.checks.check(ADA, "codex", by=BY)
         assert missing.value.code is Code.CREDENTIAL_NOT_FOUND
 
 

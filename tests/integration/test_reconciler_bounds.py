@@ -11,6 +11,7 @@ import pytest
 from antechamber.model import MachineState, Reason, SessionStatus
 from antechamber.signin import now
 from tests.integration.scene import ADA, WHOLE, scene
+from tests.opening import BY, opened
 
 
 async def stays(stage, session_id):
@@ -71,11 +72,11 @@ async def test_f011_what_becomes_of_a_check_changes_nothing_of_the_completed_ses
             return 1
 
         stage.make_guest = lambda: dies
-        assert not (await stage.reconciler.checks.check(ADA, "codex")).accepted
+        assert not (await stage.reconciler.checks.check(ADA, "codex", by=BY)).accepted
         stage.host.start_fault = "no room"
-        assert not (await stage.reconciler.checks.check(ADA, "codex")).accepted
+        assert not (await stage.reconciler.checks.check(ADA, "codex", by=BY)).accepted
         assert (await stage.signin.session(session.id), await stage.signin.credentials()) == before
-        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
 
 
 async def test_f012_f013_a_start_that_fails_ends_its_own_session_with_a_reason_and_nothing_else(site):
@@ -90,7 +91,7 @@ async def test_f012_f013_a_start_that_fails_ends_its_own_session_with_a_reason_a
         assert failed.reason is Reason.MACHINE_DID_NOT_START
         assert "no room" in failed.detail
         await stage.machine_ended(session.id)
-        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex"), "what was stored before is still there"
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex"), "what was stored before is still there"
         assert (await stage.signin.machine(other.id)).state is MachineState.READY
         assert await neighbour.sign_in(WHOLE) is None
         await stage.until(other.id, SessionStatus.COMPLETED)

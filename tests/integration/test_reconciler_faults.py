@@ -11,6 +11,7 @@ from antechamber.guest.protocol import ReportKind
 from antechamber.model import Reason, SessionStatus
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.scene import ADA, BUILD, WHOLE, scene
+from tests.opening import opened
 from tests.providers.samples import SAMPLES
 
 HELD = "DUMMY-held-value"
@@ -79,7 +80,7 @@ async def test_half_a_character_in_a_companion_does_not_cost_the_sign_in(tmp_pat
         sent = {"credential": files["credential"].encode(), "settings": json.dumps(settings).encode()}
         assert await guest.sign_in(sent) is None
         await stage.until(session.id, SessionStatus.COMPLETED)
-        assert HELD.encode() not in await stage.signin.unseal(ADA, "claude_code")
+        assert HELD.encode() not in await opened(stage.signin, ADA, "claude_code")
         await stage.machine_ended(session.id)
     logged = "".join(capsys.readouterr())
     assert f"oauthAccount.{name} is not Unicode" in logged

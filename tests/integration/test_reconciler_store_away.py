@@ -12,6 +12,7 @@ from antechamber.lifecycle import MachineFact
 from antechamber.model import IdPrefix, SessionStatus, new_id
 from antechamber.signin import now
 from tests.integration.scene import ADA, WHOLE, SlowGuest, scene, told
+from tests.opening import opened
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +47,7 @@ async def test_f003_f060_a_credential_is_kept_while_the_database_is_away_and_sto
             assert (await stage.signin.session(session.id)).status is SessionStatus.AWAITING_SIGN_IN
         assert await sending is None, "the report is taken, not refused"
         await stage.until(session.id, SessionStatus.COMPLETED)
-        assert b"DUMMY" in await stage.signin.unseal(ADA, "codex")
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
         await stage.machine_ended(session.id)
 
 

@@ -11,6 +11,7 @@ from antechamber.settings import Settings
 from antechamber.signin import TOLD_AFTER
 from tests.integration.scene import WHOLE, CheckGuest, Scene, scene
 from tests.integration.web_service import running
+from tests.opening import BY
 
 
 async def told(stage, session_id, position):
@@ -111,7 +112,7 @@ async def test_a_check_of_a_credential_waits_in_no_line(site):
         waits = await stage.start(user_id="grace")
         await told(stage, waits.id, 1)
         stage.make_guest = CheckGuest
-        verdict = await stage.reconciler.checks.check(Owner("keeper"), "codex")
+        verdict = await stage.reconciler.checks.check(Owner("keeper"), "codex", by=BY)
         assert verdict.accepted
         assert (await stage.signin.session(waits.id)).status == "pending"
 

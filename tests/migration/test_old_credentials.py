@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.opening import BY
 
 from antechamber.credential_life import CredentialFact
 from antechamber.model import CredentialReason, CredentialStatus
@@ -69,4 +70,4 @@ async def test_it_goes_on_from_there(upgraded):
     moved = await upgraded.statuses.apply(live.id, CredentialFact.SAID_REVOKED, at=live.stored_at)
     assert moved.credential.status is CredentialStatus.REVOKED
     assert [event.kind for event in await upgraded.statuses.events(live.id)] == [CredentialFact.SAID_REVOKED]
-    assert (await upgraded.credentials.delete(live.id, at=live.stored_at)).status is CredentialStatus.DELETED
+    assert (await upgraded.credentials.delete(live.id, at=live.stored_at, by=BY)).status is CredentialStatus.DELETED

@@ -9,14 +9,14 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from antechamber.model import IdPrefix, new_id
+from antechamber.model import IdPrefix, Purpose, new_id
 from antechamber.reconciler.errands import CheckErrand, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from antechamber.machine import Driver
-    from antechamber.model import Owner
+    from antechamber.model import Actor, Owner
     from antechamber.nodes import Node
     from antechamber.providers import Providers
     from antechamber.settings import Settings
@@ -56,7 +56,7 @@ class Checks:
         """Return what that machine is for, or None when it is no check of this service's."""
         return self._errands.get(machine_id)
 
-    async def check(self, owner: Owner, provider: str) -> Verdict:
+    async def check(self, owner: Owner, provider: str, *, by: Actor) -> Verdict:
         """Let the CLI say whether it takes the owner's credential, after those that were asked for before.
 
         Raises CallerError unknown_provider, credential_not_found, VaultError.
@@ -64,7 +64,7 @@ class Checks:
         spec = self._providers.get(provider)
         async with self._turn:
             # not before its turn: it is in the clear from here on
-            credential, bundle = await self._signin.unseal_current(owner, spec.id)
+            credential, bundle = await self._signin.open_credential(owner, spec.id, purpose=Purpose.CHECK, by=by)
             machine_id = new_id(IdPrefix.MACHINE)
             errand = self._errands[machine_id] = CheckErrand(spec, bundle)
             try:

@@ -12,6 +12,8 @@ from antechamber.errors import Code
 from antechamber.lifecycle import Act, SessionDecision, SessionFact, decide_session
 from antechamber.model import (
     DEFAULT_APPLICATION,
+    Actor,
+    AuditAction,
     AuthSession,
     Claims,
     Credential,
@@ -19,10 +21,12 @@ from antechamber.model import (
     CredentialStatus,
     Event,
     Owner,
+    Purpose,
     Reason,
     Sealed,
     SessionStatus,
 )
+from antechamber.store.audit import Entry, append
 from antechamber.store.changes import SESSIONS, session_topic
 from antechamber.store.credential_moves import apply_to_credential, locked_credential, tell
 from antechamber.store.database import to_its_end
@@ -150,6 +154,24 @@ class Credentials:
         return None if row is None or row.deleted_at is not None else (credential_of(row), sealed_of(row))
 
     @to_its_end
+    async def open(
+        self, owner: Owner, provider: str, *, purpose: Purpose, actor: Actor, at: datetime
+    ) -> tuple[Credential, Sealed] | None:
+        """Grant the opening of an owner's live credential and return it with what is sealed in it.
+
+        The audit's line is committed before this returns: where it cannot be, nothing is opened. None when there is no
+        such credential; that it was asked for is on record too.
+        """
+        async with self._database.write() as write:
+            row = (await write.connection.execute(_wanted(owner, provider).with_for_update())).one_or_none()
+            entry = Entry(actor, AuditAction.CREDENTIAL_OPENED, owner, purpose, provider)
+            if row is None:
+                await append(write.connection, replace(entry, refused=Code.CREDENTIAL_NOT_FOUND), at=at)
+                return None
+            await append(write.connection, replace(entry, credential_id=row.id, version=row.version), at=at)
+        return credential_of(row), sealed_of(row)
+
+    @to_its_end
     async def capture(
         self,
         session_id: str,
@@ -190,14 +212,16 @@ class Credentials:
         return captured
 
     @to_its_end
-    async def delete(self, credential_id: str, *, at: datetime, version: int | None = None) -> Credential | None:
+    async def delete(
+        self, credential_id: str, *, at: datetime, by: Actor, version: int | None = None
+    ) -> Credential | None:
         """Turn a credential into a tombstone and return it: ciphertext, key and claims are gone.
 
         Deleting a tombstone returns it unchanged. None when there is no such credential, or when `version` is given and
         is not its present one.
         """
         async with self._database.write() as write:
-            tombstone = await bury(write, credential_id, at=at, version=version)
+            tombstone = await bury(write, credential_id, at=at, by=by, version=version)
         if tombstone is not None:
             await self._database.scrub()
         return tombstone
@@ -221,7 +245,14 @@ class Credentials:
             moved = await apply_fact(write, session, given)
             deleted = None
             if moved.decision.act is not Act.REFUSE and row is not None:
-                deleted = await bury(write, row.id, CredentialFact.REJECTED, at=at, version=session.captured_version)
+                deleted = await bury(
+                    write,
+                    row.id,
+                    CredentialFact.REJECTED,
+                    at=at,
+                    by=Actor.PERSON,
+                    version=session.captured_version,
+                )
         await self._database.scrub()
         return Rejected(moved, deleted)
 
@@ -267,6 +298,7 @@ async def _capture(
     if live is not None and same is False and not session.replace_account:
         refused = Given(fact=SessionFact.SIGN_IN_FAILED, at=given.at, reason=Reason.OTHER_ACCOUNT, detail=_OTHER)
         moved = await apply_fact(write, session, refused)
+        await _tell_of_storing(write, session, live.id, version, at=given.at, refused=Code.OTHER_ACCOUNT)
         return Captured("other_account", moved.session, live, moved.decision, moved.event)
     compared = {"account": _SAME[same] if live else "first"}
     stored = {**values, "version": version, "session_id": session.id, "stored_at": given.at}
@@ -280,8 +312,25 @@ async def _capture(
             report_id=report_id,
         )
     )
+    await _tell_of_storing(write, session, credential_id, version, at=given.at)
     moved = await apply_fact(write, session, replace(given, fields={**given.fields, **compared}))
     return Captured("captured", moved.session, credential, moved.decision, moved.event)
+
+
+async def _tell_of_storing(
+    write: Write, session: AuthSession, credential_id: str, version: int, *, at: datetime, refused: Code | None = None
+) -> None:
+    entry = Entry(
+        Actor.PERSON,
+        AuditAction.CREDENTIAL_STORED,
+        session.owner,
+        provider=session.provider,
+        credential_id=credential_id,
+        version=version,
+        session_id=session.id,
+        refused=refused,
+    )
+    await append(write.connection, entry, at=at)
 
 
 def _columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
@@ -335,6 +384,7 @@ async def bury(
     fact: CredentialFact = CredentialFact.DELETED,
     *,
     at: datetime,
+    by: Actor,
     version: int | None = None,
 ) -> Credential | None:
     """Turn a credential into a tombstone within the caller's transaction, and return it; see `Credentials.delete`."""
@@ -343,9 +393,23 @@ async def bury(
         return None
     if credential.deleted_at is not None:
         return credential
-    by = credential.session_id if fact is CredentialFact.REJECTED else None
+    session_id = credential.session_id if fact is CredentialFact.REJECTED else None
     values = {"deleted_at": at, **_EMPTY}
-    buried = await apply_to_credential(write, credential, fact, at=at, session_id=by, values=values)
+    buried = await apply_to_credential(write, credential, fact, at=at, session_id=session_id, values=values)
+    rejected = fact is CredentialFact.REJECTED
+    await append(
+        write.connection,
+        Entry(
+            by,
+            AuditAction.CREDENTIAL_REJECTED if rejected else AuditAction.CREDENTIAL_DELETED,
+            credential.owner,
+            provider=credential.provider,
+            credential_id=credential_id,
+            version=credential.version,
+            session_id=session_id,
+        ),
+        at=at,
+    )
     session_known = await keep_order(write.connection, credential.session_id)
     await record(
         write.connection,

@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
-from antechamber.model import ErasedBy, Erasure, IdPrefix, MachineRow, Owner, new_id
+from antechamber.model import Actor, AuditAction, ErasedBy, Erasure, IdPrefix, MachineRow, Owner, new_id
+from antechamber.store.audit import Entry, append, forget, is_known
 from antechamber.store.changes import ERASURES, MACHINES, SESSIONS
 from antechamber.store.credentials import bury
 from antechamber.store.database import to_its_end
@@ -47,10 +48,12 @@ class Holdings:
     """Those that have not ended."""
     credentials: int
     tombstones: int
+    is_known: bool
+    """Whether the audit can be led back to them, though nothing else of theirs is left."""
 
     def __bool__(self) -> bool:
         """Tell whether there is anything."""
-        return bool(self.sessions or self.credentials or self.tombstones)
+        return bool(self.sessions or self.credentials or self.tombstones or self.is_known)
 
 
 class Erasures:
@@ -91,7 +94,7 @@ class Erasures:
                 .returning(*erasures.c)
             )
             begun = erasure_of(row.one())
-            await _end_what_lives(write, owner, at)
+            await _end_what_lives(write, owner, at, Actor(begun.asked_by))
             write.tell(ERASURES)
         await self._database.scrub()
         return begun
@@ -141,10 +144,16 @@ class Erasures:
                 return before, False
             owner = Owner(before.user_id, before.application)
             # what was created in the moment in which the erasure was asked for
-            await _end_what_lives(write, owner, at)
+            await _end_what_lives(write, owner, at, Actor(before.asked_by))
             if await _runs(write.connection, owner):
                 return before, False
-            values = await _remove(write.connection, owner) or await _finish(write.connection, owner, at)
+            values = await _remove(write.connection, owner)
+            if not values:
+                values = await _finish(write.connection, owner, at)
+                # the pseudonym leads nowhere from here on, and this line names nobody
+                await forget(write.connection, owner)
+                erased = Entry(Actor(before.asked_by), AuditAction.OWNER_ERASED, None)
+                await append(write.connection, erased, at=at)
             changed = await write.connection.execute(
                 update(erasures)
                 .where(erasures.c.id == erasure_id)
@@ -196,6 +205,7 @@ async def _holdings(connection: AsyncConnection, owner: Owner) -> Holdings:
         machines=int((await connection.execute(running)).scalar_one()),
         credentials=await count(credentials, credentials.c.deleted_at.is_(None)),
         tombstones=await count(credentials, credentials.c.deleted_at.is_not(None)),
+        is_known=await is_known(connection, owner),
     )
 
 
@@ -204,13 +214,13 @@ async def _runs(connection: AsyncConnection, owner: Owner) -> bool:
     return (await connection.execute(wanted)).first() is not None
 
 
-async def _end_what_lives(write: Write, owner: Owner, at: datetime) -> None:
+async def _end_what_lives(write: Write, owner: Owner, at: datetime, by: Actor) -> None:
     live = select(sessions).where(_is(owner, sessions), is_live()).order_by(sessions.c.id).with_for_update()
     for row in (await write.connection.execute(live)).all():
         await apply_fact(write, session_of(row), Given(fact=SessionFact.CANCELLED, at=at, detail=_DETAIL))
     sealed = select(credentials.c.id).where(_is(owner, credentials), credentials.c.deleted_at.is_(None))
     for (credential_id,) in (await write.connection.execute(sealed.order_by(credentials.c.id))).all():
-        await bury(write, credential_id, at=at)
+        await bury(write, credential_id, at=at, by=by)
 
 
 async def _remove(connection: AsyncConnection, owner: Owner) -> dict[str, Any]:

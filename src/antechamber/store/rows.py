@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from antechamber.model import (
+    Actor,
+    AuditAction,
+    AuditLine,
+    AuditOutcome,
     AuthSession,
     Claims,
     Credential,
@@ -21,6 +25,7 @@ from antechamber.model import (
     MachineState,
     NodeRow,
     Owner,
+    Purpose,
     Reason,
     Sealed,
     SessionStatus,
@@ -79,6 +84,25 @@ def machine_of(row: Row[Any]) -> MachineRow:
         node=row.node,
         claimed_until=row.claimed_until,
         credential_id=row.credential_id,
+    )
+
+
+def audit_line_of(row: Row[Any]) -> AuditLine:
+    """Return the line of a row of `audit`."""
+    return AuditLine(
+        seq=row.seq,
+        id=row.id,
+        at=row.at,
+        actor=Actor(row.actor),
+        action=AuditAction(row.action),
+        outcome=AuditOutcome(row.outcome),
+        owner=row.owner,
+        purpose=None if row.purpose is None else Purpose(row.purpose),
+        provider=row.provider,
+        credential_id=row.credential_id,
+        version=row.version,
+        session_id=row.session_id,
+        refused=row.refused,
     )
 
 

@@ -214,6 +214,8 @@ RULES: Final = (
         frozen=("replace_account",),
     ),
     Rule("credential_event_kept", "credential_events", Occasion.UPDATE, "an event of a credential does not change"),
+    Rule("audit_line_kept", "audit", Occasion.UPDATE, "a line of the audit does not change"),
+    Rule("audit_kept", "audit", Occasion.DELETE, "a line of the audit is kept", when="OLD.id IS NOT NULL"),
     Rule("event_kept", "events", Occasion.UPDATE, "an event does not change"),
     Rule("version_kept", "credential_versions", Occasion.UPDATE, "a stored version does not change"),
 )

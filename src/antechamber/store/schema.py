@@ -40,11 +40,15 @@ from antechamber.model import (
     LIVE_STATUSES,
     TERMINAL_STATUSES,
     AccessKind,
+    Actor,
+    AuditAction,
+    AuditOutcome,
     CredentialReason,
     CredentialStatus,
     ErasedBy,
     MachineKind,
     MachineState,
+    Purpose,
     Reason,
     SessionStatus,
 )
@@ -228,6 +232,42 @@ credential_events: Final = Table(
     Index("events_of_credential", "credential_id", "seq"),
     Index("credential_events_old", "at"),
     sqlite_autoincrement=True,
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), Identity(always=True), primary_key=True),
+    Column("id", WORD, nullable=False, unique=True),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", WORD, nullable=False),
+    Column("action", WORD, nullable=False),
+    Column("outcome", WORD, nullable=False),
+    Column("owner", WORD),
+    Column("purpose", WORD),
+    Column("provider", WORD),
+    # no foreign keys: what it tells of goes, and the line stays
+    Column("credential_id", WORD),
+    Column("version", Integer),
+    Column("session_id", WORD),
+    Column("refused", WORD),
+    _one_of("actor", Actor),
+    _one_of("action", AuditAction),
+    _one_of("outcome", AuditOutcome),
+    _one_of("purpose", Purpose),
+    CheckConstraint("(outcome = 'denied') = (refused IS NOT NULL)", name="denied_has_code"),
+    CheckConstraint("(action = 'credential_opened') = (purpose IS NOT NULL)", name="opened_has_purpose"),
+    CheckConstraint("action <> 'owner_erased' OR owner IS NULL", name="erased_names_nobody"),
+    Index("audit_of_owner", "owner", "seq", **_where("owner IS NOT NULL")),
+    sqlite_autoincrement=True,
+)
+
+audit_keys: Final = Table(
+    "audit_keys",
+    metadata,
+    Column("application", WORD, primary_key=True),
+    Column("user_id", WORD, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
 )
 
 credential_versions: Final = Table(

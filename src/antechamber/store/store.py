@@ -14,6 +14,7 @@ from antechamber.model import IdPrefix, new_id
 from antechamber.points import Point, point
 from antechamber.store.access import Access
 from antechamber.store.attempts import Attempts
+from antechamber.store.audit import Audit
 from antechamber.store.changes import Changes
 from antechamber.store.credentials import Credentials
 from antechamber.store.database import Database, to_its_end, translated
@@ -70,6 +71,7 @@ class Store:
         self.destinations: Final = Destinations(database)
         self.retention: Final = Retention(database)
         self.erasures: Final = Erasures(database)
+        self.audit: Final = Audit(database)
 
     @classmethod
     @to_its_end

@@ -13,7 +13,7 @@ from starlette.routing import Match
 import antechamber
 from antechamber.metrics import Metrics
 from antechamber.texts import Languages
-from antechamber.web import access, api, credentials, faults, measured, overview, owners, pages, person, refusals
+from antechamber.web import access, api, audit, credentials, faults, measured, overview, owners, pages, person, refusals
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
 from antechamber.web.fault_page import FaultPage
@@ -110,6 +110,7 @@ def create_app(
     overview.add_routes(dashboard, services)
     owners.add_routes(dashboard, services)
     credentials.add_routes(dashboard, services)
+    audit.add_routes(dashboard, services)
     sign_in = _site_app()
     pages.add_sign_in_page(sign_in, services)
     pages.add_common(sign_in, services)

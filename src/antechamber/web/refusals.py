@@ -80,6 +80,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("GET", "/api/erasures/{erasure_id}"): frozenset({Code.MALFORMED_ID, Code.ERASURE_NOT_FOUND}),
     ("GET", "/api/credentials/{credential_id}/story"): _CREDENTIAL,
     ("POST", "/api/credentials/{credential_id}/said"): _CREDENTIAL,
+    ("GET", "/api/audit"): frozenset({Code.BAD_REQUEST}),
 }
 """What each route may be answered with besides."""
 

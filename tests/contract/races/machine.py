@@ -35,6 +35,7 @@ from tests.contract.races.workers import (
     outcome,
 )
 from tests.invariants import broken
+from tests.opening import opened
 
 T = TypeVar("T")
 STEPS: Final = 40
@@ -330,7 +331,7 @@ async def _opens(worker: Worker, world: World, tables: dict[str, list[dict[str, 
     by = {(row["credential_id"], row["version"]): row["session_id"] for row in tables["credential_versions"]}
     for row in tables["provider_credentials"]:
         if row["deleted_at"] is None:
-            bundle = (await worker.signin.unseal(Owner(row["user_id"], row["application"]), row["provider"])).decode()
+            bundle = (await opened(worker.signin, Owner(row["user_id"], row["application"]), row["provider"])).decode()
             if not any(mark in bundle for mark in world.written[by[row["id"], row["version"]]]):
                 raise BrokenError(f"credential {row['id']} holds another session's file")
 

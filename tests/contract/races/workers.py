@@ -37,6 +37,7 @@ from antechamber.settings import Settings
 from antechamber.signin import SignIn, StartRequest
 from antechamber.store import Kept, Store
 from antechamber.vault import Vault
+from tests.opening import BY
 from tests.providers.samples import CODEX, dummy
 
 NOON: Final = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -214,7 +215,7 @@ class Worker:
         found = await self.signin.credentials(OWNERS[place.owner])
         if not found:
             return "nothing"
-        deleted = await self.signin.delete_credential(found[0].id)
+        deleted = await self.signin.delete_credential(found[0].id, by=BY)
         self.world.told.deleted.add(deleted.id)
         return "deleted"
 

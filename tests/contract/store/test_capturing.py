@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.opening import BY
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import Act, Command, SessionFact
@@ -117,7 +118,7 @@ async def test_the_right_version_of_another_credential_is_a_conflict(steps):
 async def test_a_credential_that_was_deleted_meanwhile_is_a_conflict_and_then_a_new_id(store, steps, noon):
     first = await steps.completed()
     session = await steps.awaiting()
-    await store.credentials.delete(first.credential.id, at=noon)
+    await store.credentials.delete(first.credential.id, at=noon, by=BY)
     stale = await steps.capture(session, credential_id=first.credential.id, expected_version=1)
     assert (stale.outcome, stale.credential) == ("conflict", None)
     again = await steps.capture(session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.opening import BY
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import Claims, Reason, SessionStatus
@@ -91,7 +92,7 @@ async def test_the_same_account_and_one_that_is_not_known_may_sign_in_again(stor
 
 async def test_a_first_sign_in_and_one_after_a_deletion_compare_with_nothing(store, steps, noon):
     first = await steps.completed(claims=ADA)
-    await store.credentials.delete(first.credential.id, at=noon)
+    await store.credentials.delete(first.credential.id, at=noon, by=BY)
     again = await steps.completed(claims=EVE)
     assert [one.event.fields["account"] for one in (first, again)] == ["first", "first"]
     assert again.credential.id != first.credential.id

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tests.opening import BY
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import Act
@@ -37,7 +38,7 @@ async def test_the_list_is_of_one_user_or_of_the_whole_application(store, steps)
 
 async def test_a_deleted_credential_leaves_a_tombstone_without_secret_or_claims(store, steps, noon):
     captured = await steps.completed()
-    deleted = await store.credentials.delete(captured.credential.id, at=noon + timedelta(minutes=1))
+    deleted = await store.credentials.delete(captured.credential.id, at=noon + timedelta(minutes=1), by=BY)
     assert (deleted.id, deleted.version) == (captured.credential.id, 1)
     assert (deleted.deleted_at, deleted.claims) == (noon + timedelta(minutes=1), Claims())
     assert await store.credentials.get(deleted.id) == deleted
@@ -49,7 +50,7 @@ async def test_a_deleted_credential_leaves_a_tombstone_without_secret_or_claims(
 
 async def test_a_completed_session_still_points_at_the_tombstone(store, steps, noon):
     captured = await steps.completed()
-    await store.credentials.delete(captured.credential.id, at=noon)
+    await store.credentials.delete(captured.credential.id, at=noon, by=BY)
     session = await store.sessions.get(captured.session.id)
     assert (session.status, session.captured_credential_id) == (SessionStatus.COMPLETED, captured.credential.id)
     event = (await store.sessions.events(session.id))[-1]
@@ -62,7 +63,7 @@ async def test_a_completed_session_still_points_at_the_tombstone(store, steps, n
 async def test_what_was_deleted_is_nowhere_in_the_files_any_more(store, steps, noon, sqlite_only):
     captured = await steps.completed(ciphertext=SECRET)
     assert SECRET in sqlite_only.bytes_on_disk()
-    await store.credentials.delete(captured.credential.id, at=noon)
+    await store.credentials.delete(captured.credential.id, at=noon, by=BY)
     assert SECRET[:17] not in sqlite_only.bytes_on_disk()
 
 
@@ -73,14 +74,14 @@ async def test_what_was_deleted_is_in_no_version_of_a_row_any_more(store, steps,
     )
     captured = await steps.completed(ciphertext=SECRET)
     assert postgres_only.run(versions, SECRET) == [(1,)]
-    await store.credentials.delete(captured.credential.id, at=noon)
+    await store.credentials.delete(captured.credential.id, at=noon, by=BY)
     assert postgres_only.run(versions, SECRET) == [(0,)]
 
 
 async def test_f077_deleting_again_returns_the_same_tombstone(store, steps, noon):
     captured = await steps.completed()
-    first = await store.credentials.delete(captured.credential.id, at=noon)
-    again = await store.credentials.delete(captured.credential.id, at=noon + timedelta(days=1))
+    first = await store.credentials.delete(captured.credential.id, at=noon, by=BY)
+    again = await store.credentials.delete(captured.credential.id, at=noon + timedelta(days=1), by=BY)
     assert again == first
     kinds = [event.kind for event in await store.sessions.events(captured.session.id)]
     assert kinds.count("credential_deleted") == 1
@@ -89,13 +90,13 @@ async def test_f077_deleting_again_returns_the_same_tombstone(store, steps, noon
 async def test_a_version_that_is_no_longer_current_is_not_deleted(store, steps, noon):
     await steps.completed()
     second = (await steps.completed()).credential
-    assert await store.credentials.delete(second.id, at=noon, version=1) is None
+    assert await store.credentials.delete(second.id, at=noon, version=1, by=BY) is None
     assert await store.credentials.current(second.owner, "codex") == second
-    assert (await store.credentials.delete(second.id, at=noon, version=2)).deleted_at == noon
+    assert (await store.credentials.delete(second.id, at=noon, version=2, by=BY)).deleted_at == noon
 
 
 async def test_an_unknown_credential_is_not_deleted(store, noon):
-    assert await store.credentials.delete("cred_00000000000000000000", at=noon) is None
+    assert await store.credentials.delete("cred_00000000000000000000", at=noon, by=BY) is None
 
 
 async def test_rejecting_deletes_the_version_that_the_session_captured(store, steps, noon):
@@ -135,7 +136,7 @@ async def test_rejecting_after_a_later_sign_in_is_refused(store, steps, noon):
 
 async def test_rejecting_what_was_deleted_otherwise_is_refused(store, steps, noon):
     captured = await steps.completed()
-    await store.credentials.delete(captured.credential.id, at=noon)
+    await store.credentials.delete(captured.credential.id, at=noon, by=BY)
     refused = await store.credentials.reject(captured.session.id, at=noon)
     assert refused.moved.decision.error is Code.NOT_REJECTABLE
 

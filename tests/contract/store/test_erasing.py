@@ -8,7 +8,7 @@ from tests.contract.store.test_retention import counts
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import MachineFact, SessionFact
-from antechamber.model import AccessKind, ErasedBy, Owner, Reason, SessionStatus, new_secret
+from antechamber.model import AccessKind, Actor, ErasedBy, Owner, Reason, SessionStatus, new_secret
 from antechamber.store import Idempotency, Store
 from antechamber.store.erasures import BATCH
 
@@ -24,7 +24,7 @@ async def check_of(store, credential_id):
 
 @pytest.fixture
 def begin(store):
-    async def erase(owner=ADA, at=NOON, by=BY):
+    async def erase(owner=ADA, at=NOON, by=Actor.OPERATOR_TOKEN):
         return await store.erasures.begin(owner, by=by, at=at)
 
     return erase
@@ -49,7 +49,7 @@ async def a_life(store, steps, user):
     await steps.end_machine(await steps.machine(captured.session))
     old = await steps.completed(user, "gemini")
     await steps.end_machine(await steps.machine(old.session))
-    await store.credentials.delete(old.credential.id, at=NOON)
+    await store.credentials.delete(old.credential.id, at=NOON, by=Actor.OPERATOR_TOKEN)
     key = Idempotency(f"key of {user}", "hash", "test")
     live = (await steps.create(user, idempotency=key)).session
     await store.access.grant(AccessKind.LINK, new_secret(), session_id=live.id, at=NOON, expires_at=later(60))
@@ -120,7 +120,7 @@ async def test_an_erasure_waits_for_the_machine_that_checks_what_is_theirs_and_r
 
 async def test_no_check_begins_of_what_has_been_deleted(store, steps):
     captured = await steps.completed("ada")
-    await store.credentials.delete(captured.credential.id, at=NOON)
+    await store.credentials.delete(captured.credential.id, at=NOON, by=Actor.OPERATOR_TOKEN)
     for credential_id in (captured.credential.id, "cred_00000000000000000000"):
         with pytest.raises(CallerError) as refused:
             await check_of(store, credential_id)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import exc, text
+from tests.opening import BY
 
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.lifecycle import Act, MachineFact, SessionFact
@@ -310,7 +311,7 @@ async def test_a_role_that_may_not_make_tables_is_refused_and_one_that_may_only_
     postgres_only.run("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO user_of_rows")
     store = await Store.open(url, world="demo")
     captured = await Steps(store).completed()
-    assert (await store.credentials.delete(captured.credential.id, at=noon)).deleted_at == noon
+    assert (await store.credentials.delete(captured.credential.id, at=noon, by=BY)).deleted_at == noon
     assert await store.sessions.due(later(1)) == []
     await store.close()
     postgres_only.run("DROP OWNED BY user_of_rows")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from tests.opening import BY
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import AccessKind, MachineKind, MachineState, Reason, SessionStatus, new_secret
@@ -210,7 +211,7 @@ async def test_a_credential_is_sealed_or_a_tombstone_and_nothing_between(store, 
         assert "CHECK constraint failed" in refusal or "grows by one" in refusal
     assert "grows by one" in prompt.refusal("UPDATE provider_credentials SET version = version + 2")
     assert "whose it is" in prompt.refusal("UPDATE provider_credentials SET user_id = 'mallory'")
-    await store.credentials.delete(credential_id, at=noon)
+    await store.credentials.delete(credential_id, at=noon, by=BY)
     refusal = prompt.refusal(
         "UPDATE provider_credentials SET deleted_at = NULL, ciphertext = wrapped_key, key_id = 'k'"
     )

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tests.contract.store.conftest import DAY, NOON, later
+from tests.opening import BY
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import Reason, SessionStatus
@@ -95,7 +96,7 @@ async def test_the_session_of_a_version_that_was_replaced_goes(store, steps):
 
 async def test_a_tombstone_goes_after_the_sessions_that_point_at_it(store, steps):
     session = await over(store, steps)
-    await store.credentials.delete(session.captured_credential_id, at=NOON)
+    await store.credentials.delete(session.captured_credential_id, at=NOON, by=BY)
     pruned = await store.retention.prune(TOMORROW, DAY)
     assert (pruned.sessions, pruned.tombstones) == (1, 1)
     assert await store.credentials.get(session.captured_credential_id) is None
@@ -103,7 +104,7 @@ async def test_a_tombstone_goes_after_the_sessions_that_point_at_it(store, steps
 
 async def test_a_tombstone_of_today_stays_with_its_session_until_it_is_old_too(store, steps):
     session = await over(store, steps)
-    await store.credentials.delete(session.captured_credential_id, at=later(3600))
+    await store.credentials.delete(session.captured_credential_id, at=later(3600), by=BY)
     assert (await store.retention.prune(TOMORROW, DAY)).tombstones == 0
     assert (await store.credentials.get(session.captured_credential_id)).deleted_at == later(3600)
 

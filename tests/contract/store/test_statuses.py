@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from tests.opening import BY
 
 from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code
@@ -107,7 +108,7 @@ async def test_what_repeats_itself_is_written_once(store, steps, noon):
 
 async def test_a_deletion_and_a_rejection_leave_the_story_with_the_tombstone(store, steps, noon):
     deleted = (await steps.completed()).credential
-    tombstone = await store.credentials.delete(deleted.id, at=later(5))
+    tombstone = await store.credentials.delete(deleted.id, at=later(5), by=BY)
     assert (tombstone.status, tombstone.status_reason, tombstone.status_at) == (CS.DELETED, R.DELETED, later(5))
     again = await steps.completed()
     rejected = (await store.credentials.reject(again.session.id, at=later(6))).deleted
@@ -138,7 +139,7 @@ async def test_each_change_is_told(store, steps, noon):
         assert await signal.wait(5)
         await store.statuses.apply(credential.id, CF.SAID_REVOKED, at=noon)
         assert await signal.wait(5)
-        await store.credentials.delete(credential.id, at=noon)
+        await store.credentials.delete(credential.id, at=noon, by=BY)
         assert await signal.wait(5)
 
 
@@ -147,7 +148,7 @@ async def test_credentials_are_counted_by_status(store, steps, noon):
     bob = (await steps.completed("bob")).credential
     await store.statuses.apply(bob.id, CF.SAID_REVOKED, at=noon)
     gone = (await steps.completed("eve")).credential
-    await store.credentials.delete(gone.id, at=noon)
+    await store.credentials.delete(gone.id, at=noon, by=BY)
     assert (await store.standing()).credentials == {("codex", CS.ACTIVE): 1, ("codex", CS.REVOKED): 1}
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
+from tests.opening import BY
 
 from antechamber.lifecycle import Act, MachineFact, SessionFact
 from antechamber.model import (
@@ -93,7 +94,7 @@ async def test_f106_captures_that_read_the_same_version_do_not_overwrite_each_ot
     credential = (await first.completed()).credential
     session = await first.awaiting()
     deletion, capture = await asyncio.gather(
-        second.store.credentials.delete(credential.id, at=noon, version=1),
+        second.store.credentials.delete(credential.id, at=noon, version=1, by=BY),
         first.capture(session, credential_id=credential.id, expected_version=1),
     )
     assert (deletion is None) == (capture.outcome == "captured")
@@ -129,7 +130,7 @@ async def test_a_deletion_and_a_capture_at_once_leave_what_was_captured_or_a_tom
     for turn in range(6):
         credential = (await first.completed(f"user{turn}")).credential
         session = await first.awaiting(f"user{turn}")
-        contenders = [second.store.credentials.delete(credential.id, at=noon), first.capture(session)]
+        contenders = [second.store.credentials.delete(credential.id, at=noon, by=BY), first.capture(session)]
         await asyncio.gather(*(contenders if turn % 2 else reversed(contenders)))
         captured = await first.capture(session)
         assert captured.outcome in {"captured", "repeated"}

@@ -1,0 +1,73 @@
+"""`antechamber audit`: who did what to whose credential."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from antechamber.commands.asking import AsJson, World, ask, carried_out, out
+
+audit_cli = typer.Typer(no_args_is_help=True, help="The audit: who did what to whose credential.")
+
+_PAGE: Final = 500
+_LOOK_S: Final = 1.0
+
+After = Annotated[int, typer.Option(min=0, help="Only lines after that one: the last `seq` that you have.")]
+User = Annotated[str | None, typer.Option("--user", help="Only lines about that person.")]
+
+
+@audit_cli.command("list")
+def audit_list(
+    *,
+    world: World = "serve",
+    user: User = None,
+    after: After = 0,
+    limit: Annotated[int, typer.Option(min=1, max=_PAGE, help="How many at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show lines of the audit, the oldest first."""
+    asked: dict[str, Any] = {"after": after, "limit": limit} | ({} if user is None else {"user_id": user})
+    lines = carried_out(ask(world, "audit.list", **asked))
+    if as_json:
+        out.print_json(json.dumps(lines))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("seq", "at", "actor", "action", "outcome", "owner", "what"):
+        table.add_column(name, overflow="fold")
+    for line in lines:
+        what = " ".join(str(line[name]) for name in ("purpose", "provider", "credential_id", "refused") if line[name])
+        shown = [str(line[name] or "") for name in ("seq", "at", "actor", "action", "outcome", "owner")]
+        table.add_row(*map(escape, [*shown, what]))
+    out.print(table)
+
+
+@audit_cli.command("export")
+def audit_export(
+    *,
+    world: World = "serve",
+    after: After = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with each line as it comes, until Ctrl-C.")] = False,
+) -> None:
+    """Write all lines to standard output, one JSON object a line, for a place that this computer cannot change.
+
+    Begin the next time with `--after` and the `seq` of the last one.
+    """
+    carried_out(_export(world, after, follow=follow))
+
+
+async def _export(world: str, after: int, *, follow: bool) -> None:
+    while True:
+        lines = await ask(world, "audit.list", after=after, limit=_PAGE)
+        for line in lines:
+            # not by rich, which would wrap it
+            typer.echo(json.dumps(line))
+            after = line["seq"]
+        if not lines and not follow:
+            return
+        if not lines:
+            await asyncio.sleep(_LOOK_S)

@@ -1,0 +1,140 @@
+"""The audit: who did what to whose credential, appended and never changed.
+
+A line is written in the transaction of what it tells of, so that there is neither without the other. A person stands in
+it as a pseudonym alone, made with a random key of their own; their erasure destroys the key, and with it whatever led
+from the lines to them. The database itself refuses to change or delete a line (`rules`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, IdPrefix, Owner, Purpose, new_id
+from antechamber.store.database import to_its_end
+from antechamber.store.rows import audit_line_of
+from antechamber.store.schema import audit, audit_keys
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.errors import Code
+    from antechamber.store.database import Database
+
+_KEY_BYTES = 32
+_PSEUDONYM_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be told; with `refused` it was denied."""
+
+    actor: Actor
+    action: AuditAction
+    owner: Owner | None
+    purpose: Purpose | None = None
+    provider: str | None = None
+    credential_id: str | None = None
+    version: int | None = None
+    session_id: str | None = None
+    refused: Code | None = None
+
+
+class Audit:
+    """The audit of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    @to_its_end
+    async def list(self, *, after: int = 0, limit: int = 100, owner: Owner | None = None) -> list[AuditLine]:
+        """Return lines with a `seq` above `after`, the oldest first; of one owner with `owner`."""
+        wanted = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+        async with self._database.read() as connection:
+            if owner is not None:
+                key = await _key(connection, owner)
+                if key is None:
+                    return []
+                wanted = wanted.where(audit.c.owner == _pseudonym(key, owner))
+            return [audit_line_of(row) for row in await connection.execute(wanted)]
+
+
+async def append(connection: AsyncConnection, entry: Entry, *, at: datetime) -> None:
+    """Write a line within the caller's transaction, which must fail where this does.
+
+    A try that was denied does not make its owner known: they may be nobody's.
+    """
+    owner = None
+    if entry.owner is not None:
+        make = entry.refused is None or entry.credential_id is not None
+        owner = await _pseudonym_of(connection, entry.owner, make=make)
+    await connection.execute(
+        insert(audit).values(
+            id=new_id(IdPrefix.AUDIT),
+            at=at,
+            actor=entry.actor,
+            action=entry.action,
+            outcome=AuditOutcome.GRANTED if entry.refused is None else AuditOutcome.DENIED,
+            owner=owner,
+            purpose=entry.purpose,
+            provider=entry.provider,
+            credential_id=entry.credential_id,
+            version=entry.version,
+            session_id=entry.session_id,
+            refused=None if entry.refused is None else str(entry.refused),
+        )
+    )
+
+
+async def forget(connection: AsyncConnection, owner: Owner) -> None:
+    """Destroy the key of an owner's pseudonym within the caller's transaction."""
+    await connection.execute(delete(audit_keys).where(_is(owner)))
+
+
+async def is_known(connection: AsyncConnection, owner: Owner) -> bool:
+    """Tell whether lines can be led back to that owner."""
+    return await _key(connection, owner) is not None
+
+
+async def _pseudonym_of(connection: AsyncConnection, owner: Owner, *, make: bool) -> str | None:
+    key = await _key(connection, owner)
+    if key is None and not make:
+        return None
+    if key is None:
+        made = insert(audit_keys).values(
+            application=owner.application, user_id=owner.user_id, key=secrets.token_bytes(_KEY_BYTES)
+        )
+        # another transaction may be first
+        with contextlib.suppress(IntegrityError):
+            async with connection.begin_nested():
+                await connection.execute(made)
+        key = await _key(connection, owner)
+        if key is None:
+            message = "the key of a pseudonym is not there after it was made"
+            raise RuntimeError(message)
+    return _pseudonym(key, owner)
+
+
+async def _key(connection: AsyncConnection, owner: Owner) -> bytes | None:
+    key: bytes | None = (await connection.execute(select(audit_keys.c.key).where(_is(owner)))).scalar_one_or_none()
+    return key
+
+
+def _is(owner: Owner) -> ColumnElement[bool]:
+    return and_(audit_keys.c.application == owner.application, audit_keys.c.user_id == owner.user_id)
+
+
+def _pseudonym(key: bytes, owner: Owner) -> str:
+    said = json.dumps([owner.application, owner.user_id]).encode()
+    return hmac.new(key, said, hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]

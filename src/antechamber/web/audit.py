@@ -1,0 +1,84 @@
+"""The audit, for the operator: who did what to whose credential, without a name and without a value."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import FastAPI, Query
+
+from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, Owner, Purpose
+from antechamber.web.access import bears
+from antechamber.web.bodies import UserId
+from antechamber.web.views import View
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from antechamber.web.services import Services
+
+
+class AuditLineView(View):
+    """One line of the audit."""
+
+    seq: int
+    """Give the last one that you have as `after`."""
+    id: str
+    at: datetime
+    actor: Actor
+    action: AuditAction
+    outcome: AuditOutcome
+    owner: str | None
+    """A pseudonym; null where the line names nobody."""
+    purpose: Purpose | None
+    provider: str | None
+    credential_id: str | None
+    version: int | None
+    session_id: str | None
+    refused: str | None
+    """The error's code where it was denied."""
+
+    @classmethod
+    def of(cls, line: AuditLine) -> AuditLineView:
+        """Show a line."""
+        return cls(
+            seq=line.seq,
+            id=line.id,
+            at=line.at,
+            actor=line.actor,
+            action=line.action,
+            outcome=line.outcome,
+            owner=line.owner,
+            purpose=line.purpose,
+            provider=line.provider,
+            credential_id=line.credential_id,
+            version=line.version,
+            session_id=line.session_id,
+            refused=line.refused,
+        )
+
+
+class AuditList(View):
+    """Lines of the audit, the oldest first."""
+
+    lines: list[AuditLineView]
+
+
+def actor(services: Services, request: Request) -> Actor:
+    """Return by which right a request of the dashboard's site came."""
+    return Actor.OPERATOR_TOKEN if bears(request.scope, services.operator_token) else Actor.DASHBOARD
+
+
+def add_routes(app: FastAPI, services: Services) -> None:
+    """Add the route to the dashboard's site."""
+
+    @app.get("/api/audit", tags=["audit"])
+    async def audit(
+        after: Annotated[int, Query(ge=0, lt=2**63, description="Only lines after that `seq`.")] = 0,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        user_id: Annotated[UserId | None, Query(description="Only lines about that person.")] = None,
+    ) -> AuditList:
+        """List who stored, opened, rejected and deleted which credential, and whom nobody knows any more."""
+        owner = Owner(user_id) if user_id is not None else None
+        found = await services.signin.audit(after=after, limit=limit, owner=owner)
+        return AuditList(lines=[AuditLineView.of(line) for line in found])
