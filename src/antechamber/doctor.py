@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from antechamber.settings import Settings
 
+_ROOT: Final = Path("/")
+_PAGE_BYTES: Final = 4096
 _AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -42,7 +45,7 @@ async def examine(settings: Settings) -> Sequence[Check]:
     except OperatorError as error:
         return [*checks, _fault("folders", error)]
     checks.append(Check("folders", ok=True, message=f"data {places.data}, run {places.run}, shared {places.shared}"))
-    checks.append(_room(places))
+    checks += [_room(places), _swap(), _dumps()]
     checks += [_key(places), await _database(settings, places), await _service(places)]
     checks += await asyncio.to_thread(_tools, settings, places)
     checks += await _drivers(settings, places)
@@ -58,6 +61,59 @@ def _room(places: Places) -> Check:
     free = shutil.disk_usage(places.data).free
     message = f"{free / 2**30:.1f} GiB free for the data directory"
     return Check("disk", ok=free > LEAST_FREE, message=message, remedy="Make room.", fatal=False)
+
+
+def _swap(root: Path = _ROOT) -> Check:
+    """Look for swap that keeps what was in memory, an opened credential or the vault's key, on a disk in the clear."""
+    try:
+        lines = (root / "proc/swaps").read_text().splitlines()[1:]
+    except OSError as error:
+        return Check("swap", ok=True, message=f"it cannot be told here: {error.strerror}")
+    areas = [line.split()[0].encode().decode("unicode_escape") for line in lines if line.strip()]
+    if clear := [area for area in areas if not _is_encrypted(root, area)]:
+        return Check(
+            "swap",
+            ok=False,
+            message=f"{', '.join(clear)} is not encrypted: what was in memory can be read from the disk later",
+            remedy="Encrypt it (`swap` in /etc/crypttab, with a new key at each start), or `swapoff -a`.",
+            fatal=False,
+        )
+    return Check("swap", ok=True, message="encrypted, or in memory" if areas else "there is none")
+
+
+def _is_encrypted(root: Path, area: str) -> bool:
+    # what a link names, such as /dev/mapper/cryptswap; a file on an encrypted disk is not told from another
+    name = (root / area.lstrip("/")).resolve().name
+    if name.startswith("zram"):
+        return True
+    try:
+        # https://docs.kernel.org/admin-guide/abi-stable-files.html: /sys/block/dm-N/dm/uuid, which cryptsetup begins so
+        return (root / "sys/class/block" / name / "dm/uuid").read_text().startswith("CRYPT-")
+    except OSError:
+        return False
+
+
+def _dumps(root: Path = _ROOT, limit: int | None = None) -> Check:
+    """Look whether a service that crashes leaves its memory in a file, of `limit` bytes at most."""
+    if limit is None:
+        limit = resource.getrlimit(resource.RLIMIT_CORE)[0]
+    try:
+        pattern = (root / "proc/sys/kernel/core_pattern").read_text().strip()
+    except OSError as error:
+        return Check("core dumps", ok=True, message=f"it cannot be told here: {error.strerror}")
+    # a program that takes them is given them whatever the limit is, unless it is 1, and a file of less than a page is
+    # not written: the kernel's fs/coredump.c
+    taken = pattern.startswith("|") and limit != 1
+    if taken or not (pattern.startswith("|") or 0 <= limit < _PAGE_BYTES):
+        whose = pattern.split()[0].lstrip("|") if taken else "a file"
+        return Check(
+            "core dumps",
+            ok=False,
+            message=f"a service that crashes leaves its memory, with what it has opened, to {whose}",
+            remedy="LimitCORE=1 in the unit (deploy/systemd has it), or `ulimit -c 1` before it is started.",
+            fatal=False,
+        )
+    return Check("core dumps", ok=True, message="a service that crashes leaves nothing of its memory")
 
 
 def _key(places: Places) -> Check:

@@ -1,0 +1,77 @@
+"""What the doctor says of where memory could be left: swap and core dumps."""
+
+from __future__ import annotations
+
+import pytest
+
+from antechamber import doctor
+
+HEAD = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    (tmp_path / "dev/mapper").mkdir(parents=True)
+    return tmp_path
+
+
+def swaps(root, *areas):
+    (root / "proc/swaps").write_text(HEAD + "".join(f"{area} partition 1048572 0 -2\n" for area in areas))
+
+
+def device(root, name, uuid):
+    folder = root / "sys/class/block" / name / "dm"
+    folder.mkdir(parents=True)
+    (folder / "uuid").write_text(uuid)
+    (root / "dev" / name).touch()
+    return f"/dev/{name}"
+
+
+def test_no_swap_and_swap_in_memory_keep_nothing(root):
+    swaps(root)
+    assert doctor._swap(root).ok
+    swaps(root, "/dev/zram0")
+    assert doctor._swap(root).ok
+
+
+def test_swap_that_is_not_encrypted_is_named_with_its_remedy(root):
+    encrypted = device(root, "dm-0", "CRYPT-PLAIN-cryptswap\n")
+    plain = device(root, "dm-1", "LVM-abc\n")
+    swaps(root, encrypted)
+    assert doctor._swap(root).ok
+    swaps(root, encrypted, plain, "/swapfile", "/a\\040swap")
+    said = doctor._swap(root)
+    assert (said.ok, said.fatal) == (False, False)
+    assert said.message.startswith("/dev/dm-1, /swapfile, /a swap is not encrypted")
+    assert "crypttab" in said.remedy
+
+
+def test_a_name_for_an_encrypted_one_is_followed(root):
+    device(root, "dm-0", "CRYPT-PLAIN-cryptswap\n")
+    (root / "dev/mapper/cryptswap").symlink_to("../dm-0")
+    swaps(root, "/dev/mapper/cryptswap")
+    assert doctor._swap(root).ok
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limit", "ok"),
+    [
+        ("core", 0, True),
+        ("core", 1, True),
+        ("core", 4096, False),
+        ("/var/crash/%e", -1, False),
+        ("|/usr/lib/systemd/systemd-coredump %P", 0, False),
+        ("|/usr/lib/systemd/systemd-coredump %P", 1, True),
+    ],
+)
+def test_whether_a_crash_leaves_memory_behind(root, pattern, limit, ok):
+    (root / "proc/sys/kernel/core_pattern").write_text(f"{pattern}\n")
+    said = doctor._dumps(root, limit)
+    assert (said.ok, said.fatal, bool(said.remedy)) == (ok, said.ok, not ok)
+
+
+def test_where_it_cannot_be_told_that_is_said(tmp_path):
+    for check in (doctor._swap(tmp_path), doctor._dumps(tmp_path, 0)):
+        assert check.ok
+        assert "cannot be told" in check.message
