@@ -28,8 +28,9 @@ _TRIES: Final = 3
 """Times the time to stop, for what ends an orphan: to attach, to stop, to reap."""
 
 
-async def reclaim(store: Store, node: str, drivers: Sequence[Driver], *, stop_within: timedelta) -> None:
-    """Stop and remove machines of that node which no row asks for."""
+async def reclaim(store: Store, node: str, drivers: Sequence[Driver], *, stop_within: timedelta) -> list[Handle]:
+    """Stop and remove machines of that node which no row asks for; return those that are left all the same."""
+    left = []
     asked = {row.id: row.incarnation for row in await store.machines.not_ended(node)}
     for driver in drivers:
         for handle in await driver.found():
@@ -39,6 +40,9 @@ async def reclaim(store: Store, node: str, drivers: Sequence[Driver], *, stop_wi
             if await end(driver, handle, stop_within=stop_within):
                 point(Point.ORPHAN_REAPED)
                 _log.info("orphan reclaimed", machine=handle["machine"])
+            else:
+                left.append(handle)
+    return left
 
 
 async def end(driver: Driver, handle: Handle, *, stop_within: timedelta) -> bool:
@@ -57,7 +61,9 @@ async def end(driver: Driver, handle: Handle, *, stop_within: timedelta) -> bool
     except TimeoutError:
         _log.warning("a machine could not be ended", machine=handle["machine"], detail="no answer in time")
         return False
-    except MachineError as error:
-        _log.warning("a machine could not be ended", machine=handle["machine"], detail=error.detail)
+    except (MachineError, OSError) as error:
+        # what cannot be removed now is no reason not to serve
+        detail = error.detail if isinstance(error, MachineError) else repr(error)
+        _log.warning("a machine could not be ended", machine=handle["machine"], detail=detail)
         return False
     return True

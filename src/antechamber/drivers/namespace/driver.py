@@ -265,10 +265,11 @@ class NamespaceDriver:
         return NamespaceMachine(handle, doors, claim)
 
     async def _remove(self, folder: KeptFolder, uid: int | None) -> None:
-        await asyncio.to_thread(_remove_tree, folder.path)
-        if uid is not None:
+        # at a second try the uid may be the next machine's already
+        if uid is not None and folder.path.exists():
             self.give_back(uid)
             self._uid_locks.forget(uid)
+        await asyncio.to_thread(_remove_tree, folder.path)
 
     def _found(self) -> Sequence[Handle]:
         handles: list[Handle] = []
@@ -312,13 +313,14 @@ def _let_go(descriptors: list[int]) -> None:
 
 def _remove_tree(path: Path) -> None:
     """Remove a machine's folder so that what a kill leaves of it is found again: hidden first, its mark last."""
-    if not path.exists():
-        return
     hidden = path if path.name.startswith(_HALF_MADE) else path.with_name(_HALF_MADE + path.name)
-    if hidden != path:
+    if hidden != path and path.exists():
         shutil.rmtree(hidden, ignore_errors=True)
         path.rename(hidden)
         point(Point.FOLDER_HIDDEN)
+    # a try that was cut off has hidden it already
+    if not hidden.exists():
+        return
     for entry in list(hidden.iterdir()):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
