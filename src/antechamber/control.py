@@ -54,6 +54,7 @@ OPERATIONS: Final = (
     "sessions.list",
     "sessions.show",
     "sessions.logs",
+    "audit.list",
     "credentials.list",
     "credentials.show",
     "credentials.say",

@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     late_report_s: Seconds = Field(
         600,
         description="How long past its deadline a session waits for what its machine has reported while the database"
-        " does not take it.",
+        " does not take it; other services wait for the machine's own no longer than twice its last look and sweep.",
     )
     stop_s: Seconds = Field(10, description="Time for a machine to stop before it is tried again.")
     sweep_s: Seconds = Field(2, gt=0, description="Interval of the slow look that finds what no hint told.")

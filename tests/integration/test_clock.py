@@ -8,6 +8,7 @@ it was meant to be, and keeps nobody out.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -137,3 +138,42 @@ async def test_a_file_older_than_its_session_is_refused_where_the_clock_has_not_
         await stage.signin.capture(session.id, session.machine_id, new_id(IdPrefix.REPORT), {"credential": old})
     assert (await stage.signin.session(session.id)).reason == "credential_unusable"
     await stage.machine_ended(session.id)
+
+
+async def test_whoever_comes_in_the_moment_in_which_their_deadline_passes_has_the_whole_time(site, monkeypatch):
+    async with scene(site.folder, database_url=site.url, nobody_came_s=3, sign_in_s=600) as stage:
+        stage.clock.ahead = HOUR
+        session, _ = await stage.awaiting()
+        await asyncio.sleep(0.5)
+        # only by the monotonic clock is it due from here on
+        stage.clock.ahead = timedelta(0)
+        read, came = stage.store.sessions.deadlines, asyncio.Event()
+
+        async def deadlines():
+            found = await read()
+            if not came.is_set() and stage.reconciler._deadlines.passed(found, stage.clock()):
+                came.set()
+                await stage.signin.consent(session.id)
+                await stage.signin.screen_seen(session.id)
+            return found
+
+        monkeypatch.setattr(stage.store.sessions, "deadlines", deadlines)
+        await came.wait()
+        await asyncio.sleep(2)
+        assert (await stage.signin.session(session.id)).status is SessionStatus.AWAITING_SIGN_IN
+
+
+async def test_a_session_whose_node_is_gone_ends_in_its_time_though_the_clock_went_back(tmp_path, postgres_url):
+    waits = dict.fromkeys(("start_s", "nobody_came_s", "sign_in_s", "again_s", "wait_s"), 4)
+    async with scene(tmp_path, database_url=postgres_url, **waits) as gone:
+        gone.clock.ahead = HOUR
+        session, _ = await gone.awaiting()
+        (tmp_path / "other").mkdir()
+        shutil.copy(tmp_path / "key", tmp_path / "other" / "key")
+        async with scene(tmp_path / "other", database_url=postgres_url, **waits) as other:
+            other.clock.ahead = HOUR
+            await asyncio.sleep(0.6)
+            await gone.reconciler.close()
+            other.clock.ahead = timedelta(0)
+            async with asyncio.timeout(20):
+                await other.until(session.id, "expired")

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from antechamber.errors import Code, OperatorError
 from antechamber.guest.protocol import PROTOCOL, encode
 from antechamber.machine import Door, MachineSpec
 from antechamber.model import LIVE_STATUSES, MachineState, Reason, SessionStatus
@@ -230,6 +231,41 @@ async def test_what_a_machine_left_is_removed_later_when_it_cannot_be_at_its_end
         async with asyncio.timeout(LATE_S):
             while stage.host.handles():
                 await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("fault", ["keeps", "silent"])
+async def test_what_a_service_cannot_remove_at_its_start_keeps_nobody_out_and_goes_later(site, fault):
+    async with scene(site.folder, database_url=site.url, stop_s=0.5) as stage:
+        session, _ = await stage.awaiting()
+        if fault == "keeps":
+            stage.host.keeps = True
+        else:
+            stage.host.silent.add("reap")
+        await stage.signin.cancel(session.id, by_person=True)
+        await stage.machine_ended(session.id)
+        await stage.restart()
+        await stage.awaiting(user_id="bob")
+        assert len(stage.host.handles()) == 2
+        stage.host.keeps = False
+        stage.host.speak()
+        async with asyncio.timeout(LATE_S):
+            while len(stage.host.handles()) > 1:
+                await asyncio.sleep(0.1)
+
+
+async def test_a_database_that_cannot_be_asked_as_a_machine_starts_is_no_fault_of_the_machines(site, monkeypatch):
+    async with scene(site.folder, database_url=site.url) as stage:
+        real, asked = stage.reconciler.spec_of, []
+
+        async def once_away(row):
+            asked.append(row)
+            if len(asked) == 1:
+                raise OperatorError(Code.STORE_UNAVAILABLE)
+            return await real(row)
+
+        monkeypatch.setattr(stage.reconciler, "spec_of", once_away)
+        session = await stage.start()
+        await stage.until(session.id, SessionStatus.AWAITING_SIGN_IN)
 
 
 async def test_a_machine_whose_provider_is_gone_ends_with_its_session(site):

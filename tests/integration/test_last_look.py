@@ -1,10 +1,12 @@
 """Before a bad end is written the guest is asked once more, and what it has told already is waited for."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest
 
+from antechamber.errors import Code, OperatorError
 from antechamber.guest.protocol import ReportKind
 from antechamber.model import Reason, SessionStatus
 from antechamber.signin import now
@@ -136,3 +138,63 @@ async def test_a_file_of_a_tool_that_asked_before_its_page_is_found_though_the_d
         stage.clock.ahead = session.expires_at - now() + timedelta(seconds=1)
         await stage.open()
         await stage.until(session.id, SessionStatus.COMPLETED)
+
+
+async def test_a_service_that_stops_lets_what_an_ended_machine_said_be_stored_first(site, monkeypatch):
+    async with scene(site.folder, database_url=site.url, stop_s=20) as stage:
+        session, guest = await stage.awaiting()
+        taken = stage.store.sessions.apply
+
+        async def slowly(*given, **named):
+            await asyncio.sleep(1.5)
+            return await taken(*given, **named)
+
+        monkeypatch.setattr(stage.store.sessions, "apply", slowly)
+        loop = asyncio.get_running_loop()
+        asked = loop.create_task(guest.link.report(ReportKind.PAGE_ASKED, {"host": PAGE_HOST}))
+        sending = loop.create_task(guest.sign_in(WHOLE))
+        await asyncio.sleep(0.1)
+        guest.crash(1)
+        await asyncio.sleep(0.3)
+        await stage.restart()
+        await stage.until(session.id, SessionStatus.COMPLETED)
+        for one in (asked, sending):
+            one.cancel()
+
+
+@pytest.mark.parametrize("how", ["captured", "cancelled"])
+async def test_what_a_session_may_ends_with_it_though_the_database_goes_away_with_its_end(site, monkeypatch, how):
+    async with scene(site.folder, database_url=site.url, grace_completed_s=1, egress_after_capture_s=0) as stage:
+        session, guest = await stage.awaiting()
+        live = stage.reconciler.live.attendants[session.machine_id].live
+        database = stage.store._database
+        write, read, over = database.write, database.read, asyncio.Event()
+
+        @contextlib.asynccontextmanager
+        async def last_write():
+            if over.is_set():
+                raise OperatorError(Code.STORE_UNAVAILABLE)
+            async with write() as given:
+                yield given
+            over.set()
+
+        @contextlib.asynccontextmanager
+        async def no_read():
+            if over.is_set():
+                raise OperatorError(Code.STORE_UNAVAILABLE)
+            async with read() as given:
+                yield given
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "write", last_write)
+            patched.setattr(database, "read", no_read)
+            ending = guest.sign_in(WHOLE) if how == "captured" else stage.signin.cancel(session.id, by_person=True)
+            task = asyncio.get_running_loop().create_task(ending)
+            await over.wait()
+            async with asyncio.timeout(5):
+                await live.input_ended.wait()
+                while not live.egress._closed:
+                    await asyncio.sleep(0.05)
+        await stage.machine_ended(session.id)
+        assert (await stage.signin.session(session.id)).status.terminal
+        task.cancel()

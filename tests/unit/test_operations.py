@@ -12,7 +12,7 @@ from tests.providers.samples import CODEX
 from antechamber import control, operations
 from antechamber.errors import CallerError, Code
 from antechamber.machine_logs import MachineLogs
-from antechamber.model import IdPrefix, Owner, new_id
+from antechamber.model import Actor, IdPrefix, Owner, new_id
 from antechamber.reconciler.errands import Verdict
 
 
@@ -156,8 +156,9 @@ async def test_a_node_is_listed_and_given_up_only_when_it_is_away(installation, 
 
 
 async def test_a_check_tells_the_verdict_alone():
-    async def check(owner, provider):
-        return Verdict(owner == Owner("ada") and provider == "codex", "codex login status", "")
+    async def check(owner, provider, *, by):
+        asked_as_it_should = (owner, provider, by) == (Owner("ada"), "codex", Actor.COMMAND_LINE)
+        return Verdict(asked_as_it_should, "codex login status", "")
 
     run = operations.check_with(check)
 

@@ -321,10 +321,13 @@ class GuestLink:
         if self._stream is None or self._gone:
             raise ConnectionResetError
         writer = self._stream.writer
-        writer.write(encode(message))
         try:
+            writer.write(encode(message))
             async with asyncio.timeout(SEND_S):
                 await writer.drain()
+        except RuntimeError as error:
+            # what uvloop says of a transport that is closed already
+            raise ConnectionResetError from error
         except TimeoutError as error:
             raise MachineError(Code.GUEST_PROTOCOL, detail="the guest does not read") from error
 

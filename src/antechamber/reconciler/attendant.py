@@ -41,6 +41,8 @@ class Attendant:
         self._settings = host.settings
         self._now = host.now
         self.live: LiveMachine | None = None
+        self.draining = False
+        """Whether the machine has ended, and what it had reported is being stored."""
         self._end_seen: float | None = None
         self._found = False
         """Whether an earlier service started it, perhaps one of another release."""
@@ -79,22 +81,31 @@ class Attendant:
         begun = self._row
         await self._say_booting()
         try:
+            spec = await self._host.spec_of(begun)
             async with asyncio.timeout(self._settings.start_s):
-                machine = await self._host.driver.start(await self._host.spec_of(begun), handle)
+                machine = await self._host.driver.start(spec, handle)
         except TimeoutError:
             _log.error("machine did not start", machine=begun.id, code=Code.MACHINE_DID_NOT_START, detail=_NO_ANSWER)
             await self._could_not_start(_NO_ANSWER)
             # whatever it has begun meanwhile is found by its handle
             await self._find()
             return
+        except OperatorError as error:
+            if error.code is Code.STORE_UNAVAILABLE:
+                raise  # nothing was started yet, and that is no fault of the machine's: it is begun again
+            await self._did_not_start(error, handle)
+            return
         except AntechamberError as error:
-            _log.error("machine did not start", machine=begun.id, code=error.code, detail=error.detail)
-            await self._could_not_start(f"{error.code}: {error.detail}")
-            point(Point.START_REFUSED)
-            await self._ended(MachineEnd(self._now(), None, error.detail), handle)
+            await self._did_not_start(error, handle)
             return
         point(Point.MACHINE_STARTED)
         await self._run(machine, handle)
+
+    async def _did_not_start(self, error: AntechamberError, handle: Handle) -> None:
+        _log.error("machine did not start", machine=self._row.id, code=error.code, detail=error.detail)
+        await self._could_not_start(f"{error.code}: {error.detail}")
+        point(Point.START_REFUSED)
+        await self._ended(MachineEnd(self._now(), None, error.detail), handle)
 
     async def _say_booting(self) -> None:
         session = await self._session()
@@ -213,6 +224,7 @@ class Attendant:
         try:
             await asyncio.wait({ended, due}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
+                self.draining = True
                 await live.drain(_DRAIN, late=self._settings.duration("late_report"))
                 await self._ended(ended.result(), handle)
             else:
@@ -236,17 +248,20 @@ class Attendant:
             await asyncio.wait({live.errand.verdict}, timeout=self._settings.start_s)
             return
         with self._store.changes.watch(f"session:{self._row.session_id}") as changed:
+            hinted = False
             while True:
                 try:
                     wait = await self._may_go_on(live)
+                    hinted = False
                 except OperatorError as error:
-                    if error.code is not Code.STORE_UNAVAILABLE:
+                    # a hint can have been the session's end: nothing may go on that only a live session's may
+                    if error.code is not Code.STORE_UNAVAILABLE or (hinted and not live.link.in_hand):
                         raise
-                    # the screen goes on, and so does what has been reported and is in hand: the database comes back
+                    # else the screen goes on, and so does what has been reported and is in hand
                     wait = self._settings.sweep_s
                 if wait is None:
                     return
-                await changed.wait(wait)
+                hinted = await changed.wait(wait) or hinted
 
     async def _may_go_on(self, live: LiveMachine) -> float | None:
         """Do what the session's state asks for; return the seconds to the next look, None when it is to stop."""

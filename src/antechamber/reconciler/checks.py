@@ -71,10 +71,13 @@ class Checks:
                 await self._create(machine_id, credential.id)
                 verdict = await self._verdict(errand)
             finally:
-                attending = self._attending.get(machine_id)
-                if attending is not None:
-                    await asyncio.wait({attending}, timeout=_ENDS_WITHIN.total_seconds())
-                self._errands.pop(machine_id, None)
+                try:
+                    attending = self._attending.get(machine_id)
+                    if attending is not None:
+                        await asyncio.wait({attending}, timeout=_ENDS_WITHIN.total_seconds())
+                finally:
+                    # it holds the credential, also where this was cancelled while it waited
+                    self._errands.pop(machine_id, None)
         if verdict.answered:
             await self._signin.life.checked(credential, accepted=verdict.accepted)
         return verdict

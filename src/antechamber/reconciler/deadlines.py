@@ -24,8 +24,8 @@ class Deadlines:
         self._clock = clock
         self._seen: dict[str, tuple[datetime, float]] = {}
 
-    def passed(self, live: Iterable[tuple[str, datetime]], at: datetime) -> list[str]:
-        """Take all live sessions with their deadlines, at that time of day; return those whose time has passed."""
+    def passed(self, live: Iterable[tuple[str, datetime]], at: datetime) -> dict[str, datetime]:
+        """Take all live sessions with their deadlines, at that time of day; return which have passed."""
         now = self._clock()
         seen = {}
         for session_id, deadline in live:
@@ -35,4 +35,4 @@ class Deadlines:
                 due = min(due, before[1])
             seen[session_id] = (deadline, due)
         self._seen = seen
-        return [session_id for session_id, (_, due) in seen.items() if due <= now]
+        return {session_id: deadline for session_id, (deadline, due) in seen.items() if due <= now}

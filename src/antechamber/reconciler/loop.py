@@ -25,7 +25,7 @@ from antechamber.reconciler.room import Room
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -184,6 +184,8 @@ class Reconciler:
         self._timing_out: dict[str, asyncio.Task[None]] = {}
         self._deadlines = Deadlines(max(settings.duration(name) for name in _WAITS))
         self._deadlines_seen = -math.inf
+        self._due_since: dict[str, float] = {}
+        """Since when, by the monotonic clock, a session has been seen to be due."""
         self._loop: asyncio.Task[None] | None = None
         self._well_since: float | None = None
         """Since when, by the monotonic clock, every pass has ended well."""
@@ -200,6 +202,7 @@ class Reconciler:
     async def close(self) -> None:
         """Stop attending; the machines go on and are found again."""
         await cancel_and_wait(self._loop)
+        await self._drained()
         await self._tasks.close()
         # where the database is away, what egress counted is not worth a service that does not stop
         with contextlib.suppress(TimeoutError):
@@ -207,9 +210,25 @@ class Reconciler:
                 await self._records.drained()
         await self._records.close()
 
+    async def _drained(self) -> None:
+        """Let what ended machines have reported be stored: of it nothing would be left for the next service."""
+        ending = [
+            self._attending[machine_id]
+            for machine_id, attendant in self.live.attendants.items()
+            if attendant.draining and machine_id in self._attending
+        ]
+        if ending:
+            await asyncio.wait(ending, timeout=self.settings.stop_s)
+
     async def reclaim(self) -> None:
-        """Stop and remove machines of this node that no row asks for."""
-        await reclaim(self.store, self.node.id, [self.driver], stop_within=self.settings.duration("stop"))
+        """Stop and remove machines of this node that no row asks for; what that leaves is tried again by and by."""
+        stop_within = self.settings.duration("stop")
+        for handle in await reclaim(self.store, self.node.id, [self.driver], stop_within=stop_within):
+            machine_id = str(handle["machine"])
+            self._tasks.spawn(f"reclaim {machine_id}", self._again(machine_id, self._ended(handle)))
+
+    def _ended(self, handle: Handle) -> Callable[[], Awaitable[bool]]:
+        return lambda: end(self.driver, handle, stop_within=self.settings.duration("stop"))
 
     async def end_machines(self) -> None:
         """Stop and remove every machine of this node, for one that will not be started again."""
@@ -252,8 +271,10 @@ class Reconciler:
             return []
         self._deadlines_seen = at
         passed = self._deadlines.passed(await self.store.sessions.deadlines(), self.now())
+        self._due_since = {one: since for one, since in self._due_since.items() if one in passed}
         found = [await self.store.sessions.get(one) for one in passed if one not in self._timing_out]
-        return [session for session in found if session is not None]
+        # one whose deadline was moved on since then is due no more: its person has just come
+        return [session for session in found if session is not None and session.expires_at == passed[session.id]]
 
     async def _take(self, rows: Sequence[MachineRow], at: datetime) -> list[MachineRow]:
         """Claim as many of the requested machines as there is room for beside those, the first of the line first."""
@@ -317,9 +338,13 @@ class Reconciler:
         if row is None or row.node in {None, self.node.id} or session.expires_at is None:
             return False
         head_start = 2 * (self.settings.duration("last_look") + self.settings.duration("sweep"))
+        at = time.monotonic()
         # where the database was away both see at once what came due meanwhile
-        well_for = 0 if self._well_since is None else time.monotonic() - self._well_since
-        return well_for < head_start.total_seconds() or self.now() < session.expires_at + head_start
+        well_for = 0 if self._well_since is None else at - self._well_since
+        # where the clock has gone back it comes there only much later
+        due_for = at - self._due_since.setdefault(session.id, at)
+        is_early = self.now() < session.expires_at + head_start and due_for < head_start.total_seconds()
+        return well_for < head_start.total_seconds() or is_early
 
     async def _why_here(self, session: AuthSession) -> str:
         if (position := await self.store.line.position(session.id, self.now())) is not None:
@@ -333,20 +358,24 @@ class Reconciler:
 
     def reap_later(self, machine_id: str, handle: Handle) -> None:
         """Try again and again to remove what an ended machine left, until the service stops; the next one goes on."""
-        self._tasks.spawn(f"reap {machine_id}", self._reap_again(machine_id, handle))
+        self._tasks.spawn(f"reap {machine_id}", self._again(machine_id, lambda: self._reaped(handle)))
 
-    async def _reap_again(self, machine_id: str, handle: Handle) -> None:
+    async def _reaped(self, handle: Handle) -> bool:
+        try:
+            async with asyncio.timeout(self.settings.stop_s):
+                await self.driver.reap(handle)
+        except (TimeoutError, AntechamberError, OSError):
+            return False
+        return True
+
+    async def _again(self, machine_id: str, removed: Callable[[], Awaitable[bool]]) -> None:
         pause = self.settings.sweep_s
         while True:
             await asyncio.sleep(pause)
-            try:
-                async with asyncio.timeout(self.settings.stop_s):
-                    await self.driver.reap(handle)
-            except (TimeoutError, AntechamberError, OSError):
-                pause = min(2 * pause, _REAPED_EACH_S)
-            else:
+            if await removed():
                 _log.info("what a machine left is removed", machine=machine_id)
                 return
+            pause = min(2 * pause, _REAPED_EACH_S)
 
     # -- what attendants ask for -------------------------------------------------------------------------------------
 

@@ -241,6 +241,8 @@ async def _finish(connection: AsyncConnection, owner: Owner, at: datetime) -> di
     ids = (await connection.execute(select(credentials.c.id).where(_is(owner, credentials)))).scalars().all()
     named = events.c.fields["credential_id"].as_string().in_(ids)
     gone = await connection.execute(delete(events).where(events.c.session_id.is_(None), named))
+    checks = select(machines.c.id).where(machines.c.credential_id.in_(ids))
+    await connection.execute(delete(events).where(events.c.session_id.is_(None), events.c.machine_id.in_(checks)))
     checked = await connection.execute(delete(machines).where(machines.c.credential_id.in_(ids)))
     await connection.execute(delete(credentials).where(credentials.c.id.in_(ids)))
     return {

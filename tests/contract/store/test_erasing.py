@@ -102,7 +102,9 @@ async def test_from_the_moment_that_it_is_asked_for_nothing_of_theirs_opens_or_g
     assert [row.id for row in await store.erasures.waits_for(erasure)] == [running.id]
 
 
-async def test_an_erasure_waits_for_the_machine_that_checks_what_is_theirs_and_removes_its_row(store, steps, begin):
+async def test_an_erasure_waits_for_the_machine_that_checks_what_is_theirs_and_removes_its_row(
+    store, steps, prompt, begin
+):
     captured = await steps.completed("ada")
     await steps.end_machine(await steps.machine(captured.session))
     check = await steps.begin(await check_of(store, captured.credential.id))
@@ -116,6 +118,7 @@ async def test_an_erasure_waits_for_the_machine_that_checks_what_is_theirs_and_r
     done = await finished(store, erasure.id)
     assert done.machines == 2, "the one that signed in and the one that checked"
     assert await store.machines.get(check.id) is None
+    assert prompt.run("SELECT count(*) FROM events WHERE machine_id = ?", check.id) == [(0,)]
 
 
 async def test_no_check_begins_of_what_has_been_deleted(store, steps):
