@@ -21,6 +21,7 @@ from antechamber import control as control_socket
 from antechamber.drivers.namespace import NamespaceDriver
 from antechamber.egress import Policy
 from antechamber.errors import AntechamberError, Code, OperatorError
+from antechamber.keys import Keys
 from antechamber.log import get_logger
 from antechamber.machine import Mount
 from antechamber.machine_logs import MachineLogs
@@ -276,7 +277,7 @@ async def run(
                 tools.sentences,
                 metrics.Fixed(
                     build={"version": __version__, "world": world.name, "driver": driver.name},
-                    key_id=vault.key_id,
+                    key_id=lambda: vault.key_id,
                     checks={check.name: check.ok for check in checks},
                     providers={spec.id: spec.id not in tools.faults for spec in providers.all()},
                     folders={"data": places.data, "machines": places.run, "shared": places.shared},
@@ -304,7 +305,7 @@ async def run(
                 installation=web.Installation(
                     started_at=started_at,
                     checks=checks,
-                    key_id=vault.key_id,
+                    key_id=lambda: vault.key_id,
                     folders={"data": places.data, "machines": places.run, "shared": places.shared},
                     node=node.name,
                     link_command=link_command,
@@ -321,6 +322,7 @@ async def run(
         offered = operations.of(signin, providers, lambda: {"world": world.name, **reconciler.described()})
         offered |= operations.of_nodes(store) | operations.of_owners(signin.owners, carry_out=False)
         offered |= operations.of_logs(signin, machine_logs(settings, places), node.id)
+        offered |= operations.of_keys(Keys(store, vault, signin.clock))
         offered["dashboard.link"] = dashboard_link
         offered["credentials.check"] = operations.check_with(reconciler.checks.check)
         control = await control_socket.serve(places.control, offered)

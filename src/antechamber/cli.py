@@ -22,6 +22,7 @@ from antechamber import __version__, control, debian, log, tasks
 from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, settings_of, table
 from antechamber.commands.audit import audit_cli
 from antechamber.commands.database import backup, database_cli, restore
+from antechamber.commands.keys import keys_cli
 from antechamber.commands.owners import owners_cli
 from antechamber.commands.sessions import sessions_cli
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
@@ -53,6 +54,7 @@ cli.add_typer(credentials_cli, name="credentials")
 cli.add_typer(nodes_cli, name="nodes")
 cli.add_typer(owners_cli, name="owners")
 cli.add_typer(audit_cli, name="audit")
+cli.add_typer(keys_cli, name="keys")
 cli.add_typer(database_cli, name="database")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]

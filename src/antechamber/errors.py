@@ -74,6 +74,10 @@ class Code(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     KEY_EXPOSED = "key_exposed"
     KEY_UNREADABLE = "key_unreadable"
+    KEY_UNKNOWN = "key_unknown"
+    KEY_NEEDED = "key_needed"
+    KEYS_NOT_SHARED = "keys_not_shared"
+    KEYS_CHANGED = "keys_changed"
     SCHEMA_TOO_NEW = "schema_too_new"
     PROVIDER_NOT_INSTALLED = "provider_not_installed"
     PROVIDER_ALTERED = "provider_altered"
@@ -237,6 +241,18 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     ),
     Code.KEY_EXPOSED: Meaning(500, "The key file can be read by others.", "chmod 600 it, and consider a new key."),
     Code.KEY_UNREADABLE: Meaning(500, "The key file cannot be read.", "Restore the key file from a backup."),
+    Code.KEY_UNKNOWN: Meaning(404, "The key file has no such key.", "Choose one that `antechamber keys list` shows."),
+    Code.KEY_NEEDED: Meaning(
+        409, "That key is still needed.", "Run `antechamber keys rotate` until no credential needs it, then retire it."
+    ),
+    Code.KEYS_NOT_SHARED: Meaning(
+        409,
+        "Other services use this database, and would lack a new key.",
+        "Run `antechamber keys add`, copy the key file to each of them and start them again, then rotate.",
+    ),
+    Code.KEYS_CHANGED: Meaning(
+        409, "Another key was chosen a moment ago.", "Look at `antechamber keys list`, and start this service again."
+    ),
     Code.SCHEMA_TOO_NEW: Meaning(500, "The database is newer than this release.", "Run the release that upgraded it."),
     Code.PROVIDER_NOT_INSTALLED: Meaning(
         503, "This provider's command-line tool is not installed.", "Run `antechamber providers install` on the server."

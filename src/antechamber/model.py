@@ -167,6 +167,8 @@ class Purpose(StrEnum):
 
     CHECK = "check"
     """The vendor's own CLI looks at it, offline, in a machine of its own."""
+    ROTATION = "rotation"
+    """Its data key alone is opened, and wrapped with another key of the vault."""
 
 
 class Secret:

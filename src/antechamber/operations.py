@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from antechamber.control import Operation
     from antechamber.credentials import Said
+    from antechamber.keys import Keys
     from antechamber.machine_logs import MachineLogs
     from antechamber.model import AuditLine, AuthSession, Credential, CredentialEvent, Event, MachineRow
     from antechamber.owners import Owners, Progress
@@ -136,6 +137,34 @@ def of_nodes(store: Store) -> dict[str, Operation]:
         return {"machines": await give_up(store, _id(arguments, IdPrefix.NODE))}
 
     return {"nodes.list": list_nodes, "nodes.forget": forget_node}
+
+
+def of_keys(keys: Keys) -> dict[str, Operation]:
+    """Return the operations on the vault's keys; none of them answers with a key."""
+
+    async def list_keys(_: Mapping[str, Any]) -> Any:
+        return [asdict(key) for key in await keys.list()]
+
+    async def add_key(_: Mapping[str, Any]) -> Any:
+        return {"id": await keys.add()}
+
+    async def rotate(_: Mapping[str, Any]) -> Any:
+        return {"id": await keys.rotate()}
+
+    async def rewrap(arguments: Mapping[str, Any]) -> Any:
+        return asdict(await keys.rewrap(by=Actor.COMMAND_LINE, after=_text(arguments, "after")))
+
+    async def retire(arguments: Mapping[str, Any]) -> Any:
+        await keys.retire(_text(arguments, "id"))
+        return {}
+
+    return {
+        "keys.list": list_keys,
+        "keys.add": add_key,
+        "keys.rotate": rotate,
+        "keys.rewrap": rewrap,
+        "keys.retire": retire,
+    }
 
 
 def of_logs(signin: SignIn, logs: MachineLogs, node: str) -> dict[str, Operation]:

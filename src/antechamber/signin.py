@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from antechamber.credentials import CredentialLife
-from antechamber.errors import CallerError, Code, MachineError, ProviderError
+from antechamber.errors import CallerError, Code, MachineError, OperatorError, ProviderError
 from antechamber.lifecycle import Act, SessionFact
 from antechamber.log import get_logger
 from antechamber.model import (
@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 
     from antechamber.model import GuestText
     from antechamber.providers import CapturedFile, Providers, ProviderSpec
+    from antechamber.providers.capture import Parsed
     from antechamber.settings import Settings
-    from antechamber.store import About, Moved, Store, Version
+    from antechamber.store import About, Captured, Moved, Store, Version
     from antechamber.vault import Vault
 
 _log = get_logger("signin")
@@ -341,42 +342,64 @@ class SignIn:
         for warning in parsed.warnings:
             _log.warning("the vendor changed its credential file", session=session_id, provider=spec.id, what=warning)
         whole_at = datetime.fromtimestamp(files["credential"].mtime_ns / 1e9, UTC)
+        fields = {"file_whole_at": whole_at.isoformat(), "checked_at": checked_at.isoformat()}
+        captured = await self._seal_and_store(session, spec, parsed, report_id, fields)
+        if captured.outcome == "captured":
+            # the predecessor's operators watch for this line
+            _log.info(
+                "session completed",
+                session=session_id,
+                machine=machine_id,
+                owner=session.owner.user_id,
+                provider=session.provider,
+            )
+        if captured.outcome == "refused":
+            raise MachineError(Code.CAPTURE_REFUSED)
+        if captured.outcome == "other_account":
+            raise ProviderError(Code.OTHER_ACCOUNT, detail=captured.session.detail)
+
+    async def _seal_and_store(
+        self, session: AuthSession, spec: ProviderSpec, parsed: Parsed, report_id: str, fields: Mapping[str, str]
+    ) -> Captured:
+        any_key = False
         for _ in range(_SEAL_TRIES):
             current = await self._store.credentials.current(session.owner, spec.id)
             credential_id = current.id if current else new_id(IdPrefix.CREDENTIAL)
             version = current.version if current else 0
-            sealed = self._vault.seal(
-                parsed.bundle,
-                self._identity(session.owner, spec, credential_id, version + 1),
-            )
+            sealed = self._vault.seal(parsed.bundle, self._identity(session.owner, spec, credential_id, version + 1))
             point(Point.SEALED)
             captured = await self._store.credentials.capture(
-                session_id,
+                session.id,
                 credential_id=credential_id,
                 expected_version=version,
                 sealed=sealed,
                 claims=parsed.claims,
                 report_id=report_id,
                 at=self.clock(),
-                fields={"file_whole_at": whole_at.isoformat(), "checked_at": checked_at.isoformat()},
+                fields=fields,
+                any_key=any_key,
             )
             point(Point.CAPTURED)
-            if captured.outcome == "captured":
-                # the predecessor's operators watch for this line
-                _log.info(
-                    "session completed",
-                    session=session_id,
-                    machine=machine_id,
-                    owner=session.owner.user_id,
-                    provider=session.provider,
-                )
-            if captured.outcome == "refused":
-                raise MachineError(Code.CAPTURE_REFUSED)
-            if captured.outcome == "other_account":
-                raise ProviderError(Code.OTHER_ACCOUNT, detail=captured.session.detail)
-            if captured.outcome != "conflict":
-                return
+            if captured.outcome == "key_changed":
+                any_key = not await self._took_key()
+            elif captured.outcome != "conflict":
+                return captured
         raise MachineError(Code.CAPTURE_REFUSED, detail="the credential's version moved on at every try")
+
+    async def _took_key(self) -> bool:
+        """Seal with the key that the database names from now on; False where this service's key file lacks it.
+
+        A rotation by another service named it. What this one seals with its own key opens here, and is better stored
+        than lost.
+        """
+        try:
+            self._vault.reload(await self._store.key_id() or self._vault.key_id)
+        except OperatorError as error:
+            if error.code is Code.STORE_UNAVAILABLE:
+                raise
+            _log.error("the key file lacks the key that seals", code=error.code, detail=error.detail)
+            return False
+        return True
 
     def _refuse_stale(self, session: AuthSession, files: Mapping[str, CapturedFile]) -> None:
         if self.clock() < session.created_at:

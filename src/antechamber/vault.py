@@ -4,19 +4,23 @@ Each sealed version has a data key of its own (a Tink keyset with one AES256-GCM
 keyset, which lies in the key file. Both the credential and its data key are bound to their `SealIdentity` as associated
 data, so a ciphertext that was moved to another row, version or installation does not open.
 
-The key file is a Tink keyset in JSON, 0600, made once and never written over. Whoever loses it loses what it sealed.
+The key file is a Tink keyset in JSON, 0600. It can hold several keys: the one that the database names seals, each opens
+what it sealed. It is changed only by adding a key or taking out one that nothing needs, whole or not at all. Whoever
+loses it loses what it sealed.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import stat
 import struct
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import tink
 from tink import aead, json_proto_keyset_format, proto_keyset_format, secret_key_access
@@ -55,16 +59,41 @@ def associated_data(identity: SealIdentity, format_version: int) -> bytes:
     return b"".join(_LENGTH.pack(len(part)) + part for part in encoded)
 
 
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What a key file holds; replaced as a whole, so that nobody sees half of a change."""
+
+    primitive: aead.Aead
+    sealing: str
+    all: tuple[str, ...]
+
+    @classmethod
+    def of(cls, keyset: tink.KeysetHandle) -> _Keys:
+        information = keyset.keyset_info()
+        return cls(
+            keyset.primitive(aead.Aead),
+            _key_id(information.primary_key_id),
+            tuple(_key_id(key.key_id) for key in information.key_info),
+        )
+
+
 class Vault:
     """An opened key file."""
 
-    def __init__(self, keyset: tink.KeysetHandle) -> None:
+    def __init__(self, keyset: tink.KeysetHandle, path: Path) -> None:
         """Use a keyset of AES-GCM keys; see `open`."""
-        self._primitive: Final[aead.Aead] = keyset.primitive(aead.Aead)
-        information = keyset.keyset_info()
-        self.key_id: Final = _key_id(information.primary_key_id)
-        """The id of the key that seals from now on, such as `key_5f3a90c1`: Tink's, which each ciphertext names too."""
-        self._key_ids: Final = frozenset(_key_id(key.key_id) for key in information.key_info)
+        self._path = path
+        self._keys = _Keys.of(keyset)
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that seals, such as `key_5f3a90c1`: Tink's, which each ciphertext names too."""
+        return self._keys.sealing
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of all keys in the file, in the order in which they were added."""
+        return self._keys.all
 
     @classmethod
     def open(cls, key_path: Path, *, known_key_id: str | None, has_rows: bool) -> Vault:
@@ -80,7 +109,7 @@ class Vault:
                 raise OperatorError(Code.KEY_MISSING, detail=f"{key_path} should hold {known_key_id}") from error
             _make(key_path)
             text = _read(key_path)
-        vault = cls(_parse(text, key_path))
+        vault = cls(_parse(text, key_path, sealing=known_key_id), key_path)
         if known_key_id is None and has_rows:
             raise OperatorError(
                 Code.KEY_MISMATCH, detail=f"the database holds sealed rows but knows no key; {key_path} is not trusted"
@@ -91,42 +120,108 @@ class Vault:
             )
         return vault
 
+    def reload(self, sealing: str) -> None:
+        """Read the key file again, and seal with that key from now on; raises OperatorError as `open` does."""
+        keyset = _parse(_read(self._path), self._path, sealing=sealing)
+        keys = _Keys.of(keyset)
+        if keys.sealing != sealing:
+            raise OperatorError(Code.KEY_MISMATCH, detail=f"{self._path} has no {sealing}")
+        self._keys = keys
+
+    def add_key(self) -> str:
+        """Add a key to the key file and return its id; it seals nothing until `reload` says so."""
+        keyset = json.loads(_read(self._path))
+        known = {key["keyId"] for key in keyset["key"]}
+        while (fresh := _fresh())["keyId"] in known:
+            pass
+        keyset["key"].append(fresh)
+        self._replace(keyset)
+        self.reload(self.key_id)
+        return _key_id(fresh["keyId"])
+
+    def remove_key(self, key_id: str) -> None:
+        """Take a key out of the file: what it sealed does not open any more. ValueError for the one that seals."""
+        if key_id == self.key_id:
+            message = "the key that seals stays"
+            raise ValueError(message)
+        keyset = json.loads(_read(self._path))
+        keyset["key"] = [key for key in keyset["key"] if _key_id(key["keyId"]) != key_id]
+        keyset["primaryKeyId"] = next(key["keyId"] for key in keyset["key"] if _key_id(key["keyId"]) == self.key_id)
+        self._replace(keyset)
+        self.reload(self.key_id)
+
+    def _replace(self, keyset: Any) -> None:
+        text = json.dumps(keyset, indent=2)
+        _parse(text, self._path)
+        with _written_aside(self._path, text) as aside, _faults_of(self._path):
+            aside.replace(self._path)
+
     def seal(self, plain: bytes, identity: SealIdentity) -> Sealed:
         """Seal under a data key of its own; VaultError SEAL_FAILED."""
         bound_to = associated_data(identity, FORMAT)
+        keys = self._keys
         try:
             data_key = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
             return Sealed(
                 ciphertext=data_key.primitive(aead.Aead).encrypt(plain, bound_to),
-                wrapped_key=proto_keyset_format.serialize_encrypted(data_key, self._primitive, bound_to),
-                key_id=self.key_id,
+                wrapped_key=proto_keyset_format.serialize_encrypted(data_key, keys.primitive, bound_to),
+                key_id=keys.sealing,
                 format_version=FORMAT,
             )
         except tink.TinkError as error:
             raise VaultError(Code.SEAL_FAILED, detail=str(error)) from error
 
+    def rewrap(self, sealed: Sealed, identity: SealIdentity) -> Sealed:
+        """Wrap the data key of what is sealed with the key that seals now; the credential itself is not opened.
+
+        VaultError OPEN_FAILED when the data key does not open.
+        """
+        keys = self._keys
+        bound_to = associated_data(identity, sealed.format_version)
+        data_key = self._data_key(sealed, bound_to, keys)
+        wrapped = proto_keyset_format.serialize_encrypted(data_key, keys.primitive, bound_to)
+        return replace(sealed, wrapped_key=wrapped, key_id=keys.sealing)
+
     def unseal(self, sealed: Sealed, identity: SealIdentity) -> bytes:
         """Open what was sealed for exactly this identity; VaultError OPEN_FAILED for anything else."""
-        if sealed.format_version != FORMAT:
-            raise VaultError(Code.OPEN_FAILED, detail=f"sealed in format {sealed.format_version}, not {FORMAT}")
-        if sealed.key_id not in self._key_ids:
-            raise VaultError(Code.OPEN_FAILED, detail=f"sealed with {sealed.key_id}, which the key file lacks")
         bound_to = associated_data(identity, sealed.format_version)
+        data_key = self._data_key(sealed, bound_to, self._keys)
         try:
-            data_key = proto_keyset_format.parse_encrypted(sealed.wrapped_key, self._primitive, bound_to)
             plain: bytes = data_key.primitive(aead.Aead).decrypt(sealed.ciphertext, bound_to)
         except tink.TinkError as error:
             raise VaultError(Code.OPEN_FAILED, detail=str(error)) from error
         return plain
+
+    @staticmethod
+    def _data_key(sealed: Sealed, bound_to: bytes, keys: _Keys) -> tink.KeysetHandle:
+        if sealed.format_version != FORMAT:
+            raise VaultError(Code.OPEN_FAILED, detail=f"sealed in format {sealed.format_version}, not {FORMAT}")
+        if sealed.key_id not in keys.all:
+            raise VaultError(Code.OPEN_FAILED, detail=f"sealed with {sealed.key_id}, which the key file lacks")
+        try:
+            return proto_keyset_format.parse_encrypted(sealed.wrapped_key, keys.primitive, bound_to)
+        except tink.TinkError as error:
+            raise VaultError(Code.OPEN_FAILED, detail=str(error)) from error
 
 
 def _key_id(number: int) -> str:
     return f"key_{number:08x}"
 
 
-def _parse(text: str, path: Path) -> tink.KeysetHandle:
+def _fresh() -> Any:
+    """Return a new key as the file has it."""
+    keyset = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
+    return json.loads(json_proto_keyset_format.serialize(keyset, secret_key_access.TOKEN))["key"][0]
+
+
+def _parse(text: str, path: Path, *, sealing: str | None = None) -> tink.KeysetHandle:
+    """Return the keyset of a file; `sealing` is the key that seals where the file has it, whichever it says itself."""
     try:
         keyset = json_proto_keyset_format.parse(text, secret_key_access.TOKEN)
+        numbers = {_key_id(key.key_id): key.key_id for key in keyset.keyset_info().key_info}
+        if sealing in numbers:
+            text = json.dumps({**json.loads(text), "primaryKeyId": numbers[sealing]})
+            keyset = json_proto_keyset_format.parse(text, secret_key_access.TOKEN)
         if any(key.type_url != _KEY_TYPE for key in keyset.keyset_info().key_info):
             raise OperatorError(Code.KEY_UNREADABLE, detail=f"{path} holds a key of another type than {_KEY_TYPE}")
         keyset.primitive(aead.Aead)
@@ -177,6 +272,13 @@ def _make(path: Path) -> None:
     """Make the key file whole or not at all: written aside, then linked, which fails when somebody was quicker."""
     keyset = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
     text = json_proto_keyset_format.serialize(keyset, secret_key_access.TOKEN)
+    with _written_aside(path, text) as aside, suppress(FileExistsError):
+        os.link(aside, path, follow_symlinks=False)
+
+
+@contextmanager
+def _written_aside(path: Path, text: str) -> Iterator[Path]:
+    """Give a file of that text beside the key file, to be put in its place within; what is left of it goes."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with _faults_of(path):
         try:
@@ -185,8 +287,7 @@ def _make(path: Path) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(aside, path, follow_symlinks=False)
+            yield aside
         finally:
             aside.unlink(missing_ok=True)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

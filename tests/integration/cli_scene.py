@@ -17,6 +17,7 @@ from pathlib import Path
 
 from antechamber import operations
 from antechamber.control import Server
+from antechamber.keys import Keys
 from antechamber.lifecycle import SessionFact
 from antechamber.machine_logs import MachineLogs
 from antechamber.model import IdPrefix, new_id
@@ -135,6 +136,7 @@ class Installation:
 
     def __init__(self, store: Store, vault: Vault, world: str) -> None:
         self.store = store
+        self.vault = vault
         self.providers = Providers.load()
         self.signin = SignIn(
             store=store,
@@ -166,6 +168,7 @@ class Installation:
         offered = operations.of(self.signin, self.providers, lambda: {"running": True})
         offered |= operations.of_owners(self.signin.owners, carry_out=False)
         logs = MachineLogs(data / "machine-logs", kept=timedelta(days=1), most=2**20)
+        offered |= operations.of_keys(Keys(self.store, self.vault, self.signin.clock))
         offered |= operations.of_logs(self.signin, logs, "nod_00000000000000000000")
         server = Server(data / "control.sock", offered | operations.of_nodes(self.store))
         await server.start()

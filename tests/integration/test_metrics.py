@@ -344,7 +344,11 @@ def test_f099_every_name_and_label_keeps_prometheus_conventions():
 async def test_a_folder_whose_room_cannot_be_told_has_no_series_and_a_line_in_the_log(tmp_path, capfd):
     async with running(tmp_path) as service:
         fixed = Fixed(
-            build={}, key_id="1", checks={}, providers={}, folders={"data": tmp_path, "machines": tmp_path / "nowhere"}
+            build={},
+            key_id=lambda: "1",
+            checks={},
+            providers={},
+            folders={"data": tmp_path, "machines": tmp_path / "nowhere"},
         )
         text, kind = await Scrape(service.measured.metrics, service.store.standing, no_faults, fixed).page("text/plain")
     assert "text/plain" in kind

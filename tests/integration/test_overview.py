@@ -26,7 +26,7 @@ CHECKS = (
 
 @pytest.fixture
 async def service(tmp_path):
-    found = Installation(started_at=now(), checks=CHECKS, key_id="123", folders={"data": tmp_path}, node="here")
+    found = Installation(started_at=now(), checks=CHECKS, key_id=lambda: "123", folders={"data": tmp_path}, node="here")
     async with running(tmp_path, installation=found) as service:
         yield service
 

@@ -248,7 +248,7 @@ async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults
     token = new_secret()
     fixed = Fixed(
         build={"version": "0", "world": world, "driver": "scripted"},
-        key_id=vault.key_id,
+        key_id=lambda: vault.key_id,
         checks={"sandbox": True},
         providers={spec.id: True for spec in providers.all()},
         folders={"data": folder},

@@ -29,7 +29,7 @@ async def whole(folder, database, **settings):
         token = new_secret()
         fixed = Fixed(
             build={"version": "0", "world": "demo", "driver": "scripted"},
-            key_id=stage.vault.key_id,
+            key_id=lambda: stage.vault.key_id,
             checks={},
             providers={},
             folders={"data": folder},

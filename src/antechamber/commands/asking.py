@@ -66,6 +66,7 @@ async def ask(world: str, operation: str, **arguments: Any) -> Any:
 
 async def _do(settings: Settings, places: Places, operation: str, arguments: Mapping[str, Any]) -> Any:
     from antechamber import app  # noqa: PLC0415 - see `cli`
+    from antechamber.keys import Keys  # noqa: PLC0415 - see `cli`
     from antechamber.signin import SignIn  # noqa: PLC0415 - see `cli`
 
     async with app.open_store(settings, places) as (store, vault):
@@ -75,6 +76,7 @@ async def _do(settings: Settings, places: Places, operation: str, arguments: Map
         )
         offered = operations.of(signin, specs, lambda: {"running": False}) | operations.of_nodes(store)
         offered |= operations.of_owners(signin.owners, carry_out=True)
+        offered |= operations.of_keys(Keys(store, vault, signin.clock))
         offered |= operations.of_logs(signin, app.machine_logs(settings, places), node_id(places.node))
         answer = await offered[operation](arguments)
     return control.plain(answer)

@@ -202,7 +202,9 @@ def _fits(found: Within, key: Path) -> None:
     """Raise OperatorError key_mismatch, or another of the vault's, where a key does not open that database."""
     from antechamber.vault import Vault  # noqa: PLC0415 - see `cli`
 
-    Vault.open(key, known_key_id=found.key_id, has_rows=True)
+    vault = Vault.open(key, known_key_id=found.key_id, has_rows=True)
+    if missing := found.keys - set(vault.key_ids):
+        raise OperatorError(Code.KEY_MISMATCH, detail=f"{key} lacks {', '.join(sorted(missing))}")
 
 
 @contextlib.asynccontextmanager

@@ -34,11 +34,12 @@ _RUNNING: Final = tuple(state for state in MachineState if not state.ended)
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """What does not change while the service runs."""
+    """What does not change while the service runs, and the one thing that hardly does."""
 
     build: Mapping[str, str] = field(default_factory=dict)
     """The labels of `antechamber_build_info`."""
-    key_id: str = ""
+    key_id: Callable[[], str] = str
+    """The key that seals now: a rotation changes it."""
     checks: Mapping[str, bool] = field(default_factory=dict)
     """The driver's checks and whether each was well."""
     providers: Mapping[str, bool] = field(default_factory=dict)
@@ -135,7 +136,7 @@ class _Now:
         yield _gauge(table.DRIVER_CHECK, [((check,), float(ok)) for check, ok in fixed.checks.items()])
         yield _gauge(table.PROVIDER_AVAILABLE, [((name,), float(ok)) for name, ok in fixed.providers.items()])
         yield _gauge(table.BUILD, [(tuple(fixed.build.get(label, "") for label in table.BUILD.labels), 1.0)])
-        yield _gauge(table.KEY, [((fixed.key_id,), 1.0)])
+        yield _gauge(table.KEY, [((fixed.key_id(),), 1.0)])
         yield _gauge(table.DISK_FREE, [((word,), float(free)) for word, (free, _) in seen.room.items()])
         yield _gauge(table.DISK_SIZE, [((word,), float(size)) for word, (_, size) in seen.room.items()])
         yield from self._live()

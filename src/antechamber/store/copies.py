@@ -131,6 +131,8 @@ class Within:
     key_id: str | None
     sealed: int
     """How many credentials are sealed in it."""
+    keys: frozenset[str]
+    """The ids of the keys that these need."""
 
 
 def within(path: Path) -> Within:
@@ -140,9 +142,9 @@ def within(path: Path) -> Within:
         with closing(_reading(path)) as connection:
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             world, key_id = connection.execute("SELECT world, key_id FROM installation").fetchone() or (None, None)
-            (sealed,) = connection.execute(
-                "SELECT count(*) FROM provider_credentials WHERE deleted_at IS NULL"
-            ).fetchone()
+            needed = connection.execute(
+                "SELECT key_id, count(*) FROM provider_credentials WHERE deleted_at IS NULL GROUP BY key_id"
+            ).fetchall()
     except (sqlite3.Error, TypeError) as error:
         raise OperatorError(
             Code.STORE_UNAVAILABLE,
@@ -150,7 +152,7 @@ def within(path: Path) -> Within:
             next_step="Name the file that `antechamber backup` wrote.",
             detail=str(error),
         ) from error
-    return Within(revision, world, key_id, sealed)
+    return Within(revision, world, key_id, sum(count for _, count in needed), frozenset(key for key, _ in needed))
 
 
 def _reading(path: Path) -> sqlite3.Connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Select, func, insert, select, update
 
 from antechamber.credential_life import CredentialFact, same_account
 from antechamber.errors import Code
@@ -33,7 +33,7 @@ from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
 from antechamber.store.moves import Given, Moved, apply_fact, locked, refuse
 from antechamber.store.rows import credential_of, sealed_of
-from antechamber.store.schema import credential_versions, credentials
+from antechamber.store.schema import credential_versions, credentials, installation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,9 +76,10 @@ class Version:
 class Captured:
     """What became of a capture."""
 
-    outcome: Literal["captured", "repeated", "conflict", "refused", "other_account"]
+    outcome: Literal["captured", "repeated", "conflict", "key_changed", "refused", "other_account"]
     """`captured`: stored, and the session is completed. `repeated`: it was completed already, nothing changed.
-    `conflict`: the credential's version moved on, so read it, seal again and try again. `refused`: the session cannot
+    `conflict`: the credential's version moved on, so read it, seal again and try again. `key_changed`: it was sealed
+    with another key than the one that seals now, so seal again with that one. `refused`: the session cannot
     be completed (it ended otherwise, or its machine has not begun), nothing is stored. `other_account`: it names
     another account than the stored one, which it may not replace; the session has failed and nothing else changed."""
     session: AuthSession
@@ -172,6 +173,54 @@ class Credentials:
         return credential_of(row), sealed_of(row)
 
     @to_its_end
+    async def sealed_with(self) -> dict[str, int]:
+        """Count the live credentials by the key that wraps their data keys."""
+        wanted = select(credentials.c.key_id, func.count()).where(credentials.c.deleted_at.is_(None))
+        async with self._database.read() as connection:
+            rows = await connection.execute(wanted.group_by(credentials.c.key_id))
+            return {row[0]: row[1] for row in rows}
+
+    @to_its_end
+    async def not_sealed_with(self, key_id: str, *, after: str = "", limit: int = 100) -> tuple[str, ...]:
+        """Return ids of live credentials above `after` whose data keys another key wraps, in order."""
+        wanted = select(credentials.c.id).where(
+            credentials.c.deleted_at.is_(None), credentials.c.key_id != key_id, credentials.c.id > after
+        )
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(wanted.order_by(credentials.c.id).limit(limit))).scalars())
+
+    @to_its_end
+    async def open_data_key(
+        self, credential_id: str, *, actor: Actor, at: datetime
+    ) -> tuple[Credential, Sealed] | None:
+        """Grant that a live credential's data key is opened to be wrapped anew, as `open` does for the credential."""
+        async with self._database.write() as write:
+            wanted = select(credentials).where(credentials.c.id == credential_id, credentials.c.deleted_at.is_(None))
+            row = (await write.connection.execute(wanted.with_for_update())).one_or_none()
+            if row is None:
+                return None
+            found = credential_of(row)
+            entry = Entry(actor, AuditAction.CREDENTIAL_OPENED, found.owner, Purpose.ROTATION, found.provider)
+            await append(write.connection, replace(entry, credential_id=row.id, version=row.version), at=at)
+        return found, sealed_of(row)
+
+    @to_its_end
+    async def rewrap(self, credential: Credential, before: Sealed, after: Sealed) -> bool:
+        """Put another wrapping of the same data key in the place of the one of before; False when that has changed."""
+        async with self._database.write() as write:
+            changed = await write.connection.execute(
+                update(credentials)
+                .where(
+                    credentials.c.id == credential.id,
+                    credentials.c.version == credential.version,
+                    credentials.c.deleted_at.is_(None),
+                    credentials.c.wrapped_key == before.wrapped_key,
+                )
+                .values(wrapped_key=after.wrapped_key, key_id=after.key_id)
+            )
+            return changed.rowcount == 1
+
+    @to_its_end
     async def capture(
         self,
         session_id: str,
@@ -183,11 +232,14 @@ class Credentials:
         report_id: str,
         at: datetime,
         fields: Mapping[str, Any] | None = None,
+        any_key: bool = False,
     ) -> Captured:
         """Store a sealed credential as version `expected_version + 1` and complete its session, both or neither.
 
         `expected_version` is 0 when there is no live credential of the session's owner and provider; `credential_id` is
-        the live one's, or a new id then. `fields` are public extras of the event. CallerError SESSION_NOT_FOUND.
+        the live one's, or a new id then. `fields` are public extras of the event. What is sealed with another key than
+        the one that the database names is not stored, unless `any_key`: such a key may be taken away at any moment.
+        CallerError SESSION_NOT_FOUND.
 
         Where the claims name another account than those of the live version, the session fails instead (OTHER_ACCOUNT)
         unless it may replace the account. Where one of the two names none, nothing can be compared, and the event says
@@ -206,6 +258,8 @@ class Credentials:
         )
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
+            if not any_key and await _is_another_key(write.connection, session, sealed.key_id):
+                return Captured("key_changed", session, None, decide_session(session.status, given.fact), None)
             captured = await _capture(write, session, given, _columns(sealed, claims), report_id)
         if captured.outcome == "captured" and expected_version > 0:
             await self._database.scrub()
@@ -255,6 +309,14 @@ class Credentials:
                 )
         await self._database.scrub()
         return Rejected(moved, deleted)
+
+
+async def _is_another_key(connection: AsyncConnection, session: AuthSession, key_id: str) -> bool:
+    if session.status is SessionStatus.COMPLETED:
+        return False  # it is stored already
+    # a rotation may not name another one before this commit
+    known = (await connection.execute(select(installation.c.key_id).with_for_update(read=True))).scalar_one()
+    return known not in {None, key_id}
 
 
 def _is_live(row: Any, version: int | None) -> bool:

@@ -159,6 +159,20 @@ class Store:
                 raise OperatorError(Code.KEY_MISMATCH, detail=f"the database knows {known}, not {key_id}")
 
     @to_its_end
+    async def promote_key(self, before: str, after: str) -> bool:
+        """Have another key seal from now on; False when it was not that one until now."""
+        async with self._database.write() as write:
+            changed = await write.connection.execute(
+                update(installation).where(installation.c.key_id == before).values(key_id=after)
+            )
+            return changed.rowcount == 1
+
+    @to_its_end
+    async def scrub(self) -> None:
+        """Have nothing of what was replaced be left in the database's files, where that can be done."""
+        await self._database.scrub()
+
+    @to_its_end
     async def about(self) -> About:
         """Say which database this is, by asking it."""
         async with self._database.read() as connection:

@@ -128,7 +128,7 @@ def _add_status(app: FastAPI, services: Services) -> None:
             nodes=nodes,
             driver=driver_view(services),
             database=database,
-            key_id=found.key_id,
+            key_id=found.key_id(),
             folders=await asyncio.to_thread(_folders, services),
             checks=[CheckView.of(check) for check in found.checks],
             live_sessions=live,

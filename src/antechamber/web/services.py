@@ -74,7 +74,7 @@ class Installation:
     started_at: datetime
     checks: Sequence[Check] = ()
     """The driver's, as `doctor` has them."""
-    key_id: str | None = None
+    key_id: Callable[[], str | None] = lambda: None
     """Which key seals credentials; never the key."""
     folders: Mapping[str, Path] = field(default_factory=dict)
     """Where things lie, by what lies there; their room is looked at each time."""

@@ -28,7 +28,7 @@ CHECKS: Final = {
         "'owner_erased')"
     ),
     "outcome": "outcome IN ('denied', 'granted')",
-    "purpose": "purpose IN ('check')",
+    "purpose": "purpose IN ('check', 'rotation')",
     "denied_has_code": "(outcome = 'denied') = (refused IS NOT NULL)",
     "opened_has_purpose": "(action = 'credential_opened') = (purpose IS NOT NULL)",
     "erased_names_nobody": "action <> 'owner_erased' OR owner IS NULL",

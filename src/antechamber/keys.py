@@ -1,0 +1,135 @@
+"""The vault's keys: which there are, another one to seal with, and the rewrapping of what earlier ones wrapped.
+
+The database names the key that seals. So a rotation can end at any instant: a key that was only added seals nothing,
+and after the database has named it everything still opens with the keys in the file, whatever wraps it. Doing it again
+goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from antechamber.errors import CallerError, Code, VaultError
+from antechamber.log import get_logger
+from antechamber.model import SealIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from antechamber.model import Actor
+    from antechamber.store import Store
+    from antechamber.vault import Vault
+
+_log = get_logger("keys")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAbout:
+    """One key of the file."""
+
+    id: str
+    seals: bool
+    """Whether it is the one that seals from now on."""
+    credentials: int
+    """How many live credentials need it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What one step of a rotation did."""
+
+    done: int
+    after: str
+    """Where the next step goes on; empty at the end."""
+    left: int
+    """Credentials that still need another key than the one that seals."""
+
+
+class Keys:
+    """The keys of one vault and its database."""
+
+    def __init__(self, store: Store, vault: Vault, clock: Callable[[], datetime]) -> None:
+        """Use them."""
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+
+    async def list(self) -> list[KeyAbout]:
+        """Return the keys of the file, in the order in which they were added."""
+        needed = await self._store.credentials.sealed_with()
+        return [KeyAbout(one, one == self._vault.key_id, needed.get(one, 0)) for one in self._vault.key_ids]
+
+    async def add(self) -> str:
+        """Add a key that seals nothing yet, for the other services to have it first; return its id."""
+        async with self._one_at_a_time:
+            added = await asyncio.to_thread(self._vault.add_key)
+        _log.info("a key is added", key=added)
+        return added
+
+    async def rotate(self) -> str:
+        """Seal with another key from now on and return its id: the one that was added last, else a new one.
+
+        Raises CallerError keys_not_shared where other services would lack a new one.
+        """
+        async with self._one_at_a_time:
+            before = self._vault.key_id
+            needed = await self._store.credentials.sealed_with()
+            keys = self._vault.key_ids
+            added = [one for one in keys[keys.index(before) + 1 :] if one not in needed]
+            if not added and len(await self._store.nodes.list()) > 1:
+                raise CallerError(Code.KEYS_NOT_SHARED)
+            after = added[-1] if added else await asyncio.to_thread(self._vault.add_key)
+            if not await self._store.promote_key(before, after):
+                raise CallerError(Code.KEYS_CHANGED)
+            await asyncio.to_thread(self._vault.reload, after)
+        _log.info("another key seals", key=after, before=before)
+        return after
+
+    async def rewrap(self, *, by: Actor, after: str = "", limit: int = 25) -> Rewrapped:
+        """Wrap the data keys of the next credentials with the key that seals now.
+
+        Raises VaultError open_failed for one whose data key does not open; the others can be done all the same.
+        """
+        key_id = self._vault.key_id
+        ids = await self._store.credentials.not_sealed_with(key_id, after=after, limit=limit)
+        done = 0
+        for credential_id in ids:
+            done += await self._rewrap(credential_id, by)
+        if ids:
+            await self._store.scrub()
+        left = sum(number for key, number in (await self._store.credentials.sealed_with()).items() if key != key_id)
+        return Rewrapped(done, ids[-1] if ids else "", left)
+
+    async def _rewrap(self, credential_id: str, by: Actor) -> bool:
+        held = await self._store.credentials.open_data_key(credential_id, actor=by, at=self._clock())
+        if held is None:
+            return False  # deleted a moment ago
+        credential, sealed = held
+        identity = SealIdentity(
+            self._store.installation,
+            credential.owner.application,
+            credential.owner.user_id,
+            credential.provider,
+            credential.id,
+            credential.version,
+        )
+        try:
+            wrapped = self._vault.rewrap(sealed, identity)
+        except VaultError as error:
+            _log.warning("a data key does not open", credential=credential.id, key=sealed.key_id, detail=error.detail)
+            return False
+        return await self._store.credentials.rewrap(credential, sealed, wrapped)
+
+    async def retire(self, key_id: str) -> None:
+        """Take a key out of the file; raises CallerError key_needed or key_unknown."""
+        async with self._one_at_a_time:
+            if key_id not in self._vault.key_ids:
+                raise CallerError(Code.KEY_UNKNOWN)
+            if key_id == self._vault.key_id or (await self._store.credentials.sealed_with()).get(key_id):
+                raise CallerError(Code.KEY_NEEDED)
+            await asyncio.to_thread(self._vault.remove_key, key_id)
+        _log.info("a key is retired", key=key_id)
