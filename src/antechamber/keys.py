@@ -58,14 +58,25 @@ class Keys:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
 
+    async def _read_again(self) -> str:
+        """Take what the file has and what the database names now, and return that; another service may have changed it.
+
+        Raises OperatorError key_mismatch where the file lacks the key that the database names, and as the vault does.
+        """
+        named = await self._store.key_id() or self._vault.key_id
+        await asyncio.to_thread(self._vault.reload, named)
+        return named
+
     async def list(self) -> list[KeyAbout]:
         """Return the keys of the file, in the order in which they were added."""
+        await self._read_again()
         needed = await self._store.credentials.sealed_with()
         return [KeyAbout(one, one == self._vault.key_id, needed.get(one, 0)) for one in self._vault.key_ids]
 
     async def add(self) -> str:
         """Add a key that seals nothing yet, for the other services to have it first; return its id."""
         async with self._one_at_a_time:
+            await self._read_again()
             added = await asyncio.to_thread(self._vault.add_key)
         _log.info("a key is added", key=added)
         return added
@@ -76,7 +87,8 @@ class Keys:
         Raises CallerError keys_not_shared where other services would lack a new one.
         """
         async with self._one_at_a_time:
-            before = self._vault.key_id
+            # the file too: what was added to it may have been taken out again
+            before = await self._read_again()
             needed = await self._store.credentials.sealed_with()
             keys = self._vault.key_ids
             added = [one for one in keys[keys.index(before) + 1 :] if one not in needed]
@@ -94,7 +106,7 @@ class Keys:
 
         Raises VaultError open_failed for one whose data key does not open; the others can be done all the same.
         """
-        key_id = self._vault.key_id
+        key_id = await self._read_again()
         ids = await self._store.credentials.not_sealed_with(key_id, after=after, limit=limit)
         done = 0
         for credential_id in ids:
@@ -127,9 +139,10 @@ class Keys:
     async def retire(self, key_id: str) -> None:
         """Take a key out of the file; raises CallerError key_needed or key_unknown."""
         async with self._one_at_a_time:
+            named = await self._read_again()
             if key_id not in self._vault.key_ids:
                 raise CallerError(Code.KEY_UNKNOWN)
-            if key_id == self._vault.key_id or (await self._store.credentials.sealed_with()).get(key_id):
+            if key_id == named or (await self._store.credentials.sealed_with()).get(key_id):
                 raise CallerError(Code.KEY_NEEDED)
             await asyncio.to_thread(self._vault.remove_key, key_id)
         _log.info("a key is retired", key=key_id)

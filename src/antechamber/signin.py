@@ -532,6 +532,9 @@ class SignIn:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         credential, sealed = held
         identity = self._identity(owner, spec, credential.id, credential.version)
+        if sealed.key_id not in self._vault.key_ids:
+            # another service rotated the key, and the file may have it by now
+            await self._took_key()
         return credential, self._vault.unseal(sealed, identity)
 
     async def audit(self, *, after: int, limit: int, owner: Owner | None = None) -> list[AuditLine]:

@@ -122,7 +122,7 @@ class Vault:
 
     def reload(self, sealing: str) -> None:
         """Read the key file again, and seal with that key from now on; raises OperatorError as `open` does."""
-        keyset = _parse(_read(self._path), self._path, sealing=sealing)
+        keyset = _parse(self._text(), self._path, sealing=sealing)
         keys = _Keys.of(keyset)
         if keys.sealing != sealing:
             raise OperatorError(Code.KEY_MISMATCH, detail=f"{self._path} has no {sealing}")
@@ -130,7 +130,7 @@ class Vault:
 
     def add_key(self) -> str:
         """Add a key to the key file and return its id; it seals nothing until `reload` says so."""
-        keyset = json.loads(_read(self._path))
+        keyset = json.loads(self._text())
         known = {key["keyId"] for key in keyset["key"]}
         while (fresh := _fresh())["keyId"] in known:
             pass
@@ -144,14 +144,26 @@ class Vault:
         if key_id == self.key_id:
             message = "the key that seals stays"
             raise ValueError(message)
-        keyset = json.loads(_read(self._path))
+        keyset = json.loads(self._text())
         keyset["key"] = [key for key in keyset["key"] if _key_id(key["keyId"]) != key_id]
         keyset["primaryKeyId"] = next(key["keyId"] for key in keyset["key"] if _key_id(key["keyId"]) == self.key_id)
         self._replace(keyset)
         self.reload(self.key_id)
 
+    def _text(self) -> str:
+        try:
+            return _read(self._path)
+        except FileNotFoundError as error:
+            raise OperatorError(Code.KEY_MISSING, detail=f"{self._path} should hold {self.key_id}") from error
+
     def _replace(self, keyset: Any) -> None:
         text = json.dumps(keyset, indent=2)
+        if len(text) > _LARGEST_KEY_FILE:
+            raise OperatorError(
+                Code.KEY_UNREADABLE,
+                message="The key file has as many keys as it can hold.",
+                next_step="Retire those that no credential needs: `antechamber keys list`, `antechamber keys retire`.",
+            )
         _parse(text, self._path)
         with _written_aside(self._path, text) as aside, _faults_of(self._path):
             aside.replace(self._path)

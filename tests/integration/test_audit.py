@@ -124,7 +124,7 @@ async def test_what_cannot_be_put_on_record_is_not_opened(tmp_path, monkeypatch)
 
         with monkeypatch.context() as patched:
             patched.setattr(type(stage.vault), "unseal", never)
-            patched.setattr("antechamber.store.credentials.append", away)
+            patched.setattr("antechamber.store.audit._append", away)
             with pytest.raises(AntechamberError, match="store_unavailable"):
                 await opened(stage.signin, ADA, "codex")
             with pytest.raises(AntechamberError, match="store_unavailable"):

@@ -194,6 +194,7 @@ async def lasting(stage, ends_in):
         claims=Claims(ends_at=datetime.now(UTC) + timedelta(seconds=ends_in), renewable=False),
         report_id=new_id(IdPrefix.REPORT),
         at=datetime.now(UTC),
+        any_key=True,
     )
     return captured.credential
 

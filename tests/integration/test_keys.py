@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from antechamber.errors import CallerError, Code
+from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.keys import Keys
 from antechamber.model import Actor, Owner, Purpose
 from antechamber.vault import Vault
@@ -209,3 +209,100 @@ async def rotated(here):
     assert "seals" in (await here.says_meanwhile("keys", "list")).out
     added = (await here.says_meanwhile("keys", "add")).out.strip()
     assert [one["id"] for one in (await here.says_meanwhile("keys", "list", "--json")).json] == [new["id"], added]
+
+
+async def test_a_service_that_did_not_hear_of_a_rotation_goes_by_what_the_database_names(stage, keys):
+    await stored(stage, "ada")
+    first = stage.vault.key_id
+    stale = Keys(stage.store, Vault.open(stage.folder / "key", known_key_id=first, has_rows=True), stage.clock)
+    second = await keys.rotate()
+    await wrapped(keys)
+    assert [(one.id, one.seals) for one in await stale.list()] == [(first, False), (second, True)]
+    assert await wrapped(stale) == (0, 0), "nothing is wrapped with the key of before again"
+    with pytest.raises(CallerError) as refused:
+        await stale.retire(second)
+    assert refused.value.code is Code.KEY_NEEDED
+    await stale.retire(first)
+    assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
+
+
+async def test_a_key_that_was_added_and_taken_out_of_the_file_again_is_not_the_next_one(stage, keys):
+    await stored(stage, "ada")
+    before = (stage.folder / "key").read_bytes()
+    added = await keys.add()
+    (stage.folder / "key").write_bytes(before)
+    assert await keys.rotate() != added
+    await wrapped(keys)
+    await stage.restart()
+    assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
+
+
+async def test_a_file_that_cannot_be_read_after_the_choice_is_said_and_nothing_is_retired(stage, keys, monkeypatch):
+    await stored(stage, "ada")
+    first, path = stage.vault.key_id, stage.folder / "key"
+    promote = stage.store.promote_key
+
+    async def then_exposed(*given):
+        answer = await promote(*given)
+        path.chmod(0o644)
+        return answer
+
+    monkeypatch.setattr(stage.store, "promote_key", then_exposed)
+    for ask in (keys.rotate, keys.list, lambda: keys.rewrap(by=BY), lambda: keys.retire(first)):
+        with pytest.raises(OperatorError) as refused:
+            await ask()
+        assert refused.value.code is Code.KEY_EXPOSED
+    path.chmod(0o600)
+    assert await wrapped(keys) == (1, 0)
+    await stage.restart()
+    assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
+
+
+async def test_a_running_service_reads_the_file_again_when_it_needs_a_key_that_it_does_not_know(stage, keys):
+    await stored(stage, "ada")
+    stale = Vault.open(stage.folder / "key", known_key_id=stage.vault.key_id, has_rows=True)
+    await keys.rotate()
+    await wrapped(keys)
+    stage.signin._vault = stale
+    assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
+
+
+async def test_a_key_file_that_is_away_in_the_moment_of_a_capture_costs_no_sign_in(stage, keys):
+    session, guest = await stage.awaiting()
+    first = stage.vault.key_id
+    stale = Vault.open(stage.folder / "key", known_key_id=first, has_rows=True)
+    await keys.rotate()
+    stage.signin._vault = stale
+    (stage.folder / "key").rename(stage.folder / "away")
+    assert await guest.sign_in(WHOLE) is None
+    await stage.until(session.id, "completed")
+    (stage.folder / "away").rename(stage.folder / "key")
+
+
+async def test_neither_a_start_nor_a_rollback_nor_a_backup_leaves_what_no_key_opens():
+    with place() as here:
+        async with here.opened() as installation:
+            await installation.complete("ada")
+        before = (here.data / "key").read_bytes()
+        shutil.copy(here.data / "antechamber.db", here.data / "antechamber.db.before-0016")
+        backup, vault = here.root / "backup", here.root / "vault"
+        for folder in (backup, vault):
+            folder.mkdir(mode=0o700)
+        pair = ("--database", str(backup / "a.db"), "--key", str(vault / "key"))
+        assert (await here.says_meanwhile("backup", *pair)).code == 0
+        assert (await here.says_meanwhile("keys", "rotate")).code == 0
+        again = await here.says_meanwhile("backup", *pair)
+        assert again.code == 0, again.err
+        assert (vault / "key").read_bytes() == (here.data / "key").read_bytes()
+        alone = await here.says_meanwhile("backup", *pair[:2])
+        old, new = (one["id"] for one in (await here.says_meanwhile("keys", "list", "--json")).json)
+        assert f"It opens with {new}" in alone.out
+        assert (await here.says_meanwhile("keys", "retire", old, "--yes")).code == 0
+        kept = (backup / "a.db").read_bytes()
+        assert (await here.says_meanwhile("backup", *pair)).error()[2] == "key_mismatch"
+        assert (backup / "a.db").read_bytes() == kept, "the pair that there is stays one"
+        refused = await here.says_meanwhile("database", "rollback", "--yes")
+        assert refused.error()[2] == "key_mismatch"
+        assert (await here.says_meanwhile("credentials", "list", "--json")).json
+        (here.data / "key").write_bytes(before)
+        assert (await here.says_meanwhile("credentials", "list")).error()[2] == "key_mismatch"

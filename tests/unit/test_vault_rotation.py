@@ -112,3 +112,24 @@ def test_what_cannot_be_written_whole_leaves_the_file_as_it_was(vault, path, mon
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["key"]
     assert len(vault.key_ids) == 1
+
+
+def test_a_key_more_than_the_file_can_hold_is_refused_and_the_file_stays_as_it_is(vault, path, monkeypatch):
+    monkeypatch.setattr("antechamber.vault._LARGEST_KEY_FILE", 1200)
+    vault.add_key()
+    vault.add_key()
+    before = path.read_bytes()
+    with pytest.raises(OperatorError, match="as many keys") as refused:
+        vault.add_key()
+    assert "retire" in refused.value.next
+    assert path.read_bytes() == before
+    assert Vault.open(path, known_key_id=vault.key_id, has_rows=True).key_ids == vault.key_ids
+
+
+def test_a_key_file_that_is_away_is_said_and_what_is_open_stays_open(vault, path):
+    path.rename(path.with_name("away"))
+    for ask in (vault.add_key, lambda: vault.reload(vault.key_id), lambda: vault.remove_key("key_00000000")):
+        with pytest.raises(OperatorError) as refused:
+            ask()
+        assert refused.value.code is Code.KEY_MISSING
+    assert vault.unseal(vault.seal(b"DUMMY", ADA), ADA) == b"DUMMY"

@@ -91,12 +91,19 @@ def backup(database: DatabaseFile = None, key: KeyFile = None, *, world: World =
         _refuse_within(target, places)
     if database is not None and key is not None:
         refuse_one_place(database, key)
+    if key is not None:
+        # before the database's copy is replaced, which the key there may belong to
+        _refuse_other_keys(places.key, key)
     if database is not None and source is not None:
         from antechamber.store import copies  # noqa: PLC0415 - see `cli`
 
         copies.copy(source, database)
-        _fits(copies.within(database), places.key)
+        found = copies.within(database)
+        _fits(found, places.key)
         out.print(f"The database is at {escape(str(database))}.")
+        if key is None:
+            needed = ", ".join(sorted(found.keys | ({found.key_id} if found.key_id else set())))
+            out.print(f"It opens with {needed}: a backup of the key file has to have that.")
     if key is not None:
         _copy_key(places.key, key)
         out.print(f"The key is at {escape(str(key))}.")
@@ -177,15 +184,28 @@ async def _source(settings: Settings, places: Places) -> Path:
     return source
 
 
+def _refuse_other_keys(key: Path, target: Path) -> None:
+    """Raise OperatorError key_mismatch where a key that lies at the target is not among those that are copied."""
+    from antechamber.vault import Vault  # noqa: PLC0415 - see `cli`
+
+    if not target.exists():
+        return
+    ours = set(Vault.open(key, known_key_id=None, has_rows=False).key_ids)
+    try:
+        theirs = set(Vault.open(target, known_key_id=None, has_rows=False).key_ids)
+    except OperatorError:
+        theirs = {"something else"}
+    if not theirs <= ours:
+        raise OperatorError(
+            Code.KEY_MISMATCH,
+            message=f"At {target} is another key, which may open an older backup.",
+            next_step="Name another file.",
+        )
+
+
 def _copy_key(key: Path, target: Path) -> None:
     try:
         content = key.read_bytes()
-        if target.exists() and target.read_bytes() != content:
-            raise OperatorError(
-                Code.KEY_MISMATCH,
-                message=f"At {target} is another key, which may open an older backup.",
-                next_step="Name another file.",
-            )
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as made:
             os.fchmod(descriptor, 0o600)
@@ -280,6 +300,9 @@ async def _rolled_back(settings: Settings) -> str | None:
         )
     async with _alone(places):
         found = copies.within(kept[0])
+        if places.key.exists():
+            # a key that was retired since then may be what it needs
+            _fits(found, places.key)
         copies.put_back(kept[0], database)
         kept[0].unlink()
     return found.revision

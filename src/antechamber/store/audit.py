@@ -13,6 +13,7 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.errors import Code
-    from antechamber.store.database import Database
+    from antechamber.store.database import Database, Write
 
 _KEY_BYTES = 32
 _PSEUDONYM_DIGITS = 32
@@ -70,8 +71,16 @@ class Audit:
             return [audit_line_of(row) for row in await connection.execute(wanted)]
 
 
-async def append(connection: AsyncConnection, entry: Entry, *, at: datetime) -> None:
-    """Write a line within the caller's transaction, which must fail where this does.
+def append(write: Write, entry: Entry, *, at: datetime) -> None:
+    """Write a line within the caller's transaction, which fails where this does.
+
+    It is written at the transaction's very end, so that a reader who goes on after a `seq` misses none: see `in_order`.
+    """
+    write.last.append(partial(_append, write.connection, entry, at))
+
+
+async def _append(connection: AsyncConnection, entry: Entry, at: datetime) -> None:
+    """Write it now.
 
     A try that was denied does not make its owner known: they may be nobody's.
     """

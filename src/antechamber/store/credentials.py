@@ -167,9 +167,9 @@ class Credentials:
             row = (await write.connection.execute(_wanted(owner, provider).with_for_update())).one_or_none()
             entry = Entry(actor, AuditAction.CREDENTIAL_OPENED, owner, purpose, provider)
             if row is None:
-                await append(write.connection, replace(entry, refused=Code.CREDENTIAL_NOT_FOUND), at=at)
+                append(write, replace(entry, refused=Code.CREDENTIAL_NOT_FOUND), at=at)
                 return None
-            await append(write.connection, replace(entry, credential_id=row.id, version=row.version), at=at)
+            append(write, replace(entry, credential_id=row.id, version=row.version), at=at)
         return credential_of(row), sealed_of(row)
 
     @to_its_end
@@ -201,7 +201,7 @@ class Credentials:
                 return None
             found = credential_of(row)
             entry = Entry(actor, AuditAction.CREDENTIAL_OPENED, found.owner, Purpose.ROTATION, found.provider)
-            await append(write.connection, replace(entry, credential_id=row.id, version=row.version), at=at)
+            append(write, replace(entry, credential_id=row.id, version=row.version), at=at)
         return found, sealed_of(row)
 
     @to_its_end
@@ -360,7 +360,7 @@ async def _capture(
     if live is not None and same is False and not session.replace_account:
         refused = Given(fact=SessionFact.SIGN_IN_FAILED, at=given.at, reason=Reason.OTHER_ACCOUNT, detail=_OTHER)
         moved = await apply_fact(write, session, refused)
-        await _tell_of_storing(write, session, live.id, version, at=given.at, refused=Code.OTHER_ACCOUNT)
+        _tell_of_storing(write, session, live.id, version, at=given.at, refused=Code.OTHER_ACCOUNT)
         return Captured("other_account", moved.session, live, moved.decision, moved.event)
     compared = {"account": _SAME[same] if live else "first"}
     stored = {**values, "version": version, "session_id": session.id, "stored_at": given.at}
@@ -374,12 +374,12 @@ async def _capture(
             report_id=report_id,
         )
     )
-    await _tell_of_storing(write, session, credential_id, version, at=given.at)
+    _tell_of_storing(write, session, credential_id, version, at=given.at)
     moved = await apply_fact(write, session, replace(given, fields={**given.fields, **compared}))
     return Captured("captured", moved.session, credential, moved.decision, moved.event)
 
 
-async def _tell_of_storing(
+def _tell_of_storing(
     write: Write, session: AuthSession, credential_id: str, version: int, *, at: datetime, refused: Code | None = None
 ) -> None:
     entry = Entry(
@@ -392,7 +392,7 @@ async def _tell_of_storing(
         session_id=session.id,
         refused=refused,
     )
-    await append(write.connection, entry, at=at)
+    append(write, entry, at=at)
 
 
 def _columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
@@ -459,8 +459,8 @@ async def bury(
     values = {"deleted_at": at, **_EMPTY}
     buried = await apply_to_credential(write, credential, fact, at=at, session_id=session_id, values=values)
     rejected = fact is CredentialFact.REJECTED
-    await append(
-        write.connection,
+    append(
+        write,
         Entry(
             by,
             AuditAction.CREDENTIAL_REJECTED if rejected else AuditAction.CREDENTIAL_DELETED,

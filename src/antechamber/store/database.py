@@ -7,7 +7,7 @@ import functools
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
@@ -176,6 +176,8 @@ class Write:
         self.topics: Final[list[str]] = []
         self.recorded: Final[list[Recorded]] = []
         """The events in it, for the observer."""
+        self.last: Final[list[Callable[[], Awaitable[None]]]] = []
+        """What is written at its end, in the order of commits."""
 
     def tell(self, *topics: str) -> None:
         """Tell these topics after the commit."""
@@ -239,6 +241,11 @@ class Database:
             async with self.dialect.writing(self._engine) as connection:
                 write = Write(connection)
                 yield write
+                if write.last:
+                    # the very last lock: whoever waits for it here holds every other one already
+                    await self.dialect.in_order(connection)
+                    for entry in write.last:
+                        await entry()
                 await self.dialect.announce(connection, write.topics, self._name)
                 point(Point.COMMITTING)
         point(Point.COMMITTED)

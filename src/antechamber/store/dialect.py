@@ -32,6 +32,9 @@ class StoreDialect(Protocol):
     def exists(self) -> bool:
         """Whether there is something to look at; what only a connection can tell is taken for there."""
 
+    async def in_order(self, connection: AsyncConnection) -> None:
+        """Let no other transaction pass here until the commit: what is numbered from here on is in its order."""
+
     def require_writable(self) -> None:
         """Raise OperatorError STORE_UNAVAILABLE, with the path, where a file of it is there and cannot be written."""
 

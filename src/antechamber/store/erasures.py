@@ -144,16 +144,17 @@ class Erasures:
                 return before, False
             owner = Owner(before.user_id, before.application)
             # what was created in the moment in which the erasure was asked for
-            await _end_what_lives(write, owner, at, Actor(before.asked_by))
-            if await _runs(write.connection, owner):
-                return before, False
+            buried = await _end_what_lives(write, owner, at, Actor(before.asked_by))
+            # a line about the owner is still to be written at this transaction's end, so that it cannot be the last one
+            if buried or await _runs(write.connection, owner):
+                return before, buried
             values = await _remove(write.connection, owner)
             if not values:
                 values = await _finish(write.connection, owner, at)
                 # the pseudonym leads nowhere from here on, and this line names nobody
                 await forget(write.connection, owner)
                 erased = Entry(Actor(before.asked_by), AuditAction.OWNER_ERASED, None)
-                await append(write.connection, erased, at=at)
+                append(write, erased, at=at)
             changed = await write.connection.execute(
                 update(erasures)
                 .where(erasures.c.id == erasure_id)
@@ -214,13 +215,16 @@ async def _runs(connection: AsyncConnection, owner: Owner) -> bool:
     return (await connection.execute(wanted)).first() is not None
 
 
-async def _end_what_lives(write: Write, owner: Owner, at: datetime, by: Actor) -> None:
+async def _end_what_lives(write: Write, owner: Owner, at: datetime, by: Actor) -> bool:
+    """Cancel their live sessions and delete their credentials; tell whether any was there to delete."""
     live = select(sessions).where(_is(owner, sessions), is_live()).order_by(sessions.c.id).with_for_update()
     for row in (await write.connection.execute(live)).all():
         await apply_fact(write, session_of(row), Given(fact=SessionFact.CANCELLED, at=at, detail=_DETAIL))
     sealed = select(credentials.c.id).where(_is(owner, credentials), credentials.c.deleted_at.is_(None))
-    for (credential_id,) in (await write.connection.execute(sealed.order_by(credentials.c.id))).all():
+    found = (await write.connection.execute(sealed.order_by(credentials.c.id))).all()
+    for (credential_id,) in found:
         await bury(write, credential_id, at=at, by=by)
+    return bool(found)
 
 
 async def _remove(connection: AsyncConnection, owner: Owner) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from sqlalchemy import URL, Table, event, text
+from sqlalchemy import URL, Table, event, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -35,6 +35,7 @@ OLDEST: Final = 14
 """The oldest major version that its makers still mend."""
 
 _MIGRATING: Final = 0x616E7465
+_IN_ORDER: Final = 0x616E7466
 """The key of the advisory lock that whoever changes tables holds ("ante")."""
 
 _SESSION: Final = {
@@ -193,7 +194,7 @@ class PostgresDialect:
         async with engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
             # not TRUNCATE: giving the file's end back would lock readers out
-            await connection.execute(text("VACUUM (SKIP_LOCKED, TRUNCATE FALSE) provider_credentials"))
+            await connection.execute(text("VACUUM (SKIP_LOCKED, TRUNCATE FALSE) provider_credentials, audit_keys"))
 
     @property
     def place(self) -> str:
@@ -204,6 +205,10 @@ class PostgresDialect:
     def exists(self) -> bool:
         """True: only connecting tells."""
         return True
+
+    async def in_order(self, connection: AsyncConnection) -> None:
+        """Take the lock of those who number lines: an identity is given at the insert, and not at the commit."""
+        await connection.execute(select(func.pg_advisory_xact_lock(_IN_ORDER)))
 
     def require_writable(self) -> None:
         """Do nothing: it has no file of ours."""

@@ -215,6 +215,14 @@ RULES: Final = (
     ),
     Rule("credential_event_kept", "credential_events", Occasion.UPDATE, "an event of a credential does not change"),
     Rule("audit_line_kept", "audit", Occasion.UPDATE, "a line of the audit does not change"),
+    # SQLite's REPLACE deletes and inserts, which no other trigger sees
+    Rule(
+        "audit_line_not_replaced",
+        "audit",
+        Occasion.INSERT,
+        "a line of the audit is not replaced",
+        when="EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq OR id = NEW.id)",
+    ),
     Rule("audit_kept", "audit", Occasion.DELETE, "a line of the audit is kept", when="OLD.id IS NOT NULL"),
     Rule("event_kept", "events", Occasion.UPDATE, "an event does not change"),
     Rule("version_kept", "credential_versions", Occasion.UPDATE, "a stored version does not change"),

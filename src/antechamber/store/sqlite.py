@@ -130,6 +130,9 @@ class SqliteDialect:
         """Whether there is such a file."""
         return self._path.exists()
 
+    async def in_order(self, connection: AsyncConnection) -> None:
+        """Do nothing: one transaction writes at a time."""
+
     def require_writable(self) -> None:
         """Raise OperatorError STORE_UNAVAILABLE where the file, one beside it, or the folder is read-only."""
         beside = (self._path.with_name(self._path.name + end) for end in ("", "-wal", "-shm"))

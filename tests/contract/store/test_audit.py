@@ -110,7 +110,7 @@ async def test_no_line_names_a_person_and_two_persons_are_told_apart(store, step
     await steps.completed("ada", "gemini")
     owners = [line.owner for line in await store.audit.list()]
     assert owners[0] == owners[2] != owners[1]
-    assert "ada" not in str(prompt.run("SELECT * FROM audit"))
+    assert "'ada'" not in str(prompt.run("SELECT * FROM audit"))
     assert [line.owner for line in await store.audit.list(owner=BOB)] == [owners[1]]
     assert await store.audit.list(owner=Owner("ada", "another application")) == []
 
@@ -163,3 +163,41 @@ async def test_two_that_tell_of_one_owner_at_once_give_them_one_pseudonym(store,
     sessions = [await steps.awaiting("ada", provider) for provider in ("codex", "gemini", "claude_code")]
     await asyncio.gather(*(steps.capture(session) for session in sessions))
     assert len({line.owner for line in await store.audit.list()}) == 1
+
+
+@pytest.mark.parametrize("same", ["seq", "id"])
+async def test_no_line_is_put_in_the_place_of_another(store, steps, prompt, same):
+    await steps.completed("ada")
+    (line,) = await store.audit.list()
+    seq, ident = (line.seq, "aud_0") if same == "seq" else (line.seq + 100, line.id)
+    verb = "INSERT OR REPLACE INTO" if prompt.kind == "sqlite" else "INSERT INTO"
+    forced = "" if prompt.kind == "sqlite" else "OVERRIDING SYSTEM VALUE"
+    statement = (
+        f"{verb} audit (seq, id, at, actor, action, outcome, owner) {forced} SELECT {seq}, '{ident}', at, 'dashboard',"  # noqa: S608 - the test's words
+        " action, outcome, 'eve' FROM audit"
+    )
+    assert "not replaced" in prompt.refusal(statement)
+    assert await store.audit.list() == [line]
+
+
+async def test_whoever_reads_on_after_a_line_misses_none_that_was_committed_later(store, steps, prompt):
+    captured = await steps.completed("ada")
+    await steps.completed("bob", "gemini")
+    read = (await store.audit.list())[-1].seq
+    # a deletion that waits for its session's lock until another opening is committed
+    with prompt.transaction() as held:
+        if prompt.kind == "postgres":
+            held.execute("SELECT id FROM auth_sessions WHERE id = %s FOR UPDATE", (captured.session.id,))
+        else:
+            held.execute("ROLLBACK")
+        deleting = asyncio.get_running_loop().create_task(
+            store.credentials.delete(captured.credential.id, at=NOON, by=Actor.DASHBOARD)
+        )
+        await asyncio.sleep(0.3)
+        assert await opened(store, BOB, "gemini") is not None
+        first = await store.audit.list(after=read)
+        if prompt.kind == "postgres":
+            held.rollback()
+        await deleting
+    rest = await store.audit.list(after=first[-1].seq)
+    assert sorted(line.action for line in [*first, *rest]) == [DELETED, OPENED]

@@ -41,6 +41,10 @@ TRIGGERS: Final = {
             "not change'); END"
         ),
         (
+            "CREATE TRIGGER audit_line_not_replaced BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE seq "
+            "= NEW.seq OR id = NEW.id) BEGIN SELECT RAISE(ABORT, 'a line of the audit is not replaced'); END"
+        ),
+        (
             "CREATE TRIGGER audit_kept BEFORE DELETE ON audit WHEN OLD.id IS NOT NULL BEGIN SELECT RAISE(ABORT, "
             "'a line of the audit is kept'); END"
         ),
@@ -51,6 +55,15 @@ TRIGGERS: Final = {
             f"the audit does not change' {REFUSED}; END $$"
         ),
         "CREATE TRIGGER audit_line_kept BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION audit_line_kept()",
+        (
+            "CREATE FUNCTION audit_line_not_replaced() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT "
+            "AS $$ BEGIN IF EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq OR id = NEW.id) THEN RAISE EXCEPTION "
+            f"'a line of the audit is not replaced' {REFUSED}; END IF; RETURN NEW; END $$"
+        ),
+        (
+            "CREATE TRIGGER audit_line_not_replaced BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION "
+            "audit_line_not_replaced()"
+        ),
         (
             "CREATE FUNCTION audit_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.id IS NOT NULL THEN "
             f"RAISE EXCEPTION 'a line of the audit is kept' {REFUSED}; END IF; RETURN OLD; END $$"
