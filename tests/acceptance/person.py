@@ -73,6 +73,11 @@ class Person:
                     if refused.status not in {409, 503}:
                         raise
                     await asyncio.sleep(LOOK_S)
+                except EOFError as closed:
+                    # its machine is being found again: a page comes back with another ticket too
+                    if "4004" not in str(closed):
+                        raise
+                    await asyncio.sleep(LOOK_S)
         self._tasks.spawn("screen", self.screen.watch())
         async with asyncio.timeout(PAGE_S):
             since = await self.screen.change(0)

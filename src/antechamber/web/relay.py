@@ -8,7 +8,7 @@ reading stops the machine's sending. Close codes, besides WebSocket's own:
     1012  the service is stopping; connect again
     4001  another tab of this browser took the screen over
     4003  the ticket is used up or too old; ask for another
-    4004  the screen is not ready (any more)
+    4004  the screen is not ready (any more); while the session is live, connect again with another ticket
     4008  the page has not taken anything for a minute
     4010  the screen has ended
     4011  the node that runs the machine cannot be reached; connect again

@@ -36,8 +36,12 @@ async def pair(store, prompt):
 
 async def test_f010_f107_of_capture_cancel_expiry_and_a_machines_end_at_once_exactly_one_wins(pair, noon):
     first, second = pair
-    winners = set()
-    for turn in range(8):
+    winners: set[SessionStatus] = set()
+    turn = 0
+    # until it was a race: on a busy computer one of them may be the first for a while
+    while turn < 8 or len(winners) == 1:
+        assert turn < 80
+        turn += 1
         user = f"user{turn}"
         session = await first.awaiting(user)
         contenders = [
@@ -56,7 +60,6 @@ async def test_f010_f107_of_capture_cancel_expiry_and_a_machines_end_at_once_exa
         current = await first.store.credentials.current(session.owner, "codex")
         assert (current is not None) == (after.status is SessionStatus.COMPLETED)
         winners.add(after.status)
-    assert len(winners) > 1
 
 
 async def test_f024_f106_many_requests_at_once_make_one_live_session(pair, prompt):
