@@ -189,18 +189,29 @@ def _spawn(folder: KeptFolder, descriptors: tuple[int, ...]) -> None:
 
 
 async def _first_word(reading: int) -> dict[str, Any]:
+    """Read the keeper's first line from a descriptor, and close it."""
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=_LINE)
-    pipe = os.fdopen(reading, "rb", buffering=0)
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    os.set_blocking(reading, False)
+    said, more = bytearray(), asyncio.Event()
+    # not `connect_read_pipe`: cancelled, uvloop closes the descriptor and leaves its file object, which closes whatever
+    # has that number by then
+    loop.add_reader(reading, more.set)
     try:
         async with asyncio.timeout(_FIRST_WORD_S):
-            line = await reader.readline()
+            while b"\n" not in said and len(said) < _LINE:
+                await more.wait()
+                more.clear()
+                with contextlib.suppress(BlockingIOError):
+                    received = os.read(reading, _LINE)
+                    if not received:
+                        break
+                    said += received
     except TimeoutError as error:
         raise MachineError(Code.MACHINE_DID_NOT_START, detail="its keeper said nothing in time") from error
     finally:
-        transport.close()
-    return json.loads(line) if line else {}
+        loop.remove_reader(reading)
+        os.close(reading)
+    return json.loads(said) if said else {}
 
 
 class Claim:
