@@ -176,7 +176,7 @@ def _of_the_vault(rows: Rows, key: Path) -> list[str]:
     faults = []
     for row in living:
         owner: Owner = credential_of(row).owner
-        identity = SealIdentity(rows.installation, owner.application, owner.user_id, row.provider, row.id, row.version)
+        identity = SealIdentity.of(rows.installation, owner, row.provider, row.id, row.version)
         try:
             if not vault.unseal(sealed_of(row), identity):
                 faults.append(f"{row.id} is empty")

@@ -183,13 +183,7 @@ async def open_store(
         try:
             known = await store.key_id()
             vault = Vault.open(places.key, known_key_id=known, has_rows=await store.has_sealed_rows())
-            if missing := set(await store.credentials.sealed_with()) - set(vault.key_ids):
-                raise OperatorError(
-                    Code.KEY_MISMATCH,
-                    message="The key file lacks keys that stored credentials need.",
-                    next_step="Put back the key file that has them.",
-                    detail=f"{places.key} lacks {', '.join(sorted(missing))}",
-                )
+            vault.require(await store.credentials.sealed_with())
             if known is None:
                 point(Point.KEY_MADE)
                 await store.set_key_id(vault.key_id)

@@ -44,8 +44,17 @@ class Rewrapped:
     done: int
     after: str
     """Where the next step goes on; empty at the end."""
-    left: int
-    """Credentials that still need another key than the one that seals."""
+
+
+async def take_named_key(store: Store, vault: Vault) -> str:
+    """Have the vault read its file again and seal with the key that the database names, and return that one's id.
+
+    Another service may have changed either. Raises OperatorError key_mismatch where the file lacks it, and as
+    `Vault.reload` does.
+    """
+    named = await store.key_id() or vault.key_id
+    await asyncio.to_thread(vault.reload, named)
+    return named
 
 
 class Keys:
@@ -58,25 +67,16 @@ class Keys:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
 
-    async def _read_again(self) -> str:
-        """Take what the file has and what the database names now, and return that; another service may have changed it.
-
-        Raises OperatorError key_mismatch where the file lacks the key that the database names, and as the vault does.
-        """
-        named = await self._store.key_id() or self._vault.key_id
-        await asyncio.to_thread(self._vault.reload, named)
-        return named
-
     async def list(self) -> list[KeyAbout]:
         """Return the keys of the file, in the order in which they were added."""
-        await self._read_again()
+        await take_named_key(self._store, self._vault)
         needed = await self._store.credentials.sealed_with()
         return [KeyAbout(one, one == self._vault.key_id, needed.get(one, 0)) for one in self._vault.key_ids]
 
     async def add(self) -> str:
         """Add a key that seals nothing yet, for the other services to have it first; return its id."""
         async with self._one_at_a_time:
-            await self._read_again()
+            await take_named_key(self._store, self._vault)
             added = await asyncio.to_thread(self._vault.add_key)
         _log.info("a key is added", key=added)
         return added
@@ -88,7 +88,7 @@ class Keys:
         """
         async with self._one_at_a_time:
             # the file too: what was added to it may have been taken out again
-            before = await self._read_again()
+            before = await take_named_key(self._store, self._vault)
             needed = await self._store.credentials.sealed_with()
             keys = self._vault.key_ids
             added = [one for one in keys[keys.index(before) + 1 :] if one not in needed]
@@ -104,30 +104,24 @@ class Keys:
     async def rewrap(self, *, by: Actor, after: str = "", limit: int = 25) -> Rewrapped:
         """Wrap the data keys of the next credentials with the key that seals now.
 
-        Raises VaultError open_failed for one whose data key does not open; the others can be done all the same.
+        One whose data key does not open is logged and left; the others are done all the same.
         """
-        key_id = await self._read_again()
+        key_id = await take_named_key(self._store, self._vault)
         ids = await self._store.credentials.not_sealed_with(key_id, after=after, limit=limit)
         done = 0
         for credential_id in ids:
             done += await self._rewrap(credential_id, by)
         if ids:
             await self._store.scrub()
-        left = sum(number for key, number in (await self._store.credentials.sealed_with()).items() if key != key_id)
-        return Rewrapped(done, ids[-1] if ids else "", left)
+        return Rewrapped(done, ids[-1] if ids else "")
 
     async def _rewrap(self, credential_id: str, by: Actor) -> bool:
         held = await self._store.credentials.open_data_key(credential_id, actor=by, at=self._clock())
         if held is None:
             return False  # deleted a moment ago
         credential, sealed = held
-        identity = SealIdentity(
-            self._store.installation,
-            credential.owner.application,
-            credential.owner.user_id,
-            credential.provider,
-            credential.id,
-            credential.version,
+        identity = SealIdentity.of(
+            self._store.installation, credential.owner, credential.provider, credential.id, credential.version
         )
         try:
             wrapped = self._vault.rewrap(sealed, identity)
@@ -139,7 +133,7 @@ class Keys:
     async def retire(self, key_id: str) -> None:
         """Take a key out of the file; raises CallerError key_needed or key_unknown."""
         async with self._one_at_a_time:
-            named = await self._read_again()
+            named = await take_named_key(self._store, self._vault)
             if key_id not in self._vault.key_ids:
                 raise CallerError(Code.KEY_UNKNOWN)
             if key_id == named or (await self._store.credentials.sealed_with()).get(key_id):

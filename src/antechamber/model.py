@@ -127,14 +127,6 @@ class AccessKind(StrEnum):
     DASHBOARD_COOKIE = "dashboard_cookie"
 
 
-class ErasedBy(StrEnum):
-    """By which right everything of an owner is removed."""
-
-    OPERATOR_TOKEN = "operator_token"  # noqa: S105 - what it is called, not what it is
-    DASHBOARD = "dashboard"
-    COMMAND_LINE = "command_line"
-
-
 class Actor(StrEnum):
     """Who did what the audit tells of, or tried to."""
 
@@ -475,6 +467,11 @@ class SealIdentity:
     credential_id: str
     version: int
 
+    @classmethod
+    def of(cls, installation: str, owner: Owner, provider: str, credential_id: str, version: int) -> Self:
+        """Return what that version of an owner's credential is sealed to, and opens for alone."""
+        return cls(installation, owner.application, owner.user_id, provider, credential_id, version)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -502,7 +499,7 @@ class Erasure:
     application: str
     user_id: str | None
     """Whose; None once it has finished: nothing is left of them, here neither."""
-    asked_by: ErasedBy
+    asked_by: Actor
     asked_at: datetime
     finished_at: datetime | None
     sessions: int

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code
-from antechamber.model import Actor, ErasedBy, IdPrefix, Owner, is_id
+from antechamber.model import Actor, IdPrefix, Owner, is_id
 from antechamber.nodes import give_up
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
 
     async def list_sessions(arguments: Mapping[str, Any]) -> Any:
         user = _text(arguments, "user_id", needed=False)
-        limit = arguments.get("limit", _ROWS)
-        if type(limit) is not int or not 1 <= limit <= _MOST_ROWS:
-            raise CallerError(Code.BAD_REQUEST, message=f"`limit` is a number from 1 to {_MOST_ROWS}.")
+        limit = _limit(arguments)
         found = await signin.sessions(owner=Owner(user) if user is not None else None, limit=limit)
         return [session_view(session) for session in found]
 
@@ -107,9 +105,7 @@ def _of_credentials(signin: SignIn) -> dict[str, Operation]:
 def _of_audit(signin: SignIn) -> dict[str, Operation]:
     async def list_audit(arguments: Mapping[str, Any]) -> Any:
         user = _text(arguments, "user_id", needed=False)
-        after, limit = arguments.get("after", 0), arguments.get("limit", _ROWS)
-        if type(limit) is not int or not 1 <= limit <= _MOST_ROWS:
-            raise CallerError(Code.BAD_REQUEST, message=f"`limit` is a number from 1 to {_MOST_ROWS}.")
+        after, limit = arguments.get("after", 0), _limit(arguments)
         if type(after) is not int or not 0 <= after < 2**63:
             raise CallerError(Code.BAD_REQUEST, message="`after` is the `seq` of a line, or 0.")
         owner = Owner(user) if user is not None else None
@@ -207,7 +203,7 @@ def of_owners(owners: Owners, *, carry_out: bool) -> dict[str, Operation]:
         }
 
     async def erase_owner(arguments: Mapping[str, Any]) -> Any:
-        progress = await owners.erase(Owner(_text(arguments, "user_id")), by=ErasedBy.COMMAND_LINE)
+        progress = await owners.erase(Owner(_text(arguments, "user_id")), by=Actor.COMMAND_LINE)
         return await _gone_on(progress.erasure.id)
 
     async def show_erasure(arguments: Mapping[str, Any]) -> Any:
@@ -263,6 +259,13 @@ def _text(arguments: Mapping[str, Any], name: str, *, needed: bool = True) -> st
     if isinstance(given, str) or (given is None and not needed):
         return given
     raise CallerError(Code.BAD_REQUEST, message=f"`{name}` is a text.")
+
+
+def _limit(arguments: Mapping[str, Any]) -> int:
+    limit = arguments.get("limit", _ROWS)
+    if type(limit) is not int or not 1 <= limit <= _MOST_ROWS:
+        raise CallerError(Code.BAD_REQUEST, message=f"`limit` is a number from 1 to {_MOST_ROWS}.")
+    return limit
 
 
 def _id(arguments: Mapping[str, Any], prefix: IdPrefix) -> str:

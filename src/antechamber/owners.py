@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from antechamber.model import ErasedBy, Erasure, MachineRow, Owner
+    from antechamber.model import Actor, Erasure, MachineRow, Owner
     from antechamber.store import Holdings, Store
 
 _log = get_logger("owners")
@@ -55,7 +55,7 @@ class Owners:
             raise CallerError(Code.OWNER_NOT_FOUND)
         return AboutOwner(holdings, None if erasure is None else await self._progress(erasure))
 
-    async def erase(self, owner: Owner, *, by: ErasedBy) -> Progress:
+    async def erase(self, owner: Owner, *, by: Actor) -> Progress:
         """Ask that everything of an owner be removed; asking again returns what is under way.
 
         From then on none of their credentials opens and no sign-in of theirs goes on. Raises CallerError

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from antechamber.credentials import CredentialLife
 from antechamber.errors import CallerError, Code, MachineError, OperatorError, ProviderError
+from antechamber.keys import take_named_key
 from antechamber.lifecycle import Act, SessionFact
 from antechamber.log import get_logger
 from antechamber.model import (
@@ -366,7 +367,8 @@ class SignIn:
             current = await self._store.credentials.current(session.owner, spec.id)
             credential_id = current.id if current else new_id(IdPrefix.CREDENTIAL)
             version = current.version if current else 0
-            sealed = self._vault.seal(parsed.bundle, self._identity(session.owner, spec, credential_id, version + 1))
+            identity = SealIdentity.of(self._store.installation, session.owner, spec.id, credential_id, version + 1)
+            sealed = self._vault.seal(parsed.bundle, identity)
             point(Point.SEALED)
             captured = await self._store.credentials.capture(
                 session.id,
@@ -393,7 +395,7 @@ class SignIn:
         than lost.
         """
         try:
-            self._vault.reload(await self._store.key_id() or self._vault.key_id)
+            await take_named_key(self._store, self._vault)
         except OperatorError as error:
             if error.code is Code.STORE_UNAVAILABLE:
                 raise
@@ -531,7 +533,7 @@ class SignIn:
         if held is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         credential, sealed = held
-        identity = self._identity(owner, spec, credential.id, credential.version)
+        identity = SealIdentity.of(self._store.installation, owner, spec.id, credential.id, credential.version)
         if sealed.key_id not in self._vault.key_ids:
             # another service rotated the key, and the file may have it by now
             await self._took_key()
@@ -540,10 +542,6 @@ class SignIn:
     async def audit(self, *, after: int, limit: int, owner: Owner | None = None) -> list[AuditLine]:
         """Return lines of the audit with a seq above `after`, the oldest first; of one owner with `owner`."""
         return await self._store.audit.list(after=after, limit=limit, owner=owner)
-
-    def _identity(self, owner: Owner, spec: ProviderSpec, credential_id: str, version: int) -> SealIdentity:
-        """Return what a version is sealed to, and opens for alone."""
-        return SealIdentity(self._store.installation, owner.application, owner.user_id, spec.id, credential_id, version)
 
     # -- the dashboard's own access ----------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from antechamber.errors import Code, OperatorError, VaultError
 from antechamber.model import Sealed, SealIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FORMAT: Final = 1
 """Version of the way in which credentials are sealed; it is part of what they are bound to."""
@@ -119,6 +119,24 @@ class Vault:
                 Code.KEY_MISMATCH, detail=f"{key_path} holds {vault.key_id}, the database knows {known_key_id}"
             )
         return vault
+
+    @classmethod
+    def read(cls, key_path: Path) -> Vault:
+        """Open a key file as it is, whatever a database knows, and make none; raises OperatorError as `open` does."""
+        try:
+            return cls(_parse(_read(key_path), key_path), key_path)
+        except FileNotFoundError as error:
+            raise OperatorError(Code.KEY_MISSING, detail=str(key_path)) from error
+
+    def require(self, needed: Iterable[str]) -> None:
+        """Raise OperatorError KEY_MISMATCH where the file lacks a key that stored credentials need."""
+        if missing := set(needed) - set(self.key_ids):
+            raise OperatorError(
+                Code.KEY_MISMATCH,
+                message="The key file lacks keys that stored credentials need.",
+                next_step="Put back the key file that has them.",
+                detail=f"{self._path} lacks {', '.join(sorted(missing))}",
+            )
 
     def reload(self, sealing: str) -> None:
         """Read the key file again, and seal with that key from now on; raises OperatorError as `open` does."""

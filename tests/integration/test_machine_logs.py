@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from antechamber.machine_logs import MachineLogs
-from antechamber.model import ErasedBy, SessionStatus
+from antechamber.model import Actor, SessionStatus
 from antechamber.reconciler.pruning import prune_logs
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.cli_scene import place
@@ -54,7 +54,7 @@ async def test_with_its_person_the_log_goes_too(stage):
     row = await stage.machine_ended(session.id)
     assert stage.reconciler.logs.ids() == [row.id]
     assert await prune_logs(stage.store, stage.reconciler.logs, stage.clock()) == 0
-    progress = await stage.signin.owners.erase(ADA, by=ErasedBy.DASHBOARD)
+    progress = await stage.signin.owners.erase(ADA, by=Actor.DASHBOARD)
     await erased(stage.store, progress.erasure.id)
     assert await prune_logs(stage.store, stage.reconciler.logs, stage.clock()) == 1
     assert stage.reconciler.logs.ids() == []

@@ -8,7 +8,7 @@ import pytest
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import MachineFact
-from antechamber.model import ErasedBy, IdPrefix, MachineState, Owner, SessionStatus, new_id
+from antechamber.model import Actor, IdPrefix, MachineState, Owner, SessionStatus, new_id
 from antechamber.tasks import spawn
 from tests.integration.cli_scene import place
 from tests.integration.scene import ADA, WHOLE, erased, scene
@@ -105,10 +105,10 @@ async def test_running_machines_end_first_and_then_every_row_goes_and_nobody_els
         session, _ = await stage.awaiting()
         done, guest = await stage.awaiting(user_id="bob")
         other = await stage.start(provider="gemini")
-        progress = await stage.signin.owners.erase(ADA, by=ErasedBy.DASHBOARD)
+        progress = await stage.signin.owners.erase(ADA, by=Actor.DASHBOARD)
         assert {row.session_id for row in progress.waits_for} == {session.id, other.id}
         record = await erased(stage.store, progress.erasure.id)
-        assert (record.sessions, record.machines, record.asked_by) == (2, 2, ErasedBy.DASHBOARD)
+        assert (record.sessions, record.machines, record.asked_by) == (2, 2, Actor.DASHBOARD)
         for one in (session, other):
             with pytest.raises(CallerError, match="session_not_found"):
                 await stage.signin.session(one.id)
@@ -128,7 +128,7 @@ async def test_a_service_that_stops_in_the_middle_is_followed_by_one_that_goes_o
         await stage.close()
         # what a killed service had got to: it was asked for, and nothing was done
         await stage.open_store()
-        progress = await stage.signin.owners.erase(ADA, by=ErasedBy.COMMAND_LINE)
+        progress = await stage.signin.owners.erase(ADA, by=Actor.COMMAND_LINE)
         assert await stage.signin.credentials() == []
         await stage.store.close()
         await stage.open()
@@ -148,7 +148,7 @@ async def test_a_machine_whose_session_is_gone_when_its_end_is_told_is_removed_a
         with contextlib.suppress(CallerError):
             while not (await stage.store.machines.get(row.id)).state.ended:
                 await asyncio.sleep(0)
-            await stage.store.erasures.begin(ADA, by=ErasedBy.DASHBOARD, at=now())
+            await stage.store.erasures.begin(ADA, by=Actor.DASHBOARD, at=now())
         await stage.signin.owners.go_on()
         async with asyncio.timeout(10):
             while await stage.reconciler.driver.found():
@@ -159,7 +159,7 @@ async def test_a_machine_whose_session_is_gone_when_its_end_is_told_is_removed_a
 async def test_a_machine_on_a_node_that_is_away_is_waited_for_and_named(service):
     session_id = (await service.start())["session_id"]
     machine = await service.begin_machine(session_id)
-    await service.signin.owners.erase(Owner("ada"), by=ErasedBy.DASHBOARD)
+    await service.signin.owners.erase(Owner("ada"), by=Actor.DASHBOARD)
     await service.signin.owners.go_on()
     told = (await (await service.operator()).get("/api/owners/ada")).json()
     assert told["erasing"]["waits_for"] == [{"id": machine.id, "state": "booting", "node": "here"}]

@@ -7,15 +7,14 @@ import json
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from antechamber.commands.asking import AsJson, World, ask, carried_out, out
+from antechamber.commands.asking import AsJson, World, ask, carried_out, table
 
 audit_cli = typer.Typer(no_args_is_help=True, help="The audit: who did what to whose credential.")
 
 _PAGE: Final = 500
 _LOOK_S: Final = 1.0
+_WHAT: Final = ("purpose", "provider", "credential_id", "refused")
 
 After = Annotated[int, typer.Option(min=0, help="Only lines after that one: the last `seq` that you have.")]
 User = Annotated[str | None, typer.Option("--user", help="Only lines about that person.")]
@@ -33,17 +32,10 @@ def audit_list(
     """Show lines of the audit, the oldest first."""
     asked: dict[str, Any] = {"after": after, "limit": limit} | ({} if user is None else {"user_id": user})
     lines = carried_out(ask(world, "audit.list", **asked))
-    if as_json:
-        out.print_json(json.dumps(lines))
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("seq", "at", "actor", "action", "outcome", "owner", "what"):
-        table.add_column(name, overflow="fold")
-    for line in lines:
-        what = " ".join(str(line[name]) for name in ("purpose", "provider", "credential_id", "refused") if line[name])
-        shown = [str(line[name] or "") for name in ("seq", "at", "actor", "action", "outcome", "owner")]
-        table.add_row(*map(escape, [*shown, what]))
-    out.print(table)
+    if not as_json:
+        for line in lines:
+            line["what"] = " ".join(str(line[name]) for name in _WHAT if line[name])
+    table(lines, as_json=as_json, only=("seq", "at", "actor", "action", "outcome", "owner", "what"))
 
 
 @audit_cli.command("export")

@@ -190,17 +190,15 @@ def _refuse_other_keys(key: Path, target: Path) -> None:
 
     if not target.exists():
         return
-    ours = set(Vault.open(key, known_key_id=None, has_rows=False).key_ids)
     try:
-        theirs = set(Vault.open(target, known_key_id=None, has_rows=False).key_ids)
-    except OperatorError:
-        theirs = {"something else"}
-    if not theirs <= ours:
+        Vault.read(key).require(Vault.read(target).key_ids)
+    except OperatorError as error:
         raise OperatorError(
             Code.KEY_MISMATCH,
             message=f"At {target} is another key, which may open an older backup.",
             next_step="Name another file.",
-        )
+            detail=error.detail,
+        ) from error
 
 
 def _copy_key(key: Path, target: Path) -> None:
@@ -222,9 +220,7 @@ def _fits(found: Within, key: Path) -> None:
     """Raise OperatorError key_mismatch, or another of the vault's, where a key does not open that database."""
     from antechamber.vault import Vault  # noqa: PLC0415 - see `cli`
 
-    vault = Vault.open(key, known_key_id=found.key_id, has_rows=True)
-    if missing := found.keys - set(vault.key_ids):
-        raise OperatorError(Code.KEY_MISMATCH, detail=f"{key} lacks {', '.join(sorted(missing))}")
+    Vault.open(key, known_key_id=found.key_id, has_rows=True).require(found.keys)
 
 
 @contextlib.asynccontextmanager

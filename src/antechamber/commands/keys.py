@@ -18,13 +18,7 @@ keys_cli = typer.Typer(no_args_is_help=True, help="The vault's keys: which there
 @keys_cli.command("list")
 def keys_list(*, world: World = "serve", as_json: AsJson = False) -> None:
     """Show the keys of the key file: which one seals, and how many credentials need each."""
-    rows = [
-        {"id": row["id"], "seals": "yes" if row["seals"] else "", "credentials": row["credentials"]}
-        if not as_json
-        else row
-        for row in carried_out(ask(world, "keys.list"))
-    ]
-    table(rows, as_json=as_json)
+    table(carried_out(ask(world, "keys.list")), as_json=as_json)
 
 
 @keys_cli.command("add")
@@ -53,8 +47,7 @@ async def _rotate(world: str, *, go_on: bool) -> None:
     if not go_on:
         key_id = (await ask(world, "keys.rotate"))["id"]
         out.print(f"{key_id} seals from now on.")
-    before = {row["id"]: row["credentials"] for row in await ask(world, "keys.list") if not row["seals"]}
-    wanted = sum(before.values())
+    wanted = sum(row["credentials"] for row in await ask(world, "keys.list") if not row["seals"])
     bar = Progress(TextColumn("wrapping data keys"), BarColumn(), MofNCompleteColumn(), console=err, transient=True)
     with bar:
         await _wrapped(world, bar, bar.add_task("", total=wanted))

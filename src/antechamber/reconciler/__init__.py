@@ -5,7 +5,8 @@ each such row has one. All of it is derived from the database, so that a service
 The *errand* of a machine (`errands.py`) is what its reports mean: a sign-in, or the check of a credential.
 """
 
-from antechamber.reconciler.loop import Live, Reconciler
+from antechamber.reconciler.loop import Reconciler
 from antechamber.reconciler.reclaim import reclaim
+from antechamber.reconciler.running import Live
 
 __all__ = ["Live", "Reconciler", "reclaim"]

@@ -44,8 +44,6 @@ class Attendant:
         self.draining = False
         """Whether the machine has ended, and what it had reported is being stored."""
         self._end_seen: float | None = None
-        self._found = False
-        """Whether an earlier service started it, perhaps one of another release."""
 
     async def attend(self) -> None:
         """Bring the machine to its end; returns when nothing of it is left."""
@@ -99,7 +97,7 @@ class Attendant:
             await self._did_not_start(error, handle)
             return
         point(Point.MACHINE_STARTED)
-        await self._run(machine, handle)
+        await self._run(machine, handle, build=self._host.build)
 
     async def _did_not_start(self, error: AntechamberError, handle: Handle) -> None:
         _log.error("machine did not start", machine=self._row.id, code=error.code, detail=error.detail)
@@ -178,9 +176,9 @@ class Attendant:
                 return
             await self._ended(found, handle)
             return
-        self._found = True
         _log.info("machine found again", machine=self._row.id, state=self._row.state)
-        await self._run(found, handle)
+        # an earlier service started it, perhaps one of another release
+        await self._run(found, handle, build=None)
 
     async def _never_began(self, end: MachineEnd) -> bool:
         """Tell whether the service was killed between writing `booting` and doing it, and it is still wanted.
@@ -194,15 +192,15 @@ class Attendant:
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
-    async def _run(self, machine: Machine, handle: Handle) -> None:
+    async def _run(self, machine: Machine, handle: Handle, *, build: str | None) -> None:
         try:
-            await self._watch(machine, handle)
+            await self._watch(machine, handle, build)
         finally:
             # of a machine that has ended only our own ends are left; where the service is stopping, or the database is
             # away, the machine goes on and is found again
             await machine.let_go()
 
-    async def _watch(self, machine: Machine, handle: Handle) -> None:
+    async def _watch(self, machine: Machine, handle: Handle, build: str | None) -> None:
         # said here and not at the start alone: the service may have been killed between the machine's move and this
         await self._say_booting()
         errand = await self._errand()
@@ -210,7 +208,6 @@ class Attendant:
             await self._stop(machine, handle)
             return
         coming_up = await self._is_coming_up()
-        build = None if self._found else self._host.build
         live = LiveMachine(self._row, machine, errand, build=build, egress=self._host.egress_of)
         self.live = live
         live.open()
@@ -372,7 +369,7 @@ class Attendant:
             detail = _NO_ANSWER if isinstance(error, TimeoutError) else repr(error)
             _log.warning("a machine could not be reaped", machine=self._row.id, detail=detail)
             # its row tells of its end already, so that no attendant comes again
-            self._host.reap_later(self._row.id, handle)
+            self._host.remove_later(handle)
 
     async def _apply(self, fact: MachineFact, *, expires_at: datetime | None = None) -> None:
         self._row, _ = await self._store.machines.apply(

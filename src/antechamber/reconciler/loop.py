@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import math
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
-from antechamber.errors import AntechamberError, CallerError, Code, MachineError, OperatorError
+from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
 from antechamber.log import about, get_logger, told
 from antechamber.machine import Door, MachineSpec, Mount
 from antechamber.metrics import Metrics
@@ -22,105 +21,29 @@ from antechamber.reconciler.checks import Checks
 from antechamber.reconciler.deadlines import Deadlines
 from antechamber.reconciler.reclaim import end, reclaim
 from antechamber.reconciler.room import Room
+from antechamber.reconciler.running import Live
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
     from antechamber.egress import Policy, Use, World
     from antechamber.host import Host
-    from antechamber.link import TerminalView
-    from antechamber.machine import Driver, Handle, Stream
+    from antechamber.machine import Driver, Handle
     from antechamber.machine_logs import MachineLogs
     from antechamber.model import AuthSession, MachineRow
     from antechamber.nodes import Node
     from antechamber.providers import Providers, ProviderSpec
-    from antechamber.reconciler.live import LiveMachine
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
     from antechamber.store import Store
 
 _log = get_logger("reconciler")
-_REAPED_EACH_S: Final = 60.0
+_REMOVED_EACH_S: Final = 60.0
 _WAITS: Final = ("wait", "start", "nobody_came", "sign_in", "again")
 """The settings of what a session waits for."""
-
-
-class Live:
-    """What runs now, by session; nothing here is the truth, only the way to it."""
-
-    def __init__(self) -> None:
-        """Begin with nothing running."""
-        self.attendants: dict[str, Attendant] = {}
-        self._machine_of_session: dict[str, str] = {}
-        self._opened = asyncio.Event()
-
-    def put(self, row: MachineRow, attendant: Attendant) -> None:
-        """Remember a machine's attendant."""
-        self.attendants[row.id] = attendant
-        if row.session_id is not None:
-            self._machine_of_session[row.session_id] = row.id
-
-    def drop(self, row: MachineRow) -> None:
-        """Forget it."""
-        self.attendants.pop(row.id, None)
-        if row.session_id is not None:
-            self._machine_of_session.pop(row.session_id, None)
-
-    async def open_screen(self, session_id: str) -> Stream:
-        """Return a fresh RFB stream of the session's screen; raises CallerError screen_not_ready."""
-        try:
-            return await self._in_use(session_id).open_screen()
-        except MachineError as error:
-            raise CallerError(Code.SCREEN_NOT_READY, detail=error.detail) from error
-
-    async def watch_terminal(self, session_id: str) -> TerminalView:
-        """Have one viewer follow what the session's tool writes; raises CallerError screen_not_ready."""
-        return await self._in_use(session_id).link.watch_terminal()
-
-    async def leave_terminal(self, session_id: str, view: TerminalView) -> None:
-        """End that; nothing happens where the machine has ended."""
-        if (live := self._of(session_id)) is not None:
-            await live.link.leave_terminal(view)
-
-    def tell_opened(self) -> None:
-        """Wake whoever waits for a machine: one is spoken with from now on."""
-        self._opened.set()
-        self._opened = asyncio.Event()
-
-    async def last_look(self, session_id: str, *, found: timedelta, within: timedelta, late: timedelta) -> None:
-        """Ask the session's guest for a whole file, before a bad end is written; see `LiveMachine.last_look`.
-
-        A machine that is not spoken with at the moment is waited for as long as `found`: after the service's own start,
-        or the database's absence, it is found again by and by, and says then what it had to say meanwhile.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(found.total_seconds()):
-                while self._of(session_id) is None:
-                    await self._opened.wait()
-        if (live := self._of(session_id)) is not None:
-            await live.last_look(within, late=late)
-
-    def input_ended(self, session_id: str) -> asyncio.Event:
-        """Return the event that is set when the person's input ends, or when this service lets the machine go.
-
-        Where no machine is spoken with it is one that nobody sets: that may be for a moment, after the service's start.
-        """
-        live = self._of(session_id)
-        return asyncio.Event() if live is None else live.input_ended
-
-    def _of(self, session_id: str) -> LiveMachine | None:
-        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
-        return None if attendant is None else attendant.live
-
-    def _in_use(self, session_id: str) -> LiveMachine:
-        """Return the machine that a session's person may use now; raises CallerError screen_not_ready."""
-        live = self._of(session_id)
-        if live is None or live.input_ended.is_set():
-            raise CallerError(Code.SCREEN_NOT_READY)
-        return live
 
 
 class Reconciler:
@@ -224,11 +147,7 @@ class Reconciler:
         """Stop and remove machines of this node that no row asks for; what that leaves is tried again by and by."""
         stop_within = self.settings.duration("stop")
         for handle in await reclaim(self.store, self.node.id, [self.driver], stop_within=stop_within):
-            machine_id = str(handle["machine"])
-            self._tasks.spawn(f"reclaim {machine_id}", self._again(machine_id, self._ended(handle)))
-
-    def _ended(self, handle: Handle) -> Callable[[], Awaitable[bool]]:
-        return lambda: end(self.driver, handle, stop_within=self.settings.duration("stop"))
+            self.remove_later(handle)
 
     async def end_machines(self) -> None:
         """Stop and remove every machine of this node, for one that will not be started again."""
@@ -356,26 +275,18 @@ class Reconciler:
             return ""
         return f"its machine's node {node.name} did not end it, and was last heard of at {node.seen_at.isoformat()}"
 
-    def reap_later(self, machine_id: str, handle: Handle) -> None:
-        """Try again and again to remove what an ended machine left, until the service stops; the next one goes on."""
-        self._tasks.spawn(f"reap {machine_id}", self._again(machine_id, lambda: self._reaped(handle)))
+    def remove_later(self, handle: Handle) -> None:
+        """Try again and again to remove what a machine left, until the service stops; the next one goes on."""
+        self._tasks.spawn(f"remove {handle['machine']}", self._remove(handle))
 
-    async def _reaped(self, handle: Handle) -> bool:
-        try:
-            async with asyncio.timeout(self.settings.stop_s):
-                await self.driver.reap(handle)
-        except (TimeoutError, AntechamberError, OSError):
-            return False
-        return True
-
-    async def _again(self, machine_id: str, removed: Callable[[], Awaitable[bool]]) -> None:
+    async def _remove(self, handle: Handle) -> None:
         pause = self.settings.sweep_s
         while True:
             await asyncio.sleep(pause)
-            if await removed():
-                _log.info("what a machine left is removed", machine=machine_id)
+            if await end(self.driver, handle, stop_within=self.settings.duration("stop")):
+                _log.info("what a machine left is removed", machine=handle["machine"])
                 return
-            pause = min(2 * pause, _REAPED_EACH_S)
+            pause = min(2 * pause, _REMOVED_EACH_S)
 
     # -- what attendants ask for -------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from the lines to them. The database itself refuses to change or delete a line (
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
@@ -17,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, IdPrefix, Owner, Purpose, new_id
 from antechamber.store.database import to_its_end
@@ -121,17 +119,10 @@ async def _pseudonym_of(connection: AsyncConnection, owner: Owner, *, make: bool
     if key is None and not make:
         return None
     if key is None:
-        made = insert(audit_keys).values(
-            application=owner.application, user_id=owner.user_id, key=secrets.token_bytes(_KEY_BYTES)
-        )
-        # another transaction may be first
-        with contextlib.suppress(IntegrityError):
-            async with connection.begin_nested():
-                await connection.execute(made)
-        key = await _key(connection, owner)
-        if key is None:
-            message = "the key of a pseudonym is not there after it was made"
-            raise RuntimeError(message)
+        # nobody else is at this: see `in_order`
+        key = secrets.token_bytes(_KEY_BYTES)
+        made = insert(audit_keys).values(application=owner.application, user_id=owner.user_id, key=key)
+        await connection.execute(made)
     return _pseudonym(key, owner)
 
 

@@ -165,12 +165,11 @@ class Credentials:
         """
         async with self._database.write() as write:
             row = (await write.connection.execute(_wanted(owner, provider).with_for_update())).one_or_none()
-            entry = Entry(actor, AuditAction.CREDENTIAL_OPENED, owner, purpose, provider)
             if row is None:
-                append(write, replace(entry, refused=Code.CREDENTIAL_NOT_FOUND), at=at)
+                denied = Entry(actor, AuditAction.CREDENTIAL_OPENED, owner, purpose, provider)
+                append(write, replace(denied, refused=Code.CREDENTIAL_NOT_FOUND), at=at)
                 return None
-            append(write, replace(entry, credential_id=row.id, version=row.version), at=at)
-        return credential_of(row), sealed_of(row)
+            return _grant(write, row, purpose, actor, at)
 
     @to_its_end
     async def sealed_with(self) -> dict[str, int]:
@@ -199,10 +198,7 @@ class Credentials:
             row = (await write.connection.execute(wanted.with_for_update())).one_or_none()
             if row is None:
                 return None
-            found = credential_of(row)
-            entry = Entry(actor, AuditAction.CREDENTIAL_OPENED, found.owner, Purpose.ROTATION, found.provider)
-            append(write, replace(entry, credential_id=row.id, version=row.version), at=at)
-        return found, sealed_of(row)
+            return _grant(write, row, Purpose.ROTATION, actor, at)
 
     @to_its_end
     async def rewrap(self, credential: Credential, before: Sealed, after: Sealed) -> bool:
@@ -309,6 +305,22 @@ class Credentials:
                 )
         await self._database.scrub()
         return Rejected(moved, deleted)
+
+
+def _grant(write: Write, row: Any, purpose: Purpose, actor: Actor, at: datetime) -> tuple[Credential, Sealed]:
+    """Put an opening on record; what is returned leaves the transaction only when that is committed."""
+    found = credential_of(row)
+    entry = Entry(
+        actor,
+        AuditAction.CREDENTIAL_OPENED,
+        found.owner,
+        purpose,
+        found.provider,
+        credential_id=found.id,
+        version=found.version,
+    )
+    append(write, entry, at=at)
+    return found, sealed_of(row)
 
 
 async def _is_another_key(connection: AsyncConnection, session: AuthSession, key_id: str) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
-from antechamber.model import Actor, AuditAction, ErasedBy, Erasure, IdPrefix, MachineRow, Owner, new_id
+from antechamber.model import Actor, AuditAction, Erasure, IdPrefix, MachineRow, Owner, new_id
 from antechamber.store.audit import Entry, append, forget, is_known
 from antechamber.store.changes import ERASURES, MACHINES, SESSIONS
 from antechamber.store.credentials import bury
@@ -70,7 +70,7 @@ class Erasures:
             return await _holdings(connection, owner)
 
     @to_its_end
-    async def begin(self, owner: Owner, *, by: ErasedBy, at: datetime) -> Erasure | None:
+    async def begin(self, owner: Owner, *, by: Actor, at: datetime) -> Erasure | None:
         """Ask that everything of an owner be removed; return the erasure that is under way already where there is one.
 
         Their live sessions are cancelled and their credentials deleted in the same transaction. None when there is
@@ -94,7 +94,7 @@ class Erasures:
                 .returning(*erasures.c)
             )
             begun = erasure_of(row.one())
-            await _end_what_lives(write, owner, at, Actor(begun.asked_by))
+            await _end_what_lives(write, owner, at, begun.asked_by)
             write.tell(ERASURES)
         await self._database.scrub()
         return begun
@@ -144,7 +144,7 @@ class Erasures:
                 return before, False
             owner = Owner(before.user_id, before.application)
             # what was created in the moment in which the erasure was asked for
-            buried = await _end_what_lives(write, owner, at, Actor(before.asked_by))
+            buried = await _end_what_lives(write, owner, at, before.asked_by)
             # a line about the owner is still to be written at this transaction's end, so that it cannot be the last one
             if buried or await _runs(write.connection, owner):
                 return before, buried
@@ -153,7 +153,7 @@ class Erasures:
                 values = await _finish(write.connection, owner, at)
                 # the pseudonym leads nowhere from here on, and this line names nobody
                 await forget(write.connection, owner)
-                erased = Entry(Actor(before.asked_by), AuditAction.OWNER_ERASED, None)
+                erased = Entry(before.asked_by, AuditAction.OWNER_ERASED, None)
                 append(write, erased, at=at)
             changed = await write.connection.execute(
                 update(erasures)

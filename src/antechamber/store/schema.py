@@ -45,7 +45,6 @@ from antechamber.model import (
     AuditOutcome,
     CredentialReason,
     CredentialStatus,
-    ErasedBy,
     MachineKind,
     MachineState,
     Purpose,
@@ -478,7 +477,7 @@ erasures: Final = Table(
     Column("machines", Integer, nullable=False, server_default="0"),
     Column("credentials", Integer, nullable=False, server_default="0"),
     Column("events", Integer, nullable=False, server_default="0"),
-    _one_of("asked_by", ErasedBy),
+    _one_of("asked_by", frozenset(Actor) - {Actor.PERSON}),
     CheckConstraint("(finished_at IS NULL) = (user_id IS NOT NULL)", name="names_nobody_when_finished"),
     Index("one_erasure_of_owner", "application", "user_id", unique=True, **_where("finished_at IS NULL")),
 )

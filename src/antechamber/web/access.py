@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import IdPrefix, Secret, is_id
+from antechamber.model import Actor, IdPrefix, Secret, is_id
 from antechamber.web.front import SAFE_METHODS, header
 
 if TYPE_CHECKING:
@@ -121,6 +121,11 @@ def bears(scope: Scope, token: Secret) -> bool:
     """Tell whether the request has that token as its bearer."""
     scheme, _, sent = (header(scope, b"authorization") or "").partition(" ")
     return scheme.lower() == "bearer" and same_secret(Secret(sent.strip()), token)
+
+
+def actor(scope: Scope, token: Secret) -> Actor:
+    """Return by which right a request came that `OperatorOnly` has let in."""
+    return Actor.OPERATOR_TOKEN if bears(scope, token) else Actor.DASHBOARD
 
 
 class OperatorOnly:

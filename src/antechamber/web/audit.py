@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Query
 
 from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, Owner, Purpose
-from antechamber.web.access import bears
 from antechamber.web.bodies import UserId
 from antechamber.web.views import View
 
 if TYPE_CHECKING:
-    from fastapi import Request
-
     from antechamber.web.services import Services
 
 
@@ -41,32 +39,13 @@ class AuditLineView(View):
     @classmethod
     def of(cls, line: AuditLine) -> AuditLineView:
         """Show a line."""
-        return cls(
-            seq=line.seq,
-            id=line.id,
-            at=line.at,
-            actor=line.actor,
-            action=line.action,
-            outcome=line.outcome,
-            owner=line.owner,
-            purpose=line.purpose,
-            provider=line.provider,
-            credential_id=line.credential_id,
-            version=line.version,
-            session_id=line.session_id,
-            refused=line.refused,
-        )
+        return cls(**asdict(line))
 
 
 class AuditList(View):
     """Lines of the audit, the oldest first."""
 
     lines: list[AuditLineView]
-
-
-def actor(services: Services, request: Request) -> Actor:
-    """Return by which right a request of the dashboard's site came."""
-    return Actor.OPERATOR_TOKEN if bears(request.scope, services.operator_token) else Actor.DASHBOARD
 
 
 def add_routes(app: FastAPI, services: Services) -> None:

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Query, Request
 
 from antechamber.credential_life import CredentialFact
 from antechamber.model import CredentialReason, CredentialStatus
-from antechamber.web.audit import actor
+from antechamber.web.access import actor
 from antechamber.web.bodies import CredentialId, Said, UserId
 from antechamber.web.operator_views import TombstoneList, VersionList, VersionView
 from antechamber.web.sessions import revoke_url
@@ -111,7 +111,9 @@ def _add_changing(app: FastAPI, services: Services) -> None:
     @app.delete("/api/credentials/{credential_id}", tags=["credentials"])
     async def delete(credential_id: CredentialId, request: Request) -> CredentialView:
         """Delete a credential; its tombstone stays. The vendor may still hold its grant: `revoke_url` ends it there."""
-        return _view(services, await signin.delete_credential(credential_id, by=actor(services, request)))
+        return _view(
+            services, await signin.delete_credential(credential_id, by=actor(request.scope, services.operator_token))
+        )
 
 
 def _view(services: Services, row: Credential) -> CredentialView:

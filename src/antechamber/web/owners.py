@@ -9,9 +9,9 @@ from fastapi import FastAPI, Path, Query, Request
 from pydantic import AfterValidator
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import ErasedBy, IdPrefix, Owner, is_id
+from antechamber.model import Actor, IdPrefix, Owner, is_id
 from antechamber.texts import speaking
-from antechamber.web.access import bears
+from antechamber.web.access import actor
 from antechamber.web.bodies import UserId, printable
 from antechamber.web.views import View
 
@@ -43,7 +43,7 @@ class ErasureView(View):
     id: str
     user_id: str | None
     """Null once it has finished."""
-    asked_by: ErasedBy
+    asked_by: Actor
     asked_at: datetime
     finished_at: datetime | None
     waits_for: list[WaitedFor]
@@ -125,7 +125,7 @@ def _add_owners(app: FastAPI, services: Services) -> None:
         )
 
     async def begun(user_id: str, request: Request) -> ErasureView:
-        by = ErasedBy.OPERATOR_TOKEN if bears(request.scope, services.operator_token) else ErasedBy.DASHBOARD
+        by = actor(request.scope, services.operator_token)
         return await _shown(services, await owners.erase(Owner(user_id), by=by))
 
     @app.get("/api/owners/{user_id}", tags=["owners"])

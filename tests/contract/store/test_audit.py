@@ -9,7 +9,7 @@ import pytest
 from tests.contract.store.conftest import NOON, later
 
 from antechamber.errors import Code
-from antechamber.model import Actor, AuditAction, AuditOutcome, Claims, ErasedBy, Owner, Purpose
+from antechamber.model import Actor, AuditAction, AuditOutcome, Claims, Owner, Purpose
 from antechamber.store import Kept
 
 ADA, BOB = Owner("ada"), Owner("bob")
@@ -119,7 +119,7 @@ async def test_of_whoever_was_removed_no_line_leads_to_them_and_one_says_that_it
     captured = await steps.completed("ada")
     await steps.end_machine(await steps.machine(captured.session))
     before = await store.audit.list(owner=ADA)
-    erasure = await store.erasures.begin(ADA, by=ErasedBy.DASHBOARD, at=NOON)
+    erasure = await store.erasures.begin(ADA, by=Actor.DASHBOARD, at=NOON)
     while (await store.erasures.step(erasure.id, at=NOON))[1]:
         pass
     assert await store.audit.list(owner=ADA) == []
@@ -144,7 +144,7 @@ async def test_whom_only_the_audit_knows_can_be_removed_from_it(store, steps):
     while (found := await store.erasures.holdings(ADA)).sessions or found.tombstones:
         await store.retention.prune(NOON + timedelta(days=365), kept)
     assert found.is_known
-    erasure = await store.erasures.begin(ADA, by=ErasedBy.DASHBOARD, at=NOON)
+    erasure = await store.erasures.begin(ADA, by=Actor.DASHBOARD, at=NOON)
     while (await store.erasures.step(erasure.id, at=NOON))[1]:
         pass
     assert not await store.erasures.holdings(ADA)

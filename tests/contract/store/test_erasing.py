@@ -8,12 +8,12 @@ from tests.contract.store.test_retention import counts
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import MachineFact, SessionFact
-from antechamber.model import AccessKind, Actor, ErasedBy, Owner, Reason, SessionStatus, new_secret
+from antechamber.model import AccessKind, Actor, Owner, Reason, SessionStatus, new_secret
 from antechamber.store import Idempotency, Store
 from antechamber.store.erasures import BATCH
 
 ADA, BOB = Owner("ada"), Owner("bob")
-BY = ErasedBy.OPERATOR_TOKEN
+BY = Actor.OPERATOR_TOKEN
 
 
 async def check_of(store, credential_id):
@@ -144,7 +144,7 @@ async def test_rows_go_only_when_no_machine_of_theirs_runs(store, steps, begin):
 
 async def test_asking_again_returns_what_is_under_way_and_afterwards_there_is_nobody(store, steps, begin):
     await a_life(store, steps, "ada")
-    first, second = await asyncio.gather(begin(), begin(at=later(5), by=ErasedBy.DASHBOARD))
+    first, second = await asyncio.gather(begin(), begin(at=later(5), by=Actor.DASHBOARD))
     assert first.id == second.id
     await finished(store, first.id)
     assert await begin() is None
