@@ -32,9 +32,10 @@ async def test_a_full_disk_ends_no_machine_and_its_end_is_recorded_all_the_same(
     disk.fill()
     # opening it waits for the other end, which has read it then
     await asyncio.to_thread(go.write_text, "on\n")
-    await asyncio.sleep(1)
-    assert locks.held(kept.folder.alive), "the machine goes on"
-    await asyncio.to_thread(go.write_text, "on\n")
+    # again: it has printed all that it wants to by then
+    with await asyncio.to_thread(go.open, "w") as again:
+        assert locks.held(kept.folder.alive), "the machine goes on"
+        again.write("on\n")
     end = await kept.end()
     assert (end["code"], end["began"]) == (7, True)
 

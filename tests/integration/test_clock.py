@@ -24,6 +24,15 @@ from tests.opening import opened
 HOUR = timedelta(hours=1)
 
 
+async def seen(stage, *sessions):
+    """Wait until a service has seen the present deadlines of these sessions."""
+    known = stage.reconciler._deadlines
+    for one in sessions:
+        deadline = (await stage.signin.session(one.id)).expires_at
+        while known._seen.get(one.id, (None, 0))[0] != deadline:
+            await asyncio.sleep(0.02)
+
+
 @pytest.fixture
 async def stage(site):
     async with scene(site.folder, database_url=site.url, egress_after_capture_s=0) as opened:
@@ -81,7 +90,7 @@ async def test_what_waits_ends_in_its_time_also_when_the_clock_goes_back(site, r
         stage.make_guest = lambda: SignInGuest(build=BUILD)
         starting = await stage.start(user_id="bob")
         await stage.until(starting.id, "starting")
-        await asyncio.sleep(stage.settings.sweep_s * 2)  # a service that lives has seen both
+        await seen(stage, waiting, starting)
         stage.clock.ahead = timedelta(0)
         if restarted:
             await stage.restart()
@@ -144,13 +153,15 @@ async def test_whoever_comes_in_the_moment_in_which_their_deadline_passes_has_th
     async with scene(site.folder, database_url=site.url, nobody_came_s=3, sign_in_s=600) as stage:
         stage.clock.ahead = HOUR
         session, _ = await stage.awaiting()
-        await asyncio.sleep(0.5)
+        await seen(stage, session)
         # only by the monotonic clock is it due from here on
         stage.clock.ahead = timedelta(0)
-        read, came = stage.store.sessions.deadlines, asyncio.Event()
+        read, came, looked = stage.store.sessions.deadlines, asyncio.Event(), asyncio.Semaphore(0)
 
         async def deadlines():
             found = await read()
+            if came.is_set():
+                looked.release()
             if not came.is_set() and stage.reconciler._deadlines.passed(found, stage.clock()):
                 came.set()
                 await stage.signin.consent(session.id)
@@ -159,7 +170,10 @@ async def test_whoever_comes_in_the_moment_in_which_their_deadline_passes_has_th
 
         monkeypatch.setattr(stage.store.sessions, "deadlines", deadlines)
         await came.wait()
-        await asyncio.sleep(2)
+        # whatever the look that saw it due has begun is over some looks later
+        for _ in range(10):
+            await looked.acquire()
+        assert not stage.reconciler._timing_out
         assert (await stage.signin.session(session.id)).status is SessionStatus.AWAITING_SIGN_IN
 
 
@@ -172,7 +186,7 @@ async def test_a_session_whose_node_is_gone_ends_in_its_time_though_the_clock_we
         shutil.copy(tmp_path / "key", tmp_path / "other" / "key")
         async with scene(tmp_path / "other", database_url=postgres_url, **waits) as other:
             other.clock.ahead = HOUR
-            await asyncio.sleep(0.6)
+            await seen(other, session)
             await gone.reconciler.close()
             other.clock.ahead = timedelta(0)
             async with asyncio.timeout(20):

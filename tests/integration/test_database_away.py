@@ -19,7 +19,7 @@ from antechamber.model import SessionStatus
 from antechamber.signin import now
 from antechamber.testing.scripted_guest import SignInGuest
 from tests import invariants
-from tests.integration.scene import BUILD, PAGE_HOST, WHOLE, SlowGuest
+from tests.integration.scene import BUILD, PAGE_HOST, WHOLE, SlowGuest, told
 from tests.integration.web_service import error_of
 from tests.integration.whole_service import metric, whole
 from tests.postgres import Server, programs
@@ -168,15 +168,18 @@ async def test_an_open_screen_and_an_open_terminal_go_on_while_the_database_is_a
         page_of(service, session_id, browser, "terminal", terminal_ticket) as terminal,
     ):
         assert await screen.recv() == b"RFB 003.008\n"
-        await asyncio.sleep(0.5)  # the terminal says nothing by itself
+        # it says nothing by itself
+        live = service.stage.reconciler.live._of(session_id)
+        while live.link._view is None:
+            await asyncio.sleep(0.02)
         async with away(server, service):
-            await asyncio.sleep(1)
+            said = await told(capsys, "a pass failed")
         await screen.send(b"RFB 003.008\n")
         assert (await screen.recv())[0] == 1, "the same screen answers"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(terminal.recv(), 0.5)
         # a database that is away is no fault of a task
-        assert "task failed" not in "".join(capsys.readouterr())
+        assert "task failed" not in said + "".join(capsys.readouterr())
 
 
 async def test_a_credential_that_was_handed_in_before_its_deadline_is_stored_though_the_database_came_back_after_it(
@@ -194,13 +197,12 @@ async def test_a_credential_that_was_handed_in_before_its_deadline_is_stored_tho
 
 
 async def test_a_credential_that_was_handed_in_is_stored_though_its_machine_ends_before_the_database_is_back(
-    server, url, service
+    server, url, service, capsys
 ):
     session, guest = await service.stage.awaiting()
     async with away(server, service):
         handing_in = asyncio.get_running_loop().create_task(guest.sign_in(WHOLE))
-        # the attendant has seen by now that the database is away
-        await asyncio.sleep(1)
+        await told(capsys, "a report waits", "a pass failed")
         guest.crash(1)
     await ended(service, session.id, "completed")
     handing_in.cancel()

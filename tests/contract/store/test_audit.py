@@ -193,7 +193,9 @@ async def test_whoever_reads_on_after_a_line_misses_none_that_was_committed_late
         deleting = asyncio.get_running_loop().create_task(
             store.credentials.delete(captured.credential.id, at=NOON, by=Actor.DASHBOARD)
         )
-        await asyncio.sleep(0.3)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not deleting.done() and (prompt.kind == "sqlite" or prompt.run(waiting) == [(0,)]):
+            await asyncio.sleep(0)
         assert await opened(store, BOB, "gemini") is not None
         first = await store.audit.list(after=read)
         if prompt.kind == "postgres":
