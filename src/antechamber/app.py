@@ -323,7 +323,9 @@ async def run(
         offered = operations.of(signin, providers, lambda: {"world": world.name, **reconciler.described()})
         offered |= operations.of_nodes(store) | operations.of_owners(signin.owners, carry_out=False)
         offered |= operations.of_logs(signin, machine_logs(settings, places), node.id)
-        offered |= operations.of_keys(Keys(store, vault, signin.clock))
+        offered |= operations.of_applications(signin.applications) | operations.of_keys(
+            Keys(store, vault, signin.clock)
+        )
         offered["dashboard.link"] = dashboard_link
         offered["credentials.check"] = operations.check_with(reconciler.checks.check)
         control = await control_socket.serve(places.control, offered)

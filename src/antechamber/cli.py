@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from antechamber import __version__, control, debian, log, tasks
-from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, settings_of, table
+from antechamber.commands.applications import api_keys_cli, applications_cli
+from antechamber.commands.asking import AsJson, OfApplication, World, ask, carried_out, err, out, settings_of, table
 from antechamber.commands.audit import audit_cli
 from antechamber.commands.database import backup, database_cli, restore
 from antechamber.commands.keys import keys_cli
@@ -53,6 +54,8 @@ cli.add_typer(sessions_cli, name="sessions")
 cli.add_typer(credentials_cli, name="credentials")
 cli.add_typer(nodes_cli, name="nodes")
 cli.add_typer(owners_cli, name="owners")
+cli.add_typer(applications_cli, name="applications")
+cli.add_typer(api_keys_cli, name="api-keys")
 cli.add_typer(audit_cli, name="audit")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(database_cli, name="database")
@@ -326,12 +329,24 @@ def _chosen(names: Sequence[str] | None, specs: Providers) -> Sequence[ProviderS
 def credentials_list(
     user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
     *,
+    application: OfApplication = None,
     world: World = "serve",
     as_json: AsJson = False,
 ) -> None:
     """List stored credentials."""
-    rows = carried_out(ask(world, "credentials.list", user_id=user))
-    only = ("id", "user_id", "provider", "status", "status_reason", "account", "plan", "version", "stored_at")
+    rows = carried_out(ask(world, "credentials.list", user_id=user, application=application))
+    only = (
+        "id",
+        "application",
+        "user_id",
+        "provider",
+        "status",
+        "status_reason",
+        "account",
+        "plan",
+        "version",
+        "stored_at",
+    )
     table(rows, as_json=as_json, only=only)
 
 

@@ -44,6 +44,14 @@ class Code(StrEnum):
     OWNER_NOT_FOUND = "owner_not_found"
     OWNER_BEING_ERASED = "owner_being_erased"
     ERASURE_NOT_FOUND = "erasure_not_found"
+    APPLICATION_NOT_FOUND = "application_not_found"
+    APPLICATION_EXISTS = "application_exists"
+    API_KEY_NOT_FOUND = "api_key_not_found"
+    SCOPE_NEEDED = "scope_needed"
+    BIND_NEEDED = "bind_needed"
+    BIND_OTHER_PERSON = "bind_other_person"
+    CHALLENGE_NOT_VALID = "challenge_not_valid"
+    RETURN_NOT_VALID = "return_not_valid"
     NODE_NOT_FOUND = "node_not_found"
     NODE_SERVES = "node_serves"
     SESSION_ENDED = "session_ended"
@@ -152,6 +160,34 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         retryable=True,
     ),
     Code.ERASURE_NOT_FOUND: Meaning(404, "There is no such erasure.", "Check the id."),
+    Code.APPLICATION_NOT_FOUND: Meaning(
+        404, "There is no such application.", "Choose one that `antechamber applications list` shows."
+    ),
+    Code.APPLICATION_EXISTS: Meaning(409, "There is an application of that name already.", "Choose another name."),
+    Code.API_KEY_NOT_FOUND: Meaning(404, "There is no such key.", "Choose one that `antechamber api-keys list` shows."),
+    Code.SCOPE_NEEDED: Meaning(
+        403, "This API key may not do that.", "Use a key with the scope, or ask the operator for one."
+    ),
+    Code.BIND_NEEDED: Meaning(
+        403,
+        "The application that asks for this sign-in has not said yet whose browser this is.",
+        "Open the page of the sign-in: it leads to the application.",
+    ),
+    Code.BIND_OTHER_PERSON: Meaning(
+        403,
+        "This sign-in is somebody else's.",
+        "Say to the person that the link is not theirs. A new link of the session's owner starts again.",
+    ),
+    Code.CHALLENGE_NOT_VALID: Meaning(
+        403,
+        "This challenge is used up, too old, or not of this session.",
+        "Have the person reload the page of the sign-in, which sends a new one.",
+    ),
+    Code.RETURN_NOT_VALID: Meaning(
+        403,
+        "This browser is not the one that opened the link, or this way back is used up or too old.",
+        "Open the link in this browser, or ask for a new one where you got it.",
+    ),
     Code.NODE_NOT_FOUND: Meaning(404, "There is no such node.", "Choose one that `antechamber nodes list` shows."),
     Code.NODE_SERVES: Meaning(409, "This node serves.", "Stop its service first, and wait half a minute."),
     Code.SESSION_ENDED: Meaning(409, "This session has ended already.", _NEW_SESSION),

@@ -28,6 +28,16 @@ class SessionFact(StrEnum):
     BROWSER_CONFINED = "browser_confined"
     """Chromium's own sandbox was seen to be on."""
     MACHINE_READY = "machine_ready"
+    SENT_TO_BIND = "sent_to_bind"
+    """A browser opened the link and was sent to the application, which is to say who sits there."""
+    BIND_OTHER_PERSON = "bind_other_person"
+    """The application said that somebody else than the session's owner sits there."""
+    BIND_BAD_CHALLENGE = "bind_bad_challenge"
+    """The application brought a challenge that is used up, too old or not of this session."""
+    BIND_OTHER_BROWSER = "bind_other_browser"
+    """Another browser than the one that was sent came back."""
+    BOUND = "bound"
+    """The application said that the session's owner sits there."""
     OPENED = "opened"
     CONSENTED = "consented"
     SCREEN_SEEN = "screen_seen"
@@ -116,8 +126,12 @@ _NOT_CAPTURED: Final = SessionRule(Act.REFUSE, error=Code.NOT_REJECTABLE)
 _RUNS: Final = SessionRule(Act.REFUSE, error=Code.CLI_RUNS)
 
 _STEPS: Final = dict.fromkeys((SF.SCREEN_UP, SF.PAGE_ASKED, SF.TERMINAL_ASKS, SF.BROWSER_CONFINED), _NOTE)
+_BINDING: Final = dict.fromkeys(
+    (SF.SENT_TO_BIND, SF.BIND_OTHER_PERSON, SF.BIND_BAD_CHALLENGE, SF.BIND_OTHER_BROWSER, SF.BOUND), _NOTE
+)
 _NO_MACHINE_YET: Final[dict[SessionFact, SessionRule]] = {
     **_STEPS,
+    **_BINDING,
     SF.OPENED: _NOTE,
     SF.CONSENTED: _NOTE,
     SF.SCREEN_SEEN: _TOO_SOON,
@@ -166,6 +180,7 @@ SESSION_TABLE: Final[dict[SessionStatus, dict[SessionFact, SessionRule]]] = {
     },
     S.AWAITING_SIGN_IN: {
         **_STEPS,
+        **_BINDING,
         SF.MACHINE_BOOTING: _NOTE,
         SF.MACHINE_READY: _NOTE,
         SF.OPENED: _NOTE,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 DEFAULT_APPLICATION: Final = "default"
-"""The application of every owner until there are API keys."""
+"""The application of whom the operator names by the operator token or the dashboard: it has no keys."""
 
 
 class SessionStatus(StrEnum):
@@ -121,6 +121,12 @@ class AccessKind(StrEnum):
     """What a hashed secret gives a right to."""
 
     LINK = "link"
+    BINDING_COOKIE = "binding_cookie"
+    """Of the browser that opened the link of an application's session: it opens nothing but the way to be bound."""
+    CHALLENGE = "challenge"
+    """With it the application says who sits at that browser."""
+    RETURN = "return"
+    """What the browser that was bound comes back with."""
     SESSION_COOKIE = "session_cookie"
     TICKET = "ticket"
     DASHBOARD_LINK = "dashboard_link"
@@ -135,6 +141,23 @@ class Actor(StrEnum):
     OPERATOR_TOKEN = "operator_token"  # noqa: S105 - what it is called, not what it is
     DASHBOARD = "dashboard"
     COMMAND_LINE = "command_line"
+    APPLICATION = "application"
+    """One of an application's keys."""
+
+
+class ApiScope(StrEnum):
+    """What an application's key may do, with what is the application's own."""
+
+    SESSIONS_WRITE = "sessions:write"
+    SESSIONS_READ = "sessions:read"
+    CREDENTIALS_READ = "credentials:read"
+    """Their metadata and their stories."""
+    CREDENTIALS_USE = "credentials:use"
+    """Say of one that the vendor does not take it any more, and delete it."""
+    CREDENTIALS_REVEAL = "credentials:reveal"
+    """Opens nothing: no route hands a secret out."""
+    ADMIN = "admin"
+    """All of the above but revealing, and what is kept of the application's owners: counting and erasing it."""
 
 
 class AuditAction(StrEnum):
@@ -204,6 +227,8 @@ class IdPrefix(StrEnum):
     """The prefix of each kind of id."""
 
     SESSION = "ses"
+    APPLICATION = "app"
+    API_KEY = "apk"
     MACHINE = "mac"
     CREDENTIAL = "cred"
     AUDIT = "aud"
@@ -247,7 +272,7 @@ _LOOKS_SECRET: Final = re.compile(
     r"|(?P<bearer>\b(?i:bearer) )(?:[A-Za-z0-9._~+/-]{16,}|[A-Za-z._~+/-]{0,15}[0-9][A-Za-z0-9._~+/-]*)=*"
     r"|\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
     r"|\b4/0[A-Za-z0-9_-]{8,}"
-    r"|\b(?:sk|rt|at|ya29|ghp|gho|ghu)[-_.][A-Za-z0-9._-]{8,}"
+    r"|\b(?:sk|rt|at|ya29|ghp|gho|ghu|ante)[-_.][A-Za-z0-9._-]{8,}"
 )
 _SHORTEST_RUN: Final = 24
 _RUN: Final = re.compile(rf"[A-Za-z0-9_+/.-]{{{_SHORTEST_RUN},}}={{0,2}}")
@@ -269,6 +294,14 @@ def _judge(run: re.Match[str]) -> str:
         # base 64 has a plus, and else only what words have: its pieces can be like words
         is_secret = "+" in text or len(odd) > 1 or any(len(piece) > _LONGEST_ODDITY for piece in odd)
     return "[removed]" if is_secret else run[0]
+
+
+_NOT_PRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a text has no character that cannot be seen, and no blanks around it."""
+    return text == text.strip() and not any(unicodedata.category(character) in _NOT_PRINTABLE for character in text)
 
 
 def clean_text(raw: str, limit: int) -> str:
@@ -348,6 +381,37 @@ class AuthSession:
     """The last lines of a run that gave up, cleaned; for the session's own page."""
     replace_account: bool = False
     """Whether this sign-in may put another account in the place of the stored credential's."""
+    binds: bool = False
+    """Whether its application has to say whose browser opened the link before the session opens to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Who asks for sign-ins of its own users, by keys of its own."""
+
+    id: str
+    name: str
+    bind_url: str | None
+    """Where it tells who sits at a browser; None: the operator opens its links."""
+    created_at: datetime
+    disabled_at: datetime | None = None
+    """Since when its keys open nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An application's key, without what it is; only a hash of that is kept."""
+
+    id: str
+    application: str
+    name: str
+    """What it is called by those who have to tell it from others."""
+    scopes: frozenset[ApiScope]
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    """To the minute."""
+    revoked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +475,8 @@ class AuditLine:
     session_id: str | None = None
     refused: str | None = None
     """The code of the error with which it was denied."""
+    api_key: str | None = None
+    """The id of the application's key by whose right it was."""
 
 
 @dataclass(frozen=True, slots=True)

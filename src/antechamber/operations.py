@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code
-from antechamber.model import Actor, IdPrefix, Owner, is_id
+from antechamber.model import DEFAULT_APPLICATION, Actor, ApiScope, IdPrefix, Owner, is_id
 from antechamber.nodes import give_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from antechamber.applications import Applications
     from antechamber.control import Operation
     from antechamber.credentials import Said
     from antechamber.keys import Keys
     from antechamber.machine_logs import MachineLogs
-    from antechamber.model import AuditLine, AuthSession, Credential, CredentialEvent, Event, MachineRow
+    from antechamber.model import ApiKey, AuditLine, AuthSession, Credential, CredentialEvent, Event, MachineRow
     from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 50
 _MOST_ROWS: Final = 500
+_MOST_DAYS: Final = 3650
 _SAID: Final[dict[str, Said]] = {
     "revoked": CredentialFact.SAID_REVOKED,
     "vendor_refused": CredentialFact.VENDOR_REFUSED,
@@ -46,9 +48,8 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         return [{"id": spec.id, "name": spec.name, "version": spec.version} for spec in providers.all()]
 
     async def list_sessions(arguments: Mapping[str, Any]) -> Any:
-        user = _text(arguments, "user_id", needed=False)
-        limit = _limit(arguments)
-        found = await signin.sessions(owner=Owner(user) if user is not None else None, limit=limit)
+        user_id, application = (_text(arguments, name, needed=False) for name in ("user_id", "application"))
+        found = await signin.sessions(user_id=user_id, application=application, limit=_limit(arguments))
         return [session_view(session) for session in found]
 
     async def show_session(arguments: Mapping[str, Any]) -> Any:
@@ -76,8 +77,8 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
 
 def _of_credentials(signin: SignIn) -> dict[str, Operation]:
     async def list_credentials(arguments: Mapping[str, Any]) -> Any:
-        user = _text(arguments, "user_id", needed=False)
-        return [credential_view(found) for found in await signin.credentials(user)]
+        user, application = (_text(arguments, name, needed=False) for name in ("user_id", "application"))
+        return [credential_view(found) for found in await signin.credentials(user, application)]
 
     async def show_credential(arguments: Mapping[str, Any]) -> Any:
         credential = await signin.credential(_id(arguments, IdPrefix.CREDENTIAL))
@@ -104,11 +105,10 @@ def _of_credentials(signin: SignIn) -> dict[str, Operation]:
 
 def _of_audit(signin: SignIn) -> dict[str, Operation]:
     async def list_audit(arguments: Mapping[str, Any]) -> Any:
-        user = _text(arguments, "user_id", needed=False)
         after, limit = arguments.get("after", 0), _limit(arguments)
         if type(after) is not int or not 0 <= after < 2**63:
             raise CallerError(Code.BAD_REQUEST, message="`after` is the `seq` of a line, or 0.")
-        owner = Owner(user) if user is not None else None
+        owner = _asked_owner(arguments)
         return [audit_view(line) for line in await signin.audit(after=after, limit=limit, owner=owner)]
 
     return {"audit.list": list_audit}
@@ -133,6 +133,65 @@ def of_nodes(store: Store) -> dict[str, Operation]:
         return {"machines": await give_up(store, _id(arguments, IdPrefix.NODE))}
 
     return {"nodes.list": list_nodes, "nodes.forget": forget_node}
+
+
+def of_applications(applications: Applications) -> dict[str, Operation]:
+    """Return the operations on applications and their keys; a key is told once, when it is made."""
+
+    async def list_applications(_: Mapping[str, Any]) -> Any:
+        return [asdict(one) for one in await applications.list()]
+
+    async def add(arguments: Mapping[str, Any]) -> Any:
+        url = _text(arguments, "bind_url", needed=False)
+        return asdict(await applications.add(_text(arguments, "name"), bind_url=url))
+
+    async def change(arguments: Mapping[str, Any]) -> Any:
+        given = {"name": str, "bind_url": str | None, "disabled": bool}
+        changes = {name: arguments[name] for name in given if name in arguments}
+        if wrong := [name for name, value in changes.items() if not isinstance(value, given[name])]:
+            raise CallerError(Code.BAD_REQUEST, message=f"`{wrong[0]}` is not of its kind.")
+        return asdict(await applications.change(_id(arguments, IdPrefix.APPLICATION), changes))
+
+    return {"applications.list": list_applications, "applications.add": add, "applications.change": change} | _of_keys(
+        applications
+    )
+
+
+def _of_keys(applications: Applications) -> dict[str, Operation]:
+    async def list_keys(arguments: Mapping[str, Any]) -> Any:
+        of = None if arguments.get("id") is None else (await applications.get(_id(arguments, IdPrefix.APPLICATION))).id
+        return [api_key_view(key) for key in await applications.keys(of)]
+
+    async def add_key(arguments: Mapping[str, Any]) -> Any:
+        days = arguments.get("days")
+        if days is not None and (type(days) is not int or not 1 <= days <= _MOST_DAYS):
+            raise CallerError(Code.BAD_REQUEST, message=f"`days` is a number from 1 to {_MOST_DAYS}.")
+        made = await applications.add_key(
+            _id(arguments, IdPrefix.APPLICATION),
+            name=_text(arguments, "name"),
+            scopes=_scopes(arguments),
+            lasts=None if days is None else timedelta(days=days),
+        )
+        return {**api_key_view(made.key), "secret": made.secret.reveal()}
+
+    async def revoke_key(arguments: Mapping[str, Any]) -> Any:
+        return api_key_view(await applications.revoke(_id(arguments, IdPrefix.API_KEY)))
+
+    return {"api_keys.list": list_keys, "api_keys.add": add_key, "api_keys.revoke": revoke_key}
+
+
+def _scopes(arguments: Mapping[str, Any]) -> list[ApiScope]:
+    given = arguments.get("scopes")
+    try:
+        return [ApiScope(word) for word in given] if isinstance(given, list) else []
+    except ValueError:
+        message = f"`scopes` are some of {', '.join(ApiScope)}."
+        raise CallerError(Code.BAD_REQUEST, message=message) from None
+
+
+def api_key_view(key: ApiKey) -> dict[str, Any]:
+    """Return what is known of a key, without what it is."""
+    return {**asdict(key), "scopes": sorted(map(str, key.scopes))}
 
 
 def of_keys(keys: Keys) -> dict[str, Operation]:
@@ -188,12 +247,13 @@ def of_owners(owners: Owners, *, carry_out: bool) -> dict[str, Operation]:
     """
 
     async def show_owner(arguments: Mapping[str, Any]) -> Any:
-        user_id = _text(arguments, "user_id")
+        owner = _owner(arguments)
         if carry_out:
             await owners.go_on()
-        about = await owners.about(Owner(user_id))
+        about = await owners.about(owner)
         return {
-            "user_id": user_id,
+            "application": owner.application,
+            "user_id": owner.user_id,
             "live_sessions": about.holdings.live_sessions,
             "sessions": about.holdings.sessions,
             "machines": about.holdings.machines,
@@ -203,7 +263,7 @@ def of_owners(owners: Owners, *, carry_out: bool) -> dict[str, Operation]:
         }
 
     async def erase_owner(arguments: Mapping[str, Any]) -> Any:
-        progress = await owners.erase(Owner(_text(arguments, "user_id")), by=Actor.COMMAND_LINE)
+        progress = await owners.erase(_owner(arguments), by=Actor.COMMAND_LINE)
         return await _gone_on(progress.erasure.id)
 
     async def show_erasure(arguments: Mapping[str, Any]) -> Any:
@@ -243,8 +303,7 @@ def check_with(check: Check) -> Operation:
     """Return the operation that lets a CLI say whether it takes a credential; only a running service can do that."""
 
     async def run(arguments: Mapping[str, Any]) -> Any:
-        owner = Owner(_text(arguments, "user_id"))
-        verdict = await check(owner, _text(arguments, "provider"), by=Actor.COMMAND_LINE)
+        verdict = await check(_owner(arguments), _text(arguments, "provider"), by=Actor.COMMAND_LINE)
         return {"accepted": verdict.accepted, "by": verdict.by, "detail": verdict.detail}
 
     return run
@@ -259,6 +318,15 @@ def _text(arguments: Mapping[str, Any], name: str, *, needed: bool = True) -> st
     if isinstance(given, str) or (given is None and not needed):
         return given
     raise CallerError(Code.BAD_REQUEST, message=f"`{name}` is a text.")
+
+
+def _owner(arguments: Mapping[str, Any]) -> Owner:
+    application = _text(arguments, "application", needed=False)
+    return Owner(_text(arguments, "user_id"), application or DEFAULT_APPLICATION)
+
+
+def _asked_owner(arguments: Mapping[str, Any]) -> Owner | None:
+    return None if arguments.get("user_id") is None else _owner(arguments)
 
 
 def _limit(arguments: Mapping[str, Any]) -> int:
@@ -287,6 +355,7 @@ def session_view(session: AuthSession) -> dict[str, Any]:
     """Return what an operator may see of a session."""
     return {
         "id": session.id,
+        "application": session.owner.application,
         "user_id": session.owner.user_id,
         "display_name": session.fields.display_name,
         "purpose": session.fields.purpose,
@@ -362,6 +431,7 @@ def credential_view(credential: Credential) -> dict[str, Any]:
     """Return a credential's metadata; the secret is not here to be returned."""
     return {
         "id": credential.id,
+        "application": credential.owner.application,
         "user_id": credential.owner.user_id,
         "provider": credential.provider,
         "status": str(credential.status),

@@ -74,9 +74,9 @@ class Owners:
             raise CallerError(Code.ERASURE_NOT_FOUND)
         return await self._progress(erasure)
 
-    async def erasures(self, limit: int) -> list[Erasure]:
+    async def erasures(self, limit: int, application: str | None = None) -> list[Erasure]:
         """Return the record of erasures, the last first; of those that have finished it names nobody."""
-        return await self._store.erasures.list(limit)
+        return await self._store.erasures.list(limit, application)
 
     async def go_on(self) -> None:
         """Carry out what is under way as far as that is possible now; any service may, at the same time too."""

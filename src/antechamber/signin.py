@@ -11,12 +11,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from antechamber.applications import Applications
+from antechamber.binding import Binding
 from antechamber.credentials import CredentialLife
 from antechamber.errors import CallerError, Code, MachineError, OperatorError, ProviderError
 from antechamber.keys import take_named_key
 from antechamber.lifecycle import Act, SessionFact
 from antechamber.log import get_logger
 from antechamber.model import (
+    DEFAULT_APPLICATION,
     AccessKind,
     Actor,
     AuditLine,
@@ -82,6 +85,8 @@ class StartRequest:
     display_name: str | None = None
     purpose: str | None = None
     return_url: str | None = None
+    application: str = DEFAULT_APPLICATION
+    """Whose user it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ class Started:
 
     session: AuthSession
     link: Secret | None
+    """None once one was opened, and where only the operator opens them: see `link`."""
     created: bool
 
 
@@ -132,6 +138,8 @@ class SignIn:
         )
         self.changes = store.changes
         self.owners = Owners(store, clock)
+        self.applications = Applications(store, clock)
+        self.binding = Binding(store, clock, cookie_life=COOKIE_LIFE)
         self.life = CredentialLife(store, near=settings.duration("expiring"), clock=clock)
 
     # -- starting ----------------------------------------------------------------------------------------------------
@@ -147,20 +155,25 @@ class SignIn:
         """
         spec = self._providers.get(request.provider)
         self._require(spec)
+        own = request.application == DEFAULT_APPLICATION
+        binds = not own and (await self.applications.get(request.application)).bind_url is not None
         at = self.clock()
         parent = parent_of(traceparent)
         new = NewSession(
-            owner=Owner(request.user_id),
+            owner=Owner(request.user_id, request.application),
             provider=spec.id,
             fields=Fields(request.display_name, request.purpose, request.return_url),
             driver=self._driver,
             expires_at=at + self._settings.duration("wait"),
             traceparent=str(parent) if parent else None,
             replace_account=request.replace_account,
+            binds=binds,
         )
         idempotency = None
         if idempotency_key is not None:
             said = {**asdict(request), "provider": spec.id}
+            # the key is the application's own already: see `caller`
+            del said["application"]
             if not request.replace_account:
                 # as a release before had it, so that a repeat across an upgrade is still one
                 del said["replace_account"]
@@ -173,14 +186,12 @@ class SignIn:
         if created.outcome == "live" and session.opened_at is not None:
             raise CallerError(Code.ALREADY_OPEN)
         point(Point.SESSION_CREATED)
-        link = new_secret()
-        given = await self._store.access.grant_link(
-            link, session_id=session.id, at=at, expires_at=at + self._settings.duration("link")
-        )
-        point(Point.LINK_GRANTED)
-        if not given and created.outcome == "live":
-            # opened, or ended, a moment ago
-            raise CallerError(Code.ALREADY_OPEN)
+        link = None
+        if own or session.binds:
+            link = await self._grant_link(session.id, at)
+            if link is None and created.outcome == "live":
+                # opened, or ended, a moment ago
+                raise CallerError(Code.ALREADY_OPEN)
         if created.outcome == "created":
             _log.info(
                 "session created",
@@ -189,7 +200,35 @@ class SignIn:
                 owner=session.owner.user_id,
                 provider=session.provider,
             )
-        return Started(session, link if given else None, created.outcome == "created")
+        return Started(session, link, created.outcome == "created")
+
+    async def link(self, session_id: str) -> Secret:
+        """Give the operator a fresh link of a session, for the person beside them; earlier ones are void.
+
+        Raises CallerError session_not_found, session_ended, already_open, and bind_needed where its application says
+        who sits at the browser.
+        """
+        session = await self.session(session_id)
+        if session.binds:
+            raise CallerError(
+                Code.BIND_NEEDED,
+                message="Its application says whose browser opens this sign-in.",
+                next_step="Have the application send its user the link.",
+            )
+        if session.status.terminal:
+            raise CallerError(Code.SESSION_ENDED)
+        link = await self._grant_link(session_id, self.clock())
+        if link is None:
+            raise CallerError(Code.ALREADY_OPEN)
+        return link
+
+    async def _grant_link(self, session_id: str, at: datetime) -> Secret | None:
+        link = new_secret()
+        given = await self._store.access.grant_link(
+            link, session_id=session_id, at=at, expires_at=at + self._settings.duration("link")
+        )
+        point(Point.LINK_GRANTED)
+        return link if given else None
 
     # -- what the person does ----------------------------------------------------------------------------------------
 
@@ -422,7 +461,8 @@ class SignIn:
     async def sessions(
         self,
         *,
-        owner: Owner | None = None,
+        user_id: str | None = None,
+        application: str | None = None,
         provider: str | None = None,
         status: SessionStatus | None = None,
         live: bool | None = None,
@@ -431,7 +471,13 @@ class SignIn:
     ) -> list[AuthSession]:
         """Return sessions, newest first; `before` is the id of a session whose elders are wanted."""
         return await self._store.sessions.list(
-            owner=owner, provider=provider, status=status, live=live, limit=limit, before=before
+            user_id=user_id,
+            application=application,
+            provider=provider,
+            status=status,
+            live=live,
+            limit=limit,
+            before=before,
         )
 
     async def events(self, session_id: str, *, after: int = 0, machines: bool = False) -> list[Event]:
@@ -479,17 +525,17 @@ class SignIn:
             counts[one.verdict] = counts.get(one.verdict, 0) + one.connections
         return dict(sorted(counts.items()))
 
-    async def credentials(self, user_id: str | None = None) -> list[Credential]:
-        """Return the metadata of live credentials."""
-        return await self._store.credentials.list(user_id=user_id)
+    async def credentials(self, user_id: str | None = None, application: str | None = None) -> list[Credential]:
+        """Return the metadata of live credentials, of one user or all, of one application or all."""
+        return await self._store.credentials.list(user_id=user_id, application=application)
 
     async def stored(self, owner: Owner, provider: str) -> Credential | None:
         """Return the metadata of the owner's live credential of a provider, or None."""
         return await self._store.credentials.current(owner, provider)
 
-    async def tombstones(self, limit: int) -> list[Credential]:
+    async def tombstones(self, limit: int, application: str | None = None) -> list[Credential]:
         """Return what is left of deleted credentials, the last deleted first."""
-        return await self._store.credentials.tombstones(limit)
+        return await self._store.credentials.tombstones(limit, application)
 
     async def credential_versions(self, credential_id: str) -> list[Version]:
         """Return what is known of each version, newest first, of a tombstone too; raises credential_not_found."""
@@ -505,15 +551,20 @@ class SignIn:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         return credential
 
+    async def owner_of_credential(self, credential_id: str) -> Owner | None:
+        """Return whose a credential is, or was; None where there is none."""
+        credential = await self._store.credentials.get(credential_id)
+        return None if credential is None else credential.owner
+
     async def captured(self, session: AuthSession) -> Credential | None:
         """Return the credential that a completed session stored, also when it is a tombstone by now."""
         if session.captured_credential_id is None:
             return None
         return await self._store.credentials.get(session.captured_credential_id)
 
-    async def delete_credential(self, credential_id: str, *, by: Actor) -> Credential:
+    async def delete_credential(self, credential_id: str, *, by: Actor, api_key: str | None = None) -> Credential:
         """Delete a credential: ciphertext and data key are gone, a tombstone stays."""
-        deleted = await self._store.credentials.delete(credential_id, at=self.clock(), by=by)
+        deleted = await self._store.credentials.delete(credential_id, at=self.clock(), by=by, api_key=api_key)
         if deleted is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         point(Point.DELETED)

@@ -71,7 +71,22 @@ SESSION_EVENTS: Final[dict[str, Telling]] = {
     ),
     SessionFact.BROWSER_CONFINED: Telling((Maker.GUEST,), "The browser's own sandbox was seen to be on."),
     SessionFact.MACHINE_READY: Telling((Maker.SERVICE,), "The sign-in page is painted; the person can begin."),
-    SessionFact.OPENED: Telling((Maker.PERSON,), "The link was exchanged for the session's cookie."),
+    SessionFact.SENT_TO_BIND: Telling(
+        (Maker.PERSON,), "A browser opened the link, and was sent to the application that asked for the session."
+    ),
+    SessionFact.BOUND: Telling((Maker.APPLICATION,), "The application said that the owner sits at that browser."),
+    SessionFact.BIND_OTHER_PERSON: Telling(
+        (Maker.APPLICATION,), "The application said that somebody else sits at that browser; it was not let in."
+    ),
+    SessionFact.BIND_BAD_CHALLENGE: Telling(
+        (Maker.APPLICATION,), "The application brought a challenge that is used up, too old or of another session."
+    ),
+    SessionFact.BIND_OTHER_BROWSER: Telling(
+        (Maker.PERSON,), "Another browser than the one that was sent came back; it was not let in."
+    ),
+    SessionFact.OPENED: Telling(
+        (Maker.PERSON,), "The session opened in its person's browser, by the session's cookie."
+    ),
     SessionFact.CONSENTED: Telling((Maker.PERSON,), "The person agreed to what will be captured."),
     SessionFact.SCREEN_SEEN: Telling((Maker.SERVICE,), "The screen reached the person; the sign-in clock starts."),
     SessionFact.CAPTURED: Telling(

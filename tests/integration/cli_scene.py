@@ -168,6 +168,7 @@ class Installation:
         offered = operations.of(self.signin, self.providers, lambda: {"running": True})
         offered |= operations.of_owners(self.signin.owners, carry_out=False)
         logs = MachineLogs(data / "machine-logs", kept=timedelta(days=1), most=2**20)
+        offered |= operations.of_applications(self.signin.applications)
         offered |= operations.of_keys(Keys(self.store, self.vault, self.signin.clock))
         offered |= operations.of_logs(self.signin, logs, "nod_00000000000000000000")
         server = Server(data / "control.sock", offered | operations.of_nodes(self.store))

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from antechamber.errors import CallerError
-from antechamber.web.access import OperatorOnly, SessionBrowserOnly
+from antechamber.model import new_secret
+from antechamber.web.access import CallersOnly, SessionBrowserOnly
 from tests.integration.web_service import running
 
 MARKS = ["%0A", "%0D", "%00", "%20", "%7F", "%2F", "%5C", "%2e", "%252F", "/", "/.", "/..", ";x", "\\"]
@@ -106,8 +107,9 @@ async def test_f046_f097_every_route_as_it_is_spelt_is_behind_its_wall_unless_it
     session_id, _ = await service.opened()
     open_on_both = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/static/base.css")}
     exchange = f"/api/auth/session/{session_id}/open"
+    way_back = f"/api/auth/session/{session_id}/return"
     expected = {
-        service.addresses.sign_in: open_on_both | {("GET", f"/s/{session_id}"), ("POST", exchange)},
+        service.addresses.sign_in: open_on_both | {("GET", f"/s/{session_id}"), ("POST", exchange), ("POST", way_back)},
         service.addresses.dashboard: open_on_both | {("GET", "/"), ("POST", "/api/dashboard/open")},
     }
     told = {*await operations(service, session_id), ("GET", "/")}
@@ -128,7 +130,7 @@ async def test_f090_each_wall_refuses_what_is_not_listed_even_with_nothing_befor
 
     sign_in, dashboard = service.addresses.sign_in, service.addresses.dashboard
     person = SessionBrowserOnly(app, sign_in, service.signin, refused=lambda session_id: None)
-    operator = OperatorOnly(app, dashboard, "DUMMY", service.signin)
+    operator = CallersOnly(app, dashboard, new_secret(), service.signin, route_of=lambda scope: None)
     base = f"/api/auth/session/{session_id}"
     paths = [
         f"{base}{rest}" for rest in ("", "\n", "/", "/ticket\n", "/screen\n", "/open\n", "/open/", "//open", "\n/open")

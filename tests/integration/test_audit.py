@@ -28,6 +28,7 @@ FIELDS = {
     "version",
     "session_id",
     "refused",
+    "api_key",
 }
 
 

@@ -127,6 +127,13 @@ class Service:
         self.cleanup.push_async_callback(server.stop)
         return f"http://127.0.0.1:{server.port}"
 
+    async def application(self, *scopes, name="Acme", bind_url="http://127.0.0.1:9/bind"):
+        """Add an application with a key of these scopes; return (the application, a client with the key)."""
+        known = {one.name: one for one in await self.signin.applications.list()}
+        added = known.get(name) or await self.signin.applications.add(name, bind_url=bind_url)
+        made = await self.signin.applications.add_key(added.id, name="test", scopes=scopes, lasts=None)
+        return added, await self.stranger(Authorization=f"Bearer {made.secret.reveal()}")
+
     async def stranger(self, base=None, **headers):
         return await self.cleanup.enter_async_context(self.client(base or self.addresses.dashboard.url, **headers))
 

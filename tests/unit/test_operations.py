@@ -29,6 +29,7 @@ def offered(installation, tmp_path):
     everything = operations.of(installation.signin, installation.providers, lambda: {"machines": 0})
     everything |= operations.of_owners(installation.signin.owners, carry_out=False)
     logs = MachineLogs(tmp_path, kept=timedelta(days=1), most=2**20)
+    everything |= operations.of_applications(installation.signin.applications)
     everything |= operations.of_keys(Keys(installation.store, installation.vault, installation.signin.clock))
     everything |= operations.of_logs(installation.signin, logs, "nod_00000000000000000000")
     return everything | operations.of_nodes(installation.store)

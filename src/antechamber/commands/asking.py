@@ -30,6 +30,9 @@ out: Final = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.i
 err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OfApplication = Annotated[
+    str | None, typer.Option("--application", help="Whose: an application's id; a user is the operator's own without.")
+]
 World = Annotated[
     Literal["serve", "demo"],
     typer.Option(envvar="ANTECHAMBER_WORLD", help="Which installation is meant: serve or demo."),
@@ -76,6 +79,7 @@ async def _do(settings: Settings, places: Places, operation: str, arguments: Map
         )
         offered = operations.of(signin, specs, lambda: {"running": False}) | operations.of_nodes(store)
         offered |= operations.of_owners(signin.owners, carry_out=True)
+        offered |= operations.of_applications(signin.applications)
         offered |= operations.of_keys(Keys(store, vault, signin.clock))
         offered |= operations.of_logs(signin, app.machine_logs(settings, places), node_id(places.node))
         answer = await offered[operation](arguments)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from antechamber.commands.asking import AsJson, World, ask, carried_out, table
+from antechamber.commands.asking import AsJson, OfApplication, World, ask, carried_out, table
 
 audit_cli = typer.Typer(no_args_is_help=True, help="The audit: who did what to whose credential.")
 
@@ -25,12 +25,15 @@ def audit_list(
     *,
     world: World = "serve",
     user: User = None,
+    application: OfApplication = None,
     after: After = 0,
     limit: Annotated[int, typer.Option(min=1, max=_PAGE, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show lines of the audit, the oldest first."""
-    asked: dict[str, Any] = {"after": after, "limit": limit} | ({} if user is None else {"user_id": user})
+    asked: dict[str, Any] = {"after": after, "limit": limit} | (
+        {} if user is None else {"user_id": user, "application": application}
+    )
     lines = carried_out(ask(world, "audit.list", **asked))
     if not as_json:
         for line in lines:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from antechamber import control
-from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, settings_of
+from antechamber.commands.asking import AsJson, OfApplication, World, ask, carried_out, err, out, settings_of
 from antechamber.errors import Code, OperatorError
 from antechamber.places import place
 
@@ -24,13 +24,15 @@ _REMAINS: Final = (
 
 
 @owners_cli.command("show")
-def owners_show(user: str, *, world: World = "serve", as_json: AsJson = False) -> None:
+def owners_show(
+    user: str, *, application: OfApplication = None, world: World = "serve", as_json: AsJson = False
+) -> None:
     """Count what is kept of a person, and say how far its erasure is."""
-    found = carried_out(ask(world, "owners.show", user_id=user))
+    found = carried_out(ask(world, "owners.show", user_id=user, application=application))
     if as_json:
         out.print_json(json.dumps(found))
         return
-    for name in ("user_id", "sessions", "live_sessions", "machines", "credentials", "tombstones"):
+    for name in ("application", "user_id", "sessions", "live_sessions", "machines", "credentials", "tombstones"):
         out.print(f"{name:>14}  {escape(str(found[name]))}")
     if found["erasing"]:
         out.print(f"{'erasing':>14}  {_told(found['erasing'])}")
@@ -40,6 +42,7 @@ def owners_show(user: str, *, world: World = "serve", as_json: AsJson = False) -
 def owners_delete(
     user: str,
     *,
+    application: OfApplication = None,
     world: World = "serve",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until nothing is left; else it goes on by itself.")] = True,
@@ -50,13 +53,13 @@ def owners_delete(
     Vendors may still hold a grant, and backups hold it until they are destroyed. What was begun goes on by itself,
     also after this command was interrupted.
     """
-    found = carried_out(ask(world, "owners.show", user_id=user))
+    found = carried_out(ask(world, "owners.show", user_id=user, application=application))
     if not yes:
         err.print(
             f"{found['sessions']} sign-ins, {found['credentials']} credentials and {found['tombstones']} deleted ones."
         )
         typer.confirm(f"Remove everything of {user}?", abort=True, err=True)
-    progress = carried_out(_erased(world, user, wait=wait))
+    progress = carried_out(_erased(world, user, application, wait=wait))
     if as_json:
         out.print_json(json.dumps(progress))
         return
@@ -65,8 +68,8 @@ def owners_delete(
         out.print(f"  {line}")
 
 
-async def _erased(world: str, user: str, *, wait: bool) -> dict[str, Any]:
-    progress: dict[str, Any] = await ask(world, "owners.delete", user_id=user)
+async def _erased(world: str, user: str, application: str | None, *, wait: bool) -> dict[str, Any]:
+    progress: dict[str, Any] = await ask(world, "owners.delete", user_id=user, application=application)
     told = ""
     while wait and progress["finished_at"] is None:
         if (now := _told(progress)) != told:

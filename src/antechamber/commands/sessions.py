@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.markup import escape
 
-from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, table
+from antechamber.commands.asking import AsJson, OfApplication, World, ask, carried_out, err, out, table
 from antechamber.model import Reason
 from antechamber.texts import english
 
@@ -34,13 +34,14 @@ _HEAD: Final = (
 def sessions_list(
     user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
     *,
+    application: OfApplication = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 50,
     world: World = "serve",
     as_json: AsJson = False,
 ) -> None:
     """List sessions, newest first."""
-    rows = carried_out(ask(world, "sessions.list", user_id=user, limit=limit))
-    table(rows, as_json=as_json, only=("id", "user_id", "provider", "status", "reason", "created_at"))
+    rows = carried_out(ask(world, "sessions.list", user_id=user, application=application, limit=limit))
+    table(rows, as_json=as_json, only=("id", "application", "user_id", "provider", "status", "reason", "created_at"))
 
 
 @sessions_cli.command("show")

@@ -1,7 +1,7 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
 `Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `statuses`, `access`,
-`destinations`, `retention`, `erasures`, `audit`) have one file each.
+`bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`) have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """

@@ -47,7 +47,7 @@ class Access:
         async with self._database.write() as write:
             if void_others:
                 await void_in(write.connection, kind, session_id)
-            await _grant(write, kind, secret, session_id, at=at, expires_at=expires_at)
+            await grant_in(write, kind, secret, session_id, at=at, expires_at=expires_at)
 
     @to_its_end
     async def grant_link(self, secret: Secret, *, session_id: str, at: datetime, expires_at: datetime) -> bool:
@@ -60,7 +60,7 @@ class Access:
             if session.opened_at is not None or session.status.terminal:
                 return False
             await void_in(write.connection, AccessKind.LINK, session_id)
-            await _grant(write, AccessKind.LINK, secret, session_id, at=at, expires_at=expires_at)
+            await grant_in(write, AccessKind.LINK, secret, session_id, at=at, expires_at=expires_at)
             return True
 
     @to_its_end
@@ -69,20 +69,28 @@ class Access:
     ) -> bool:
         """Exchange a link's code for the session's one cookie and note that it was opened, all or nothing.
 
-        In one transaction, so that no other link can be given or opened between. False when the link is used, void or
-        too old, or when one has been opened before. CallerError SESSION_NOT_FOUND.
+        In one transaction, so that no other link can be given or opened between. Of a session that binds the browser
+        gets a cookie of another kind, and nothing is opened: see `Bindings`. False when the link is used, void or too
+        old, or when one has been opened before. CallerError SESSION_NOT_FOUND.
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
             if session.opened_at is not None:
                 return False
             used = await write.connection.execute(
-                update(access).where(_valid(AccessKind.LINK, code, session_id, at)).values(used_at=at)
+                update(access).where(valid(AccessKind.LINK, code, session_id, at)).values(used_at=at)
             )
             if used.rowcount != 1:
                 return False
+            if session.binds:
+                # whoever opened an earlier link and was not bound is out
+                await void_binding(write.connection, session_id)
+                await grant_in(
+                    write, AccessKind.BINDING_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at
+                )
+                return True
             await void_in(write.connection, AccessKind.SESSION_COOKIE, session_id)
-            await _grant(write, AccessKind.SESSION_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at)
+            await grant_in(write, AccessKind.SESSION_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at)
             # a session that has ended refuses the fact and shows its end all the same
             await apply_fact(write, session, Given(fact=SessionFact.OPENED, at=at))
             return True
@@ -92,14 +100,14 @@ class Access:
         """Use a right up; tell whether it was there, of that kind and session, unused and not expired."""
         async with self._database.write() as write:
             used = await write.connection.execute(
-                update(access).where(_valid(kind, secret, session_id, at)).values(used_at=at)
+                update(access).where(valid(kind, secret, session_id, at)).values(used_at=at)
             )
             return used.rowcount == 1
 
     @to_its_end
     async def holds(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
         """Tell whether a right is there without using it up."""
-        wanted = select(access.c.kind).where(_valid(kind, secret, session_id, at))
+        wanted = select(access.c.kind).where(valid(kind, secret, session_id, at))
         async with self._database.read() as connection:
             return (await connection.execute(wanted)).one_or_none() is not None
 
@@ -110,12 +118,13 @@ class Access:
             await void_in(write.connection, kind, session_id)
 
 
-async def _grant(
+async def grant_in(
     write: Write, kind: AccessKind, secret: Secret, session_id: str | None, *, at: datetime, expires_at: datetime
 ) -> None:
+    """Let a secret give that right within the caller's transaction."""
     await write.connection.execute(
         insert(access).values(
-            secret_hash=_hash(secret), kind=kind, session_id=session_id, granted_at=at, expires_at=expires_at
+            secret_hash=hash_of(secret), kind=kind, session_id=session_id, granted_at=at, expires_at=expires_at
         )
     )
 
@@ -127,9 +136,16 @@ async def void_in(connection: AsyncConnection, kind: AccessKind, session_id: str
     )
 
 
-def _valid(kind: AccessKind, secret: Secret, session_id: str | None, at: datetime) -> ColumnElement[bool]:
+async def void_binding(connection: AsyncConnection, session_id: str) -> None:
+    """End every right of a browser that was not bound yet, within the caller's transaction."""
+    for kind in (AccessKind.BINDING_COOKIE, AccessKind.CHALLENGE, AccessKind.RETURN):
+        await void_in(connection, kind, session_id)
+
+
+def valid(kind: AccessKind, secret: Secret, session_id: str | None, at: datetime) -> ColumnElement[bool]:
+    """Return the condition that a right is that one, unused and not expired."""
     return and_(
-        access.c.secret_hash == _hash(secret),
+        access.c.secret_hash == hash_of(secret),
         access.c.kind == kind,
         access.c.session_id.is_not_distinct_from(session_id),
         access.c.used_at.is_(None),
@@ -137,5 +153,6 @@ def _valid(kind: AccessKind, secret: Secret, session_id: str | None, at: datetim
     )
 
 
-def _hash(secret: Secret) -> str:
+def hash_of(secret: Secret) -> str:
+    """Return what is stored of a secret."""
     return hashlib.sha256(secret.reveal().encode()).hexdigest()

@@ -47,6 +47,7 @@ class Entry:
     version: int | None = None
     session_id: str | None = None
     refused: Code | None = None
+    api_key: str | None = None
 
 
 class Audit:
@@ -100,6 +101,7 @@ async def _append(connection: AsyncConnection, entry: Entry, at: datetime) -> No
             version=entry.version,
             session_id=entry.session_id,
             refused=None if entry.refused is None else str(entry.refused),
+            api_key=entry.api_key,
         )
     )
 

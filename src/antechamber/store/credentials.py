@@ -11,7 +11,6 @@ from antechamber.credential_life import CredentialFact, same_account
 from antechamber.errors import Code
 from antechamber.lifecycle import Act, SessionDecision, SessionFact, decide_session
 from antechamber.model import (
-    DEFAULT_APPLICATION,
     Actor,
     AuditAction,
     AuthSession,
@@ -120,11 +119,11 @@ class Credentials:
         return None if row is None else credential_of(row)
 
     @to_its_end
-    async def tombstones(self, limit: int, application: str = DEFAULT_APPLICATION) -> list[Credential]:
-        """Return an application's deleted credentials, the last deleted first."""
-        wanted = select(credentials).where(
-            credentials.c.application == application, credentials.c.deleted_at.is_not(None)
-        )
+    async def tombstones(self, limit: int, application: str | None = None) -> list[Credential]:
+        """Return deleted credentials, of one application or of all, the last deleted first."""
+        wanted = select(credentials).where(credentials.c.deleted_at.is_not(None))
+        if application is not None:
+            wanted = wanted.where(credentials.c.application == application)
         wanted = wanted.order_by(credentials.c.deleted_at.desc(), credentials.c.id).limit(limit)
         async with self._database.read() as connection:
             return [credential_of(row) for row in await connection.execute(wanted)]
@@ -138,9 +137,11 @@ class Credentials:
             return [Version(row.version, row.stored_at, row.session_id) for row in rows]
 
     @to_its_end
-    async def list(self, user_id: str | None = None, application: str = DEFAULT_APPLICATION) -> list[Credential]:
-        """Return an application's live credentials, of one user or of all."""
-        wanted = select(credentials).where(credentials.c.application == application, credentials.c.deleted_at.is_(None))
+    async def list(self, user_id: str | None = None, application: str | None = None) -> list[Credential]:
+        """Return live credentials, of one user or of all, of one application or of all."""
+        wanted = select(credentials).where(credentials.c.deleted_at.is_(None))
+        if application is not None:
+            wanted = wanted.where(credentials.c.application == application)
         if user_id is not None:
             wanted = wanted.where(credentials.c.user_id == user_id)
         wanted = wanted.order_by(credentials.c.user_id, credentials.c.provider)
@@ -263,7 +264,7 @@ class Credentials:
 
     @to_its_end
     async def delete(
-        self, credential_id: str, *, at: datetime, by: Actor, version: int | None = None
+        self, credential_id: str, *, at: datetime, by: Actor, api_key: str | None = None, version: int | None = None
     ) -> Credential | None:
         """Turn a credential into a tombstone and return it: ciphertext, key and claims are gone.
 
@@ -271,7 +272,7 @@ class Credentials:
         is not its present one.
         """
         async with self._database.write() as write:
-            tombstone = await bury(write, credential_id, at=at, by=by, version=version)
+            tombstone = await bury(write, credential_id, at=at, by=by, api_key=api_key, version=version)
         if tombstone is not None:
             await self._database.scrub()
         return tombstone
@@ -459,6 +460,7 @@ async def bury(
     *,
     at: datetime,
     by: Actor,
+    api_key: str | None = None,
     version: int | None = None,
 ) -> Credential | None:
     """Turn a credential into a tombstone within the caller's transaction, and return it; see `Credentials.delete`."""
@@ -481,6 +483,7 @@ async def bury(
             credential_id=credential_id,
             version=credential.version,
             session_id=session_id,
+            api_key=api_key,
         ),
         at=at,
     )

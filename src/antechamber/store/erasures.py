@@ -168,9 +168,11 @@ class Erasures:
         return after, True
 
     @to_its_end
-    async def list(self, limit: int) -> list[Erasure]:
-        """Return erasures, those that were asked for last first."""
+    async def list(self, limit: int, application: str | None = None) -> list[Erasure]:
+        """Return erasures, of one application or of all, those that were asked for last first."""
         wanted = select(erasures).order_by(erasures.c.asked_at.desc(), erasures.c.id).limit(limit)
+        if application is not None:
+            wanted = wanted.where(erasures.c.application == application)
         async with self._database.read() as connection:
             return [erasure_of(row) for row in await connection.execute(wanted)]
 

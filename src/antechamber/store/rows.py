@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from antechamber.model import (
     Actor,
+    ApiKey,
+    ApiScope,
+    Application,
     AuditAction,
     AuditLine,
     AuditOutcome,
@@ -60,6 +63,7 @@ def session_of(row: Row[Any]) -> AuthSession:
         gave_up_at=row.gave_up_at,
         cli_said=row.cli_said,
         replace_account=row.replace_account,
+        binds=row.binds,
     )
 
 
@@ -102,6 +106,28 @@ def audit_line_of(row: Row[Any]) -> AuditLine:
         version=row.version,
         session_id=row.session_id,
         refused=row.refused,
+        api_key=row.api_key,
+    )
+
+
+def application_of(row: Row[Any]) -> Application:
+    """Return the application of a row of `applications`."""
+    return Application(
+        id=row.id, name=row.name, bind_url=row.bind_url, created_at=row.created_at, disabled_at=row.disabled_at
+    )
+
+
+def api_key_of(row: Row[Any]) -> ApiKey:
+    """Return the key of a row of `api_keys`."""
+    return ApiKey(
+        id=row.id,
+        application=row.application,
+        name=row.name,
+        scopes=frozenset(ApiScope(word) for word in row.scopes.split()),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        revoked_at=row.revoked_at,
     )
 
 

@@ -213,6 +213,43 @@ RULES: Final = (
         when="OLD.consented_at IS NOT NULL",
         frozen=("replace_account",),
     ),
+    Rule(
+        "session_binding",
+        "auth_sessions",
+        Occasion.UPDATE,
+        "whether a session binds its browser is settled when it begins",
+        frozen=("binds",),
+    ),
+    Rule(
+        "bound_before_consent",
+        "auth_sessions",
+        Occasion.UPDATE,
+        "a session opens to nobody before its browser is bound",
+        when="NEW.binds AND NEW.opened_at IS NULL AND (NEW.consented_at IS NOT NULL OR NEW.screen_seen_at IS NOT NULL)",
+    ),
+    # a key that was revoked, or whose scopes are known to somebody, is never another one afterwards
+    Rule(
+        "api_key_identity",
+        "api_keys",
+        Occasion.UPDATE,
+        "a key stays what it is",
+        frozen=("id", "application", "secret_hash", "scopes", "created_at", "expires_at"),
+    ),
+    Rule(
+        "api_key_stays_revoked",
+        "api_keys",
+        Occasion.UPDATE,
+        "a revoked key stays revoked",
+        when="OLD.revoked_at IS NOT NULL",
+        frozen=("revoked_at",),
+    ),
+    Rule(
+        "application_kept",
+        "applications",
+        Occasion.DELETE,
+        "an application is kept, for what is its own names it",
+        when="OLD.id IS NOT NULL",
+    ),
     Rule("credential_event_kept", "credential_events", Occasion.UPDATE, "an event of a credential does not change"),
     Rule("audit_line_kept", "audit", Occasion.UPDATE, "a line of the audit does not change"),
     # SQLite's REPLACE deletes and inserts, which no other trigger sees

@@ -250,6 +250,7 @@ audit: Final = Table(
     Column("version", Integer),
     Column("session_id", WORD),
     Column("refused", WORD),
+    Column("api_key", WORD),
     _one_of("actor", Actor),
     _one_of("action", AuditAction),
     _one_of("outcome", AuditOutcome),
@@ -309,6 +310,7 @@ sessions: Final = Table(
     Column("gave_up_at", UtcTime),
     Column("cli_said", String, nullable=False, server_default=""),
     Column("replace_account", Boolean, nullable=False, server_default=false()),
+    Column("binds", Boolean, nullable=False, server_default=false()),
     ForeignKeyConstraint(
         ["captured_credential_id", "captured_version"],
         ["credential_versions.credential_id", "credential_versions.version"],
@@ -341,6 +343,7 @@ sessions: Final = Table(
     Index("sessions_due", "expires_at", **_where("expires_at IS NOT NULL")),
     Index("sessions_newest", "created_at", "id"),
     Index("sessions_of_owner", "application", "user_id", "created_at", "id"),
+    Index("sessions_of_application", "application", "created_at", "id"),
     Index("sessions_live", "created_at", "id", **_where(f"status IN {words(LIVE_STATUSES)}")),
     Index("sessions_ended", "ended_at", **_where("ended_at IS NOT NULL")),
     # what deletes a version looks here for whoever points at it
@@ -435,6 +438,32 @@ access: Final = Table(
     CheckConstraint(f"(kind IN {words(DASHBOARD_KINDS)}) = (session_id IS NULL)", name="session_or_dashboard"),
     Index("access_of_session", "session_id", "kind"),
     Index("access_old", "expires_at"),
+)
+
+applications: Final = Table(
+    "applications",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("name", WORD, nullable=False, unique=True),
+    Column("bind_url", WORD),
+    Column("created_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),
+)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("application", WORD, ForeignKey("applications.id"), nullable=False),
+    Column("name", WORD, nullable=False),
+    Column("secret_hash", HASH, nullable=False, unique=True),
+    # as the words of `ApiScope`, with blanks between them
+    Column("scopes", WORD, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
+    Column("revoked_at", UtcTime),
+    Index("keys_of_application", "application", "created_at"),
 )
 
 destinations: Final = Table(

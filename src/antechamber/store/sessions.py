@@ -62,6 +62,8 @@ class NewSession:
     traceparent: str | None = None
     replace_account: bool = False
     """Whether it may put another account in the place of the stored credential's."""
+    binds: bool = False
+    """Whether its application says whose browser opened the link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,8 @@ class Sessions:
         self,
         *,
         owner: Owner | None = None,
+        application: str | None = None,
+        user_id: str | None = None,
         provider: str | None = None,
         live: bool | None = None,
         status: SessionStatus | None = None,
@@ -237,6 +241,10 @@ class Sessions:
         conditions: list[ColumnElement[bool]] = []
         if owner is not None:
             conditions += [sessions.c.application == owner.application, sessions.c.user_id == owner.user_id]
+        if application is not None:
+            conditions.append(sessions.c.application == application)
+        if user_id is not None:
+            conditions.append(sessions.c.user_id == user_id)
         if provider is not None:
             conditions.append(sessions.c.provider == provider)
         if live is not None:
@@ -323,6 +331,7 @@ async def _insert(write: Write, new: NewSession, at: datetime) -> AuthSession:
             status_at=at,
             expires_at=new.expires_at,
             replace_account=new.replace_account,
+            binds=new.binds,
         )
         .returning(*sessions.c)
     )

@@ -13,8 +13,10 @@ from antechamber.errors import Code, OperatorError
 from antechamber.model import IdPrefix, new_id
 from antechamber.points import Point, point
 from antechamber.store.access import Access
+from antechamber.store.applications import Applications
 from antechamber.store.attempts import Attempts
 from antechamber.store.audit import Audit
+from antechamber.store.bindings import Bindings
 from antechamber.store.changes import Changes
 from antechamber.store.credentials import Credentials
 from antechamber.store.database import Database, to_its_end, translated
@@ -68,6 +70,8 @@ class Store:
         self.credentials: Final = Credentials(database)
         self.statuses: Final = Statuses(database)
         self.access: Final = Access(database)
+        self.bindings: Final = Bindings(database)
+        self.applications: Final = Applications(database)
         self.destinations: Final = Destinations(database)
         self.retention: Final = Retention(database)
         self.erasures: Final = Erasures(database)

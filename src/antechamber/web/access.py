@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import CallerError, Code
 from antechamber.model import Actor, IdPrefix, Secret, is_id
-from antechamber.web.front import SAFE_METHODS, header
+from antechamber.web.callers import Caller, bearer, is_api_key, remember, require
+from antechamber.web.front import SAFE_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ DASHBOARD_PAGES: Final = (
     "/machines",
     "/health",
     "/owners",
+    "/applications",
 )
 """Addresses of the dashboard's one page, which is empty until its own requests are let in."""
 
@@ -49,7 +51,8 @@ PERSON_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 OPEN_PREFIX: Final = "/static/"
 PAGE_PATH: Final = "/s/"
 SESSION_PATH: Final = "/api/auth/session/"
-_OPEN_EXCHANGE: Final = "open"
+_OPEN_EXCHANGES: Final = frozenset({"open", "binding", "return"})
+"""What may be posted before a browser has the session's cookie: each of them looks at a secret of its own."""
 _NEXT_STEP: Final = "Open the sign-in link in this browser."
 _COOKIES_TRIED: Final = 4
 _COOKIE_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
@@ -119,23 +122,39 @@ def same_secret(one: Secret, other: Secret) -> bool:
 
 def bears(scope: Scope, token: Secret) -> bool:
     """Tell whether the request has that token as its bearer."""
-    scheme, _, sent = (header(scope, b"authorization") or "").partition(" ")
-    return scheme.lower() == "bearer" and same_secret(Secret(sent.strip()), token)
+    sent = bearer(scope)
+    return sent is not None and same_secret(sent, token)
 
 
-def actor(scope: Scope, token: Secret) -> Actor:
-    """Return by which right a request came that `OperatorOnly` has let in."""
-    return Actor.OPERATOR_TOKEN if bears(scope, token) else Actor.DASHBOARD
+def is_program(scope: Scope, token: Secret) -> bool:
+    """Tell whether a request comes from a program: it has the operator token, or what looks like an API key.
+
+    No other site's page can send such a header, and what the key opens is looked at by the wall.
+    """
+    sent = bearer(scope)
+    return sent is not None and (is_api_key(sent) or same_secret(sent, token))
 
 
-class OperatorOnly:
-    """The dashboard site's wall: the operator token as a bearer, or the dashboard's cookie."""
+class CallersOnly:
+    """The dashboard site's wall: the operator token or an application's key as a bearer, or the dashboard's cookie."""
 
     def __init__(
-        self, app: ASGIApp, site: Site, token: Secret, signin: SignIn, metrics_token: Secret | None = None
+        self,
+        app: ASGIApp,
+        site: Site,
+        token: Secret,
+        signin: SignIn,
+        *,
+        route_of: Callable[[Scope], tuple[str, dict[str, str]] | None],
+        metrics_token: Secret | None = None,
     ) -> None:
-        """Wrap the dashboard's app; `metrics_token` reads the metrics and nothing else."""
+        """Wrap the dashboard's app; `metrics_token` reads the metrics and nothing else.
+
+        `route_of` gives the path of the route that will serve a request, as /openapi.json writes it, with what the
+        request's path names in it; None where there is none of that method.
+        """
         self._app = app
+        self._route_of = route_of
         self._site = site
         self._token = token
         self._metrics_token = metrics_token
@@ -145,19 +164,37 @@ class OperatorOnly:
         """Serve one connection."""
         path: str = scope["path"]
         open_path = path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or is_dashboard_page(path)
-        is_open = scope["type"] == "http" and open_path
-        if not is_open and not await self._is_operator(scope):
-            raise CallerError(Code.NOT_SIGNED_IN)
+        if scope["type"] != "http" or not open_path:
+            remember(scope, await self._caller(scope))
         await self._app(scope, receive, send)
 
-    async def _is_operator(self, scope: Scope) -> bool:
+    async def _caller(self, scope: Scope) -> Caller:
         # a wrong token is never rescued by a cookie
         if any(key == b"authorization" for key, _ in scope["headers"]):
-            return bears(scope, self._token) or self._is_scraper(scope)
+            return await self._bearing(scope)
         for cookie in cookies(scope, dashboard_cookie(self._site)):
             if await self._signin.holds_dashboard_cookie(cookie):
-                return True
-        return False
+                return Caller(Actor.DASHBOARD)
+        raise CallerError(Code.NOT_SIGNED_IN)
+
+    async def _bearing(self, scope: Scope) -> Caller:
+        if bears(scope, self._token) or self._is_scraper(scope):
+            return Caller(Actor.OPERATOR_TOKEN)
+        sent = bearer(scope)
+        key = await self._signin.applications.holder(sent) if sent is not None and is_api_key(sent) else None
+        if key is None:
+            raise CallerError(
+                Code.NOT_SIGNED_IN,
+                message="This token is not known here, or opens nothing any more.",
+                next_step="Send the token that the service printed the place of, or a key of `antechamber api-keys`.",
+            )
+        route = self._route_of(scope)
+        if scope["type"] != "http":
+            raise CallerError(Code.NOT_ALLOWED)
+        if route is not None:
+            path, named = route
+            await require(self._signin, key, (scope["method"], path), named)
+        return Caller(Actor.APPLICATION, key)
 
     def _is_scraper(self, scope: Scope) -> bool:
         is_scrape = scope["type"] == "http" and scope["method"] in SAFE_METHODS and scope["path"] == METRICS_PATH
@@ -179,17 +216,12 @@ class SessionBrowserOnly:
         path: str = scope["path"]
         if not self._is_open(scope, path):
             # taken apart at the slashes, not matched: what stands behind the id may not matter to who is asked for
-            session_id = path.removeprefix(SESSION_PATH).partition("/")[0] if path.startswith(SESSION_PATH) else None
-            if session_id is None:
+            if not path.startswith(SESSION_PATH):
                 raise CallerError(Code.NOT_SIGNED_IN, next_step=_NEXT_STEP)
+            session_id = path.removeprefix(SESSION_PATH).partition("/")[0]
             if not is_id(session_id, IdPrefix.SESSION):
                 raise CallerError(Code.MALFORMED_ID)
-            if not await self._is_browser_of(scope, session_id):
-                # ids are not to be guessed, so this tells nobody anything but the one who has a stale link
-                await self._signin.session(session_id)
-                if scope["type"] == "websocket":
-                    self._refused(session_id)
-                raise CallerError(Code.NOT_SIGNED_IN, next_step=_NEXT_STEP)
+            await self._require_browser_of(scope, session_id)
         await self._app(scope, receive, send)
 
     @staticmethod
@@ -204,12 +236,20 @@ class SessionBrowserOnly:
         return (
             scope["method"] == "POST"
             and path.startswith(SESSION_PATH)
-            and rest == _OPEN_EXCHANGE
+            and rest in _OPEN_EXCHANGES
             and is_id(session_id, IdPrefix.SESSION)
         )
 
-    async def _is_browser_of(self, scope: Scope, session_id: str) -> bool:
-        for cookie in cookies(scope, session_cookie(self._site, session_id)):
+    async def _require_browser_of(self, scope: Scope, session_id: str) -> None:
+        sent = cookies(scope, session_cookie(self._site, session_id))
+        for cookie in sent:
             if await self._signin.holds_cookie(session_id, cookie):
-                return True
-        return False
+                return
+        # ids are not to be guessed, so this tells nobody anything but the one who has a stale link
+        await self._signin.session(session_id)
+        for cookie in sent:
+            if await self._signin.binding.is_waiting(session_id, cookie):
+                raise CallerError(Code.BIND_NEEDED)
+        if scope["type"] == "websocket":
+            self._refused(session_id)
+        raise CallerError(Code.NOT_SIGNED_IN, next_step=_NEXT_STEP)

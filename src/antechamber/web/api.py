@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Query, Request, Response
 
-from antechamber.errors import AntechamberError
-from antechamber.model import Owner, SessionStatus
+from antechamber.errors import AntechamberError, CallerError, Code
+from antechamber.model import DEFAULT_APPLICATION, SessionStatus
 from antechamber.signin import StartRequest
 from antechamber.texts import speaking
 from antechamber.web import sessions
 from antechamber.web.access import set_dashboard_cookie
 from antechamber.web.bodies import (
-    Code,
+    AskedApplication,
+    Bind,
+    Exchange,
     IdempotencyKey,
     Nothing,
     SessionCursor,
@@ -23,10 +25,14 @@ from antechamber.web.bodies import (
     UserId,
     Wait,
 )
+from antechamber.web.callers import CalledBy
 from antechamber.web.events import STREAMED
 from antechamber.web.overview import driver_view
 from antechamber.web.views import (
+    BoundView,
     DashboardView,
+    LinkView,
+    NamedApplication,
     PollView,
     ProviderList,
     ProviderView,
@@ -37,9 +43,6 @@ from antechamber.web.views import (
 
 if TYPE_CHECKING:
     from antechamber.web.services import Services
-
-CALLER = "operator"
-"""Who calls while there is one operator token; idempotency keys are kept per caller."""
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
@@ -53,7 +56,7 @@ def _add_dashboard(app: FastAPI, services: Services) -> None:
     signin = services.signin
 
     @app.post("/api/dashboard/open", status_code=204, tags=["dashboard"])
-    async def open_dashboard(body: Code) -> Response:
+    async def open_dashboard(body: Exchange) -> Response:
         """Exchange the printed link's one-time code for the dashboard's cookie."""
         cookie = await signin.open_dashboard(body.secret())
         response = Response(status_code=204)
@@ -72,6 +75,7 @@ def _add_dashboard(app: FastAPI, services: Services) -> None:
             faults=faults,
             driver=driver_view(services),
             sign_in_url=services.addresses.sign_in.url,
+            applications=[NamedApplication(id=one.id, name=one.name) for one in await signin.applications.list()],
         )
 
     @app.get("/api/providers", tags=["providers"])
@@ -94,9 +98,16 @@ def _add_start(app: FastAPI, services: Services) -> None:
         responses={200: {"model": StartedView, "description": "The live session of this user and provider."}},
     )
     async def start(
-        body: Start, response: Response, idempotency_key: IdempotencyKey = None, traceparent: Traceparent = None
+        body: Start,
+        response: Response,
+        caller: CalledBy,
+        idempotency_key: IdempotencyKey = None,
+        traceparent: Traceparent = None,
     ) -> StartedView:
-        """Start a sign-in; the answer's link is for the person, opens once, and is a secret until then."""
+        """Start a sign-in; the answer's link is for the person, opens once, and is a secret until then.
+
+        An application without a `bind_url` gets no link: the operator opens it from the dashboard.
+        """
         started = await signin.start(
             StartRequest(
                 user_id=body.user_id,
@@ -106,22 +117,44 @@ def _add_start(app: FastAPI, services: Services) -> None:
                 display_name=body.display_name,
                 purpose=body.purpose,
                 return_url=body.return_url,
+                application=caller.application or DEFAULT_APPLICATION,
             ),
             idempotency_key=idempotency_key,
-            caller=CALLER,
+            caller=caller.name,
             traceparent=traceparent,
         )
         if not started.created:
             response.status_code = 200
         session, link = started.session, started.link
-        page = f"{services.addresses.sign_in.url}/s/{session.id}"
         return StartedView(
             session_id=session.id,
             status=session.status,
             provider=session.provider,
-            sign_in_url=f"{page}#{link.reveal()}" if link else None,
+            sign_in_url=_page_of(services, session.id, link.reveal()) if link else None,
             expires_at=session.expires_at,
         )
+
+    @app.post("/api/auth/session/{session_id}/bind", tags=["sessions"])
+    async def bind(session_id: SessionId, body: Bind, caller: CalledBy) -> BoundView:
+        """Say which of your users sits at the browser that came with this challenge; send it on to `continue_url`.
+
+        By the application's own key alone: the operator does not know who is signed in there.
+        """
+        if caller.key is None:
+            raise CallerError(Code.NOT_ALLOWED, message="Only the session's application may say who sits there.")
+        way_back = await signin.binding.bind(session_id, user_id=body.user_id, challenge=body.secret())
+        return BoundView(continue_url=_page_of(services, session_id, f"bound.{way_back.reveal()}"))
+
+    @app.post("/api/auth/session/{session_id}/link", tags=["sessions"])
+    async def link(session_id: SessionId, body: Nothing | None = None) -> LinkView:
+        """Give a fresh link of a session that nobody has opened, to the operator alone."""
+        del body
+        code = await signin.link(session_id)
+        return LinkView(sign_in_url=_page_of(services, session_id, code.reveal()))
+
+
+def _page_of(services: Services, session_id: str, fragment: str) -> str:
+    return f"{services.addresses.sign_in.url}/s/{session_id}#{fragment}"
 
 
 def _add_sessions(app: FastAPI, services: Services) -> None:
@@ -130,7 +163,9 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
     @app.get("/api/auth/sessions", tags=["sessions"])
     async def list_sessions(
         *,
+        caller: CalledBy,
         user_id: Annotated[UserId | None, Query()] = None,
+        application: AskedApplication = None,
         provider: Annotated[str | None, Query(max_length=64)] = None,
         status: Annotated[SessionStatus | None, Query(description="Only those in that status.")] = None,
         live: Annotated[bool | None, Query(description="Only live, or only ended ones.")] = None,
@@ -140,10 +175,18 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
         ] = None,
     ) -> SessionList:
         """List sessions, newest first; `older` leads on to the next ones."""
-        owner = Owner(user_id) if user_id is not None else None
+        chosen = caller.chosen(application)
         name = services.providers.get(provider).id if provider is not None else None
+        if before is not None and caller.application not in {None, (await signin.session(before)).owner.application}:
+            raise CallerError(Code.SESSION_NOT_FOUND)
         rows = await signin.sessions(
-            owner=owner, provider=name, status=status, live=live, limit=limit + 1, before=before
+            user_id=user_id,
+            application=chosen,
+            provider=name,
+            status=status,
+            live=live,
+            limit=limit + 1,
+            before=before,
         )
         shown = rows[:limit]
         return SessionList(

@@ -13,7 +13,20 @@ from starlette.routing import Match
 import antechamber
 from antechamber.metrics import Metrics
 from antechamber.texts import Languages
-from antechamber.web import access, api, audit, credentials, faults, measured, overview, owners, pages, person, refusals
+from antechamber.web import (
+    access,
+    api,
+    applications,
+    audit,
+    credentials,
+    faults,
+    measured,
+    overview,
+    owners,
+    pages,
+    person,
+    refusals,
+)
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
 from antechamber.web.fault_page import FaultPage
@@ -111,6 +124,7 @@ def create_app(
     owners.add_routes(dashboard, services)
     credentials.add_routes(dashboard, services)
     audit.add_routes(dashboard, services)
+    applications.add_routes(dashboard, services)
     sign_in = _site_app()
     pages.add_sign_in_page(sign_in, services)
     pages.add_common(sign_in, services)
@@ -118,11 +132,12 @@ def create_app(
     _add_openapi(dashboard, sign_in, services)
 
     sites = addresses.dashboard, addresses.sign_in
-    operator_only = access.OperatorOnly(
+    callers_only = access.CallersOnly(
         Bodies(dashboard, settings.body_bytes),
         sites[0],
         operator_token,
         signin,
+        route_of=_route_of(dashboard),
         metrics_token=counted.token if counted else None,
     )
     browser_only = access.SessionBrowserOnly(
@@ -134,7 +149,7 @@ def create_app(
     hosts = Hosts(
         Hosted(
             sites[0],
-            Origins(operator_only, sites[0], bearer=lambda scope: access.bears(scope, operator_token)),
+            Origins(callers_only, sites[0], bearer=lambda scope: access.is_program(scope, operator_token)),
             _knows(dashboard),
         ),
         Hosted(sites[1], Origins(browser_only, sites[1]), _knows(sign_in)),
@@ -170,6 +185,17 @@ def _knows(app: FastAPI) -> Callable[[Scope], bool]:
         return any(route.matches(scope)[0] is not Match.NONE for route in app.router.routes)
 
     return knows
+
+
+def _route_of(app: FastAPI) -> Callable[[Scope], tuple[str, dict[str, str]] | None]:
+    def route_of(scope: Scope) -> tuple[str, dict[str, str]] | None:
+        for route in app.router.routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                return str(getattr(route, "path", "")), dict(found.get("path_params", {}))
+        return None
+
+    return route_of
 
 
 def _add_openapi(dashboard: FastAPI, sign_in: FastAPI, services: Services) -> None:

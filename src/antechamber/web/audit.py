@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Query
 
-from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, Owner, Purpose
-from antechamber.web.bodies import UserId
+from antechamber.model import DEFAULT_APPLICATION, Actor, AuditAction, AuditLine, AuditOutcome, Owner, Purpose
+from antechamber.web.bodies import AskedApplication, UserId
 from antechamber.web.views import View
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class AuditLineView(View):
     session_id: str | None
     refused: str | None
     """The error's code where it was denied."""
+    api_key: str | None
+    """The id of the application's key by whose right it was."""
 
     @classmethod
     def of(cls, line: AuditLine) -> AuditLineView:
@@ -56,8 +58,9 @@ def add_routes(app: FastAPI, services: Services) -> None:
         after: Annotated[int, Query(ge=0, lt=2**63, description="Only lines after that `seq`.")] = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         user_id: Annotated[UserId | None, Query(description="Only lines about that person.")] = None,
+        application: AskedApplication = None,
     ) -> AuditList:
         """List who stored, opened, rejected and deleted which credential, and whom nobody knows any more."""
-        owner = Owner(user_id) if user_id is not None else None
+        owner = Owner(user_id, application or DEFAULT_APPLICATION) if user_id is not None else None
         found = await services.signin.audit(after=after, limit=limit, owner=owner)
         return AuditList(lines=[AuditLineView.of(line) for line in found])

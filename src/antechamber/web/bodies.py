@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from antechamber.model import ID_PATTERN, Secret
+from antechamber.model import ID_PATTERN, Secret, is_printable
+from antechamber.web_address import MOST, web_address
 
-_NOT_PRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ID_BODY: Final = ID_PATTERN.pattern.partition(")_")[2].removesuffix(r"\Z")
 
 
 def printable(text: str) -> str:
     """Return a text without characters that cannot be seen; ValueError when it has some, or blanks around it."""
-    if text != text.strip() or any(unicodedata.category(character) in _NOT_PRINTABLE for character in text):
+    if not is_printable(text):
         message = "must be printable text without surrounding blanks"
         raise ValueError(message)
     return text
-
-
-def _return_address(url: str) -> str:
-    message = "must be an https URL, or an http URL of this computer"
-    if any(character.isspace() or not character.isprintable() or character == "\\" for character in url):
-        raise ValueError(message)
-    try:
-        parts = urlsplit(url)
-        host, named = parts.hostname, parts.username or parts.password
-        _ = parts.port  # raises ValueError on a bad one
-    except ValueError:
-        raise ValueError(message) from None
-    if not host or named or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
-        raise ValueError(message)
-    return url
 
 
 UserId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
 SessionId = Annotated[str, Path(pattern=rf"^ses_{_ID_BODY}$", description="A session's id.")]
 SessionCursor = Annotated[str, Field(pattern=rf"^ses_{_ID_BODY}$")]
+AskedApplication = Annotated[
+    str | None,
+    Query(pattern=rf"^(app_{_ID_BODY}|default)$", description="For the operator: whose. A key's is its own."),
+]
 CredentialId = Annotated[str, Path(pattern=rf"^cred_{_ID_BODY}$", description="A credential's id.")]
 Wait = Annotated[float | None, Query(ge=1, le=60, description="Seconds to wait for a change before answering.")]
 IdempotencyKey = Annotated[
@@ -75,9 +61,22 @@ class Start(Body):
     )
     display_name: Label | None = Field(None, description="How the page calls the person.")
     purpose: Label | None = Field(None, description="What the credential is for, shown before the person agrees.")
-    return_url: Annotated[str, Field(max_length=2048), AfterValidator(_return_address)] | None = Field(
+    return_url: Annotated[str, Field(max_length=MOST), AfterValidator(web_address)] | None = Field(
         None, description="Where the page leads when it is done."
     )
+
+
+class Bind(Body):
+    """Who sits at a browser, as the application knows them."""
+
+    user_id: UserId = Field(description="Your own id of the person who is signed in with you in that browser.")
+    challenge: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="What the browser came with; it serves once."
+    )
+
+    def secret(self) -> Secret:
+        """Return the challenge so that it is not printed."""
+        return Secret(self.challenge)
 
 
 class Said(Body):
@@ -94,7 +93,7 @@ class Again(Body):
     attempt: Annotated[int, Field(ge=1, le=1000)]
 
 
-class Code(Body):
+class Exchange(Body):
     """A link's one-time code, from the fragment of its URL."""
 
     code: Annotated[str, Field(min_length=1, max_length=256)]

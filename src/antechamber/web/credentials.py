@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query
 
 from antechamber.credential_life import CredentialFact
 from antechamber.model import CredentialReason, CredentialStatus
-from antechamber.web.access import actor
-from antechamber.web.bodies import CredentialId, Said, UserId
+from antechamber.web.bodies import AskedApplication, CredentialId, Said, UserId
+from antechamber.web.callers import CalledBy
 from antechamber.web.operator_views import TombstoneList, VersionList, VersionView
 from antechamber.web.sessions import revoke_url
 from antechamber.web.views import CredentialList, CredentialView, View
@@ -73,9 +73,14 @@ def _add_looking(app: FastAPI, services: Services) -> None:
     signin = services.signin
 
     @app.get("/api/credentials", tags=["credentials"])
-    async def credentials(user_id: Annotated[UserId | None, Query()] = None) -> CredentialList:
+    async def credentials(
+        caller: CalledBy,
+        user_id: Annotated[UserId | None, Query()] = None,
+        application: AskedApplication = None,
+    ) -> CredentialList:
         """List the metadata of stored credentials, of one user or all."""
-        return CredentialList(credentials=[_view(services, row) for row in await signin.credentials(user_id)])
+        rows = await signin.credentials(user_id, caller.chosen(application))
+        return CredentialList(credentials=[_view(services, row) for row in rows])
 
     @app.get("/api/credentials/{credential_id}", tags=["credentials"])
     async def credential(credential_id: CredentialId) -> CredentialView:
@@ -95,9 +100,14 @@ def _add_looking(app: FastAPI, services: Services) -> None:
         return CredentialStory(credential=_view(services, row), story=[Happening.of(one) for one in story])
 
     @app.get("/api/tombstones", tags=["credentials"])
-    async def tombstones(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> TombstoneList:
+    async def tombstones(
+        caller: CalledBy,
+        application: AskedApplication = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> TombstoneList:
         """List what is left of deleted credentials."""
-        return TombstoneList(credentials=[_view(services, row) for row in await signin.tombstones(limit)])
+        rows = await signin.tombstones(limit, caller.chosen(application))
+        return TombstoneList(credentials=[_view(services, row) for row in rows])
 
 
 def _add_changing(app: FastAPI, services: Services) -> None:
@@ -109,11 +119,10 @@ def _add_changing(app: FastAPI, services: Services) -> None:
         return _view(services, await signin.life.say(credential_id, _WORDS[body.said]))
 
     @app.delete("/api/credentials/{credential_id}", tags=["credentials"])
-    async def delete(credential_id: CredentialId, request: Request) -> CredentialView:
+    async def delete(credential_id: CredentialId, caller: CalledBy) -> CredentialView:
         """Delete a credential; its tombstone stays. The vendor may still hold its grant: `revoke_url` ends it there."""
-        return _view(
-            services, await signin.delete_credential(credential_id, by=actor(request.scope, services.operator_token))
-        )
+        deleted = await signin.delete_credential(credential_id, by=caller.actor, api_key=caller.api_key)
+        return _view(services, deleted)
 
 
 def _view(services: Services, row: Credential) -> CredentialView:

@@ -5,21 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import FastAPI, Path, Query
 from pydantic import AfterValidator
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import Actor, IdPrefix, Owner, is_id
+from antechamber.model import Actor, IdPrefix, is_id
 from antechamber.texts import speaking
-from antechamber.web.access import actor
-from antechamber.web.bodies import UserId, printable
+from antechamber.web.bodies import AskedApplication, UserId, printable
+from antechamber.web.callers import CalledBy
 from antechamber.web.views import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from antechamber.model import Erasure, MachineRow
+    from antechamber.model import Erasure, MachineRow, Owner
     from antechamber.owners import Progress
+    from antechamber.web.callers import Caller
     from antechamber.web.services import Services
 
 OwnerId = Annotated[
@@ -85,6 +86,7 @@ class ErasureList(View):
 class OwnerView(View):
     """What is kept of one person."""
 
+    application: str
     user_id: str
     live_sessions: int
     sessions: int
@@ -111,11 +113,12 @@ async def _shown(services: Services, progress: Progress) -> ErasureView:
 def _add_owners(app: FastAPI, services: Services) -> None:
     owners = services.signin.owners
 
-    async def owner_view(user_id: str) -> OwnerView:
-        about = await owners.about(Owner(user_id))
+    async def owner_view(owner: Owner) -> OwnerView:
+        about = await owners.about(owner)
         found = about.holdings
         return OwnerView(
-            user_id=user_id,
+            application=owner.application,
+            user_id=owner.user_id,
             live_sessions=found.live_sessions,
             sessions=found.sessions,
             machines=found.machines,
@@ -124,39 +127,43 @@ def _add_owners(app: FastAPI, services: Services) -> None:
             erasing=await _shown(services, about.erasing) if about.erasing else None,
         )
 
-    async def begun(user_id: str, request: Request) -> ErasureView:
-        by = actor(request.scope, services.operator_token)
-        return await _shown(services, await owners.erase(Owner(user_id), by=by))
+    async def begun(owner: Owner, caller: Caller) -> ErasureView:
+        return await _shown(services, await owners.erase(owner, by=caller.actor))
 
     @app.get("/api/owners/{user_id}", tags=["owners"])
-    async def owner(user_id: OwnerId) -> OwnerView:
+    async def owner(user_id: OwnerId, caller: CalledBy, application: AskedApplication = None) -> OwnerView:
         """Count what is kept of a person, and say how far its erasure is."""
-        return await owner_view(user_id)
+        return await owner_view(caller.owner(user_id, application))
 
     @app.delete("/api/owners/{user_id}", status_code=202, tags=["owners"])
-    async def erase(user_id: OwnerId, request: Request) -> ErasureView:
+    async def erase(user_id: OwnerId, caller: CalledBy, application: AskedApplication = None) -> ErasureView:
         """Remove everything of a person: machines first, then all rows; asking again tells how far it is."""
-        return await begun(user_id, request)
+        return await begun(caller.owner(user_id, application), caller)
 
     # no path of ours has escapes (see `front.is_plain`), and an id may be any text
     @app.get("/api/owners", tags=["owners"])
-    async def asked_owner(user_id: AskedOwner) -> OwnerView:
+    async def asked_owner(user_id: AskedOwner, caller: CalledBy, application: AskedApplication = None) -> OwnerView:
         """Do as GET /api/owners/{user_id} does, for an id that cannot stand in a path as it is."""
-        return await owner_view(user_id)
+        return await owner_view(caller.owner(user_id, application))
 
     @app.delete("/api/owners", status_code=202, tags=["owners"])
-    async def erase_asked(user_id: AskedOwner, request: Request) -> ErasureView:
+    async def erase_asked(user_id: AskedOwner, caller: CalledBy, application: AskedApplication = None) -> ErasureView:
         """Do as DELETE /api/owners/{user_id} does, for an id that cannot stand in a path as it is."""
-        return await begun(user_id, request)
+        return await begun(caller.owner(user_id, application), caller)
 
 
 def _add_erasures(app: FastAPI, services: Services) -> None:
     owners = services.signin.owners
 
     @app.get("/api/erasures", tags=["owners"])
-    async def erasures(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> ErasureList:
+    async def erasures(
+        caller: CalledBy,
+        application: AskedApplication = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> ErasureList:
         """List erasures, the last first: the record of each stays, without a name."""
-        return ErasureList(erasures=[ErasureView.of(row) for row in await owners.erasures(limit)])
+        rows = await owners.erasures(limit, caller.chosen(application))
+        return ErasureList(erasures=[ErasureView.of(row) for row in rows])
 
     @app.get("/api/erasures/{erasure_id}", tags=["owners"])
     async def erasure(erasure_id: Annotated[str, Path(description="An erasure's id.")]) -> ErasureView:

@@ -9,16 +9,17 @@ from starlette.routing import WebSocketRoute
 
 from antechamber.errors import CallerError
 from antechamber.web import onward, sessions
-from antechamber.web.access import set_session_cookie
-from antechamber.web.bodies import Again, Code, Nothing, SessionId, Wait
+from antechamber.web.access import cookies, session_cookie, set_session_cookie
+from antechamber.web.bodies import Again, Exchange, Nothing, SessionId, Wait
 from antechamber.web.events import STREAMED
 from antechamber.web.relay import Relays
 from antechamber.web.terminal import Terminals
-from antechamber.web.views import DestinationList, DestinationView, PageView, TicketView
+from antechamber.web.views import BindingView, DestinationList, DestinationView, PageView, TicketView
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from antechamber.model import Secret
     from antechamber.web.services import Services
 
 
@@ -45,7 +46,7 @@ def _add_looking(app: FastAPI, services: Services) -> None:
     signin = services.signin
 
     @app.post("/api/auth/session/{session_id}/open", status_code=204, tags=["person"])
-    async def open_link(session_id: SessionId, body: Code) -> Response:
+    async def open_link(session_id: SessionId, body: Exchange) -> Response:
         """Exchange a link's code for the session's cookie, once."""
         try:
             cookie = await signin.open(session_id, body.secret())
@@ -55,6 +56,28 @@ def _add_looking(app: FastAPI, services: Services) -> None:
         response = Response(status_code=204)
         set_session_cookie(response, services.addresses.sign_in, session_id, cookie)
         return response
+
+    @app.post("/api/auth/session/{session_id}/binding", tags=["person"])
+    async def binding(session_id: SessionId, request: Request, body: Nothing | None = None) -> BindingView:
+        """Say which application asks, and where this browser is to go so that the application says whose it is."""
+        del body
+        way = await signin.binding.way(session_id, _cookies(request, session_id))
+        return BindingView(application=way.application, url=way.url.reveal())
+
+    @app.post("/api/auth/session/{session_id}/return", status_code=204, tags=["person"])
+    async def come_back(session_id: SessionId, body: Exchange, request: Request) -> Response:
+        """Exchange the way back for the session's cookie, in the browser that was sent to the application."""
+        try:
+            cookie = await signin.binding.come_back(session_id, body.secret(), _cookies(request, session_id))
+        except CallerError:
+            services.streams.tell(session_id, "link_refused")
+            raise
+        response = Response(status_code=204)
+        set_session_cookie(response, services.addresses.sign_in, session_id, cookie)
+        return response
+
+    def _cookies(request: Request, session_id: str) -> list[Secret]:
+        return cookies(request.scope, session_cookie(services.addresses.sign_in, session_id))
 
     @app.get("/api/auth/session/{session_id}", tags=["person"])
     async def session(session_id: SessionId, request: Request, wait: Wait = None) -> PageView:

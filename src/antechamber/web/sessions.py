@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import CallerError
-from antechamber.model import SessionStatus
+from antechamber.model import DEFAULT_APPLICATION, SessionStatus
 from antechamber.texts import speaking
 from antechamber.web.events import EventStream, last_event_id
 from antechamber.web.views import AboutProvider, Before, PageView, SessionView, Step
@@ -82,7 +82,9 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
     isolation = services.driver.capabilities.isolation
     stored = None if session.status.terminal else await services.signin.stored(session.owner, session.provider)
     current = captured is not None and captured.deleted_at is None and captured.version == session.captured_version
+    own = session.owner.application == DEFAULT_APPLICATION
     return PageView(
+        application=None if own else (await services.signin.applications.get(session.owner.application)).name,
         **PageView.fields_of(
             session,
             captured,

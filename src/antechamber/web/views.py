@@ -47,8 +47,32 @@ class StartedView(View):
     status: SessionStatus
     provider: str
     sign_in_url: str | None
-    """Only while no link of the session has been opened; the fragment is single use and a secret."""
+    """Only while no link of the session has been opened, and where the caller is given one; the fragment is single use
+    and a secret."""
     expires_at: datetime | None
+
+
+class LinkView(View):
+    """A fresh link of a session."""
+
+    sign_in_url: str
+    """Opens once; a secret until then."""
+
+
+class BoundView(View):
+    """A browser whose person the application has named."""
+
+    continue_url: str
+    """Where the application sends that browser back; works there alone, and once."""
+
+
+class BindingView(View):
+    """What a browser that is not bound yet may know of a session."""
+
+    application: str
+    """The name of the application that asks."""
+    url: str
+    """The application's own address, with a challenge that is used up there."""
 
 
 class CredentialView(View):
@@ -56,6 +80,8 @@ class CredentialView(View):
 
     id: str
     provider: str
+    application: str
+    """Whose user that is: an application's id, or `default` for the operator's own."""
     user_id: str
     status: CredentialStatus
     """A label, as good as its reason; `deleted` is a tombstone's."""
@@ -83,6 +109,7 @@ class CredentialView(View):
         return cls(
             id=row.id,
             provider=row.provider,
+            application=row.owner.application,
             user_id=row.owner.user_id,
             status=row.status,
             status_reason=row.status_reason,
@@ -280,7 +307,11 @@ class SessionView(SessionFields):
     """A session, as the operator and its API see it."""
 
     provider: str
+    application: str
+    """Whose user that is: an application's id, or `default` for the operator's own."""
     user_id: str
+    binds: bool
+    """Whether the application says whose browser opened the link."""
     machine: MachineView | None
 
     @classmethod
@@ -296,7 +327,9 @@ class SessionView(SessionFields):
         """Show a session's row."""
         return cls(
             provider=row.provider,
+            application=row.owner.application,
             user_id=row.owner.user_id,
+            binds=row.binds,
             machine=MachineView.of(machine) if machine else None,
             **cls.fields_of(row, captured, position, revoke_url=revoke_url),
         )
@@ -340,6 +373,8 @@ class PageView(SessionFields):
     """A session, as its own browser sees it."""
 
     provider: AboutProvider
+    application: str | None
+    """The name of the application that asked for it; null: the operator did."""
     before: Before | None
     """While the session is live: what is stored for this owner and provider already."""
     consented: bool
@@ -483,6 +518,13 @@ class DriverView(View):
     """Whether each machine has a host account of its own."""
 
 
+class NamedApplication(View):
+    """An application, for whoever has its id before them."""
+
+    id: str
+    name: str
+
+
 class DashboardView(View):
     """What the dashboard says of the service itself."""
 
@@ -494,6 +536,7 @@ class DashboardView(View):
     """What keeps it from being ready, in sentences."""
     driver: DriverView
     sign_in_url: str
+    applications: list[NamedApplication]
 
 
 class Health(View):

@@ -2,6 +2,7 @@
 
 import { button, make, prose, say } from "../dom.js";
 import { credentialLink, credentialMark } from "./marks.js";
+import { OPERATORS } from "./routes.js";
 import { ago, timeOfDay } from "./time.js";
 
 const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
@@ -13,7 +14,7 @@ export function slotOf(provider, owner) {
 
 /** Return what a card says of its tool for that owner: its credential and its live session, if any. */
 function standing(provider, owner, { credentials, sessions }) {
-  const mine = (row) => row.provider === provider.id && row.user_id === owner;
+  const mine = (row) => row.provider === provider.id && row.application === OPERATORS && row.user_id === owner;
   return { credential: credentials.find(mine), live: sessions.find((row) => mine(row) && LIVE.has(row.status)) };
 }
 

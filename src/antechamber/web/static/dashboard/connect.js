@@ -4,7 +4,7 @@ import { call } from "../api.js";
 import { make, say } from "../dom.js";
 import { card, slotOf } from "./cards.js";
 import { within } from "./marks.js";
-import { SECTIONS } from "./routes.js";
+import { OPERATORS, SECTIONS } from "./routes.js";
 import { sessionList } from "./rows.js";
 
 const LISTED = 20;
@@ -55,7 +55,7 @@ export function connectView(context) {
     root,
     owner,
     async load() {
-      const [sessions, credentials] = await Promise.all([call("GET", `/api/auth/sessions?limit=${LISTED}`), call("GET", "/api/credentials")]);
+      const [sessions, credentials] = await Promise.all([call("GET", `/api/auth/sessions?limit=${LISTED}`), call("GET", `/api/credentials?application=${OPERATORS}`)]);
       return { sessions: sessions.sessions, credentials: credentials.credentials };
     },
     moving: (known) => known.sessions.some(underWay),

@@ -4,7 +4,7 @@ import { call, Refusal } from "../api.js";
 import { button, make, say, sayIf } from "../dom.js";
 import { outcome, slotOf } from "./cards.js";
 import { credentialMark, credentialWhy, head, isLive, storyLink, terms, within, withPage } from "./marks.js";
-import { ownerOf, SECTIONS } from "./routes.js";
+import { OPERATORS, ownerOf, SECTIONS } from "./routes.js";
 import { momentMark, timeMark } from "./time.js";
 
 const GRAVE = new Set(["needs_sign_in", "revoked"]);
@@ -13,9 +13,9 @@ function label(name, values) {
   return say(`dashboard.credential.${name}`, values);
 }
 
-function factsOf(credential) {
+function factsOf(credential, { labelOf }) {
   return terms([
-    [label("label"), within(ownerOf(credential.user_id), credential.user_id, { "aria-label": say("dashboard.owner.page", { label: credential.user_id }) })],
+    [label("label"), within(ownerOf(credential), labelOf(credential), { "aria-label": say("dashboard.owner.page", { label: credential.user_id }) })],
     [label("account"), credential.account ?? (credential.deleted_at ? null : label("noAccount"))],
     [label("plan"), credential.plan],
     [label("version"), String(credential.version)],
@@ -71,9 +71,11 @@ function page({ credential, story, versions, sessions }, own) {
   const name = own.nameOf(credential.provider);
   const asked = own.asked.get(slotOf(credential.provider, credential.user_id));
   const gone = Boolean(credential.deleted_at);
+  // a sign-in of an application's user is the application's to ask for
+  const ours = !gone && credential.application === OPERATORS;
   const live = gone ? undefined : sessions.find(isLive);
   return [
-    make("div", { class: "head story-head" }, make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: name, label: credential.user_id })), credentialMark(credential.status)),
+    make("div", { class: "head story-head" }, make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: name, label: own.labelOf(credential) })), credentialMark(credential.status)),
     make(
       "div",
       { class: `note ${GRAVE.has(credential.status) ? "bad" : credential.status === "expiring" ? "warn" : ""}` },
@@ -81,23 +83,25 @@ function page({ credential, story, versions, sessions }, own) {
       make("p", { class: "small" }, label(`next.${credential.status}`)),
     ),
     live ? make("p", { class: "note" }, label("underWay"), " ", storyLink(live.session_id, label("underWayStory"))) : null,
-    gone || !provider ? null : outcome(provider, asked, live, own),
-    gone || !provider?.installed ? null : allowing(credential, own),
+    ours && provider ? outcome(provider, asked, live, own) : null,
+    ours && provider?.installed ? allowing(credential, own) : null,
     gone
       ? null
       : make(
           "div",
           { class: "row" },
-          button(asked?.state === "opening" ? say("dashboard.card.opening") : say("dashboard.card.again"), GRAVE.has(credential.status) ? "main" : "", () => own.connect(provider, false), {
-            "aria-label": say("dashboard.card.againName", { provider: name }),
-            disabled: !provider?.installed || asked?.state === "opening",
-          }),
+          ours
+            ? button(asked?.state === "opening" ? say("dashboard.card.opening") : say("dashboard.card.again"), GRAVE.has(credential.status) ? "main" : "", () => own.connect(provider, false), {
+                "aria-label": say("dashboard.card.againName", { provider: name }),
+                disabled: !provider?.installed || asked?.state === "opening",
+              })
+            : null,
           button(label("remove"), "slim", () => own.remove(credential), { "aria-label": label("removeName", { provider: name, account: credential.account ?? label("noAccount") }) }),
         ),
     make(
       "div",
       { class: "two" },
-      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, label("saysOfItself")), factsOf(credential)),
+      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, label("saysOfItself")), factsOf(credential, own)),
       atTheVendor(credential, provider?.vendor ?? name, own),
     ),
     make("section", { "aria-labelledby": "story-heading" }, make("h2", { id: "story-heading" }, say("dashboard.story.moves")), story.length ? make("ol", { class: "list story" }, story.map(happening)) : make("p", { class: "quiet" }, label("forgotten"))),
@@ -129,7 +133,7 @@ export function credentialView(context, route) {
       try {
         const [{ credential, story }, { versions }] = await Promise.all([call("GET", `/api/credentials/${id}/story`), call("GET", `/api/credentials/${id}/versions`)]);
         owner = credential.user_id;
-        const query = new URLSearchParams({ user_id: owner, provider: credential.provider, limit: "1" });
+        const query = new URLSearchParams({ user_id: owner, application: credential.application, provider: credential.provider, limit: "1" });
         const { sessions } = await call("GET", `/api/auth/sessions?${query}`);
         return { credential, story, versions, sessions };
       } catch (error) {

@@ -14,8 +14,8 @@ function label(name, values) {
   return say(`dashboard.credential.${name}`, values);
 }
 
-function ownerCell(row) {
-  return cell("label", label("label"), within(ownerOf(row.user_id), row.user_id, { "aria-label": say("dashboard.owner.page", { label: row.user_id }) }));
+function ownerCell(row, labelOf) {
+  return cell("label", label("label"), within(ownerOf(row), labelOf(row), { "aria-label": say("dashboard.owner.page", { label: row.user_id }) }));
 }
 
 function toolCell(row, nameOf) {
@@ -50,7 +50,7 @@ function statusOf(row) {
   );
 }
 
-function stored(rows, { nameOf, remove }) {
+function stored(rows, { labelOf, nameOf, remove }) {
   return table(
     "credentials",
     [...COLUMNS.map((name) => label(name)), make("span", { class: "unseen" }, label("remove"))],
@@ -62,7 +62,7 @@ function stored(rows, { nameOf, remove }) {
         toolCell(row, nameOf),
         cell("status", label("status"), statusOf(row)),
         cell("account", label("account"), make("div", {}, account, row.plan ? below(say("dashboard.card.plan", { plan: row.plan })) : null)),
-        ownerCell(row),
+        ownerCell(row, labelOf),
         cell("version", label("version"), String(row.version)),
         cell("stored", label("stored"), timeMark(row.stored_at)),
         make("td", { class: "act" }, button(label("remove"), "slim", () => remove(row), { "aria-label": label("removeName", { provider: nameOf(row.provider), account }) })),
@@ -71,7 +71,7 @@ function stored(rows, { nameOf, remove }) {
   );
 }
 
-function tombstones(rows, { nameOf }) {
+function tombstones(rows, { labelOf, nameOf }) {
   return table(
     "credentials tombstones",
     TOMBSTONE_COLUMNS.map((name) => label(name)),
@@ -80,7 +80,7 @@ function tombstones(rows, { nameOf }) {
         "tr",
         {},
         toolCell(row, nameOf),
-        ownerCell(row),
+        ownerCell(row, labelOf),
         cell("version", label("version"), String(row.version)),
         cell("stored", label("stored"), timeMark(row.stored_at)),
         cell("deleted", label("deleted"), make("div", {}, timeMark(row.deleted_at), below(credentialWhy(row)))),

@@ -104,10 +104,10 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf, placeOf })
 
   /* The question names the person, and so does the button: the page behind it could have been another's. */
   function askErase(owner, credentials) {
-    erasing = owner.user_id;
-    part("erase-question").textContent = say("dashboard.erasure.heading", { label: erasing });
-    part("erase-lead").textContent = say("dashboard.erasure.lead", { label: erasing, sessions: owner.sessions, credentials: owner.credentials });
-    part("erase-confirm").textContent = say("dashboard.erasure.confirm", { label: erasing });
+    erasing = owner;
+    part("erase-question").textContent = say("dashboard.erasure.heading", { label: owner.user_id });
+    part("erase-lead").textContent = say("dashboard.erasure.lead", { label: owner.user_id, sessions: owner.sessions, credentials: owner.credentials });
+    part("erase-confirm").textContent = say("dashboard.erasure.confirm", { label: owner.user_id });
     const urls = new Set(credentials.map((one) => providerOf(one.provider)?.revoke_url).filter(Boolean));
     const links = [...urls].map((address) => webAddress(address)).filter(Boolean);
     part("erase-revoke").replaceChildren(
@@ -120,7 +120,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf, placeOf })
 
   async function erase() {
     try {
-      await call("DELETE", `/api/owners?user_id=${encodeURIComponent(erasing)}`);
+      await call("DELETE", `/api/owners?${new URLSearchParams({ user_id: erasing.user_id, application: erasing.application })}`);
       part("erase").close();
       document.querySelector("#content h1").focus();
     } catch (error) {

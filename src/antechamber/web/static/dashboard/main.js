@@ -2,6 +2,7 @@
 
 import { backoff, call, now, Refusal, setClock } from "../api.js";
 import { button, enter, fillTexts, make, part, prose, say } from "../dom.js";
+import { applicationsView } from "./applications.js";
 import { slotOf } from "./cards.js";
 import { connectView } from "./connect.js";
 import { credentialView } from "./credential.js";
@@ -11,14 +12,14 @@ import { healthView } from "./health.js";
 import { machinesView } from "./machines.js";
 import { hints } from "./hints.js";
 import { ownerView } from "./owner.js";
-import { routeOf, SECTIONS, VIEWS } from "./routes.js";
+import { OPERATORS, routeOf, SECTIONS, VIEWS } from "./routes.js";
 import { sessionsView } from "./sessions.js";
 import { storyView } from "./story.js";
 import { ago } from "./time.js";
 
 const BUSY_LOOK_MS = 1500;
 const CALM_LOOK_MS = 15_000;
-const MAKE = { connect: connectView, sessions: sessionsView, credentials: credentialsView, machines: machinesView, health: healthView, owners: ownerView };
+const MAKE = { applications: applicationsView, connect: connectView, sessions: sessionsView, credentials: credentialsView, machines: machinesView, health: healthView, owners: ownerView };
 const MAKE_ONE = { sessions: storyView, credentials: credentialView };
 
 const waits = backoff(1000, 15_000);
@@ -217,11 +218,15 @@ function health(good, trouble) {
 
 // -- drawing --------------------------------------------------------------------------------------------------------
 
+const labelOf = (row) => {
+  const application = service.applications.find(({ id }) => id === row.application)?.name ?? row.application;
+  return row.application === OPERATORS ? row.user_id : say("dashboard.applications.of", { label: row.user_id, application });
+};
 const nameOf = (id) => providers.find((provider) => provider.id === id)?.name ?? id;
 
 /* What a view is given with each drawing. */
 function own() {
-  return { providers, service, asked, nameOf, connect, stop: dialogs.askStop, remove: dialogs.askRemove, ended: dialogs.askEnded, erase: dialogs.askErase, settle };
+  return { providers, service, asked, labelOf, nameOf, connect, openLink, stop: dialogs.askStop, remove: dialogs.askRemove, ended: dialogs.askEnded, erase: dialogs.askErase, settle };
 }
 
 const context = { go, look, draw, own };
@@ -275,12 +280,35 @@ function focusedPlace() {
 
 // -- what the operator does -----------------------------------------------------------------------------------------
 
-async function connect(provider, replace, replaceAccount = false) {
-  // opened within the click, or the browser takes it for a pop-up; the two pages must not know each other
+/* Opened within the click, or the browser takes it for a pop-up; the two pages must not know each other. */
+function newTab() {
   const tab = window.open("about:blank", "_blank");
   if (tab) {
     tab.opener = null;
   }
+  return tab;
+}
+
+/* Open the page of a sign-in whose application has no way to say who sits at a browser. */
+async function openLink({ session_id: id }, trouble) {
+  const tab = newTab();
+  try {
+    const { sign_in_url: url } = await call("POST", `/api/auth/session/${id}/link`);
+    if (tab && !tab.closed) {
+      tab.location.replace(url);
+    } else {
+      location.assign(url);
+    }
+  } catch (error) {
+    tab?.close();
+    trouble.textContent = say("dashboard.applications.openTrouble", { message: Refusal.of(error).message });
+    trouble.hidden = false;
+  }
+  look();
+}
+
+async function connect(provider, replace, replaceAccount = false) {
+  const tab = newTab();
   const user = view.owner();
   const slot = slotOf(provider.id, user);
   asked.set(slot, { state: "opening" });

@@ -40,7 +40,7 @@ function underWay(label, erasing) {
 
 function page(known, own) {
   const { owner, sessions, credentials } = known;
-  const label = owner.user_id;
+  const label = own.labelOf(owner);
   return [
     head(say("dashboard.owner.heading", { label }), say("dashboard.owner.lead")),
     owner.erasing ? underWay(label, owner.erasing) : null,
@@ -55,7 +55,7 @@ function page(known, own) {
       { "aria-labelledby": "latest-heading" },
       make("h2", { id: "latest-heading" }, say("dashboard.owner.latest")),
       make("div", { class: "list" }, sessionList(sessions, own)),
-      make("p", { class: "more" }, within(sessionsOf({ user_id: label }), say("dashboard.owner.allSessions"))),
+      make("p", { class: "more" }, within(sessionsOf({ user_id: owner.user_id, application: owner.application }), say("dashboard.owner.allSessions"))),
     ),
     owner.erasing
       ? null
@@ -76,11 +76,11 @@ export function ownerView(context, route) {
     root: [root],
     async load() {
       try {
-        const label = encodeURIComponent(route.id);
+        const label = new URLSearchParams({ user_id: route.id, application: route.application });
         const [owner, { sessions }, { credentials }] = await Promise.all([
-          call("GET", `/api/owners?user_id=${label}`),
-          call("GET", `/api/auth/sessions?user_id=${label}&limit=${LATEST}`),
-          call("GET", `/api/credentials?user_id=${label}`),
+          call("GET", `/api/owners?${label}`),
+          call("GET", `/api/auth/sessions?${label}&limit=${LATEST}`),
+          call("GET", `/api/credentials?${label}`),
         ]);
         return { owner, sessions, credentials };
       } catch (error) {

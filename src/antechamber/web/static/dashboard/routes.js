@@ -4,14 +4,17 @@
 export const VIEWS = Object.freeze({
   opening: [],
   closed: ["used"],
-  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "credential", "credential-gone", "credential-missing", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none"],
+  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "credential", "credential-gone", "credential-missing", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none", "applications", "applications-none"],
 });
 
 /** The sections, in the order of the bar. */
-export const SECTIONS = Object.freeze({ connect: "/", sessions: "/sessions", credentials: "/credentials", machines: "/machines", health: "/health" });
+export const SECTIONS = Object.freeze({ connect: "/", sessions: "/sessions", credentials: "/credentials", machines: "/machines", applications: "/applications", health: "/health" });
 
 /** The sections of which each row has a page of its own. */
 const OWN_PAGES = new Set(["sessions", "credentials"]);
+
+/** Whose the labels are that the operator uses here. */
+export const OPERATORS = "default";
 
 /** The page of one label, which no section leads to: what names the label does. */
 const OWNERS = "/owners";
@@ -21,10 +24,10 @@ export function routeOf(location) {
   const [, first, id] = location.pathname.split("/");
   const given = new URLSearchParams(location.search);
   if (`/${first}` === OWNERS) {
-    return { section: "owners", id: given.get("user_id") ?? "", filter: {} };
+    return { section: "owners", id: given.get("user_id") ?? "", application: given.get("application") ?? OPERATORS, filter: {} };
   }
   const section = Object.keys(SECTIONS).find((name) => SECTIONS[name] === `/${first}`) ?? "connect";
-  const filter = Object.fromEntries(["status", "provider", "user_id"].map((name) => [name, given.get(name) ?? ""]));
+  const filter = Object.fromEntries(["status", "provider", "user_id", "application"].map((name) => [name, given.get(name) ?? ""]));
   return { section, id: OWN_PAGES.has(section) ? (id ?? "") : "", filter };
 }
 
@@ -38,9 +41,9 @@ export function credentialOf(id) {
   return `${SECTIONS.credentials}/${id}`;
 }
 
-/** Return the address of one label's page; in the query, because a label may be any text. */
-export function ownerOf(label) {
-  return `${OWNERS}?${new URLSearchParams({ user_id: label })}`;
+/** Return the address of the page of the label that a session or credential has; in the query, because it may be any text. */
+export function ownerOf({ user_id: label, application }) {
+  return `${OWNERS}?${new URLSearchParams({ user_id: label, ...(application === OPERATORS ? {} : { application }) })}`;
 }
 
 /** Return the address of the sessions that a filter leaves. */

@@ -4,7 +4,7 @@ import { button, make, prose, say, sayIf } from "../dom.js";
 import { isLive, sessionMark, storyLink, whyOf } from "./marks.js";
 import { ago, between, lasted, timeMark } from "./time.js";
 
-function sessionRow(row, { nameOf, stop }) {
+function sessionRow(row, { labelOf, nameOf, stop }) {
   const took = row.ended_at ? say("dashboard.session.took", { time: lasted(between(row.created_at, row.ended_at)) }) : null;
   const why = row.rejected_at ? say("dashboard.session.rejected") : (whyOf(row)?.message ?? row.account ?? sayIf(`dashboard.session.${row.stored}`) ?? "");
   const machine = sayIf(`dashboard.machines.${row.machine?.state}`);
@@ -19,7 +19,7 @@ function sessionRow(row, { nameOf, stop }) {
       sessionMark(row.status, row.waiting),
     ),
     make("p", { class: "why quiet small" }, prose(why)),
-    make("p", { class: "when quiet small" }, timeMark(row.created_at), [took, row.user_id, machine].filter(Boolean).map((word) => ` · ${word}`)),
+    make("p", { class: "when quiet small" }, timeMark(row.created_at), [took, labelOf(row), machine].filter(Boolean).map((word) => ` · ${word}`)),
     isLive(row) ? button(say("dashboard.session.cancel"), "slim", () => stop(row), { "aria-label": say("dashboard.session.cancelName", { provider: nameOf(row.provider), when }) }) : null,
   );
 }

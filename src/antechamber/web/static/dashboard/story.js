@@ -3,17 +3,17 @@
 import { call, Refusal } from "../api.js";
 import { button, make, prose, say, sayIf } from "../dom.js";
 import { credentialLink, exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within, withPage } from "./marks.js";
-import { ownerOf, SECTIONS } from "./routes.js";
+import { OPERATORS, ownerOf, SECTIONS } from "./routes.js";
 import { between, clockMark, lasted, timeMark } from "./time.js";
 
 function connectionsOf(counts) {
   return Object.entries(counts).map(([verdict, n]) => sayIf(`dashboard.verdicts.${verdict}`, { n }) ?? `${n} ${verdict}`).join(" · ");
 }
 
-function factsOf({ session, connections, cli_said: said }) {
+function factsOf({ session, connections, cli_said: said }, { labelOf }) {
   const label = (name) => say(`dashboard.story.${name}`);
   return terms([
-    [label("label"), within(ownerOf(session.user_id), session.user_id, { "aria-label": say("dashboard.owner.page", { label: session.user_id }) })],
+    [label("label"), within(ownerOf(session), labelOf(session), { "aria-label": say("dashboard.owner.page", { label: session.user_id }) })],
     [label("person"), session.display_name],
     [label("purpose"), session.purpose],
     [label("asked"), timeMark(session.created_at)],
@@ -61,7 +61,25 @@ function moveLine(move, machine) {
   );
 }
 
-function story(known, { nameOf, stop }) {
+/* Whether the operator opens this sign-in's page: nobody has, and its application cannot say who sits at a browser. */
+function isOpenedHere(session) {
+  return isLive(session) && !session.opened_at && !session.binds && session.application !== OPERATORS;
+}
+
+function openHere(session, { openLink }) {
+  const trouble = make("p", { class: "small", role: "alert", hidden: true });
+  return make(
+    "section",
+    { class: "note", "aria-labelledby": "open-heading" },
+    make("h2", { id: "open-heading" }, say("dashboard.applications.open")),
+    make("p", {}, say("dashboard.applications.openLead")),
+    make("div", { class: "row" }, button(say("dashboard.applications.open"), "main", () => openLink(session, trouble))),
+    trouble,
+  );
+}
+
+function story(known, own) {
+  const { labelOf, nameOf, stop } = own;
   const { session, machine, moves, before } = known;
   const told = moves.filter((move) => move.act !== "refused");
   const refused = moves.filter((move) => move.act === "refused");
@@ -71,7 +89,7 @@ function story(known, { nameOf, stop }) {
     make(
       "div",
       { class: "head story-head" },
-      make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: nameOf(session.provider), label: session.user_id })),
+      make("h1", { tabindex: "-1" }, say("dashboard.story.heading", { provider: nameOf(session.provider), label: labelOf(session) })),
       sessionMark(session.status, session.waiting),
       isLive(session) ? button(say("dashboard.session.stopIt"), "slim", () => stop(session)) : null,
     ),
@@ -85,12 +103,13 @@ function story(known, { nameOf, stop }) {
           known.detail ? make("p", { class: "code" }, known.detail) : null,
         )
       : null,
+    isOpenedHere(session) ? openHere(session, own) : null,
     session.rejected_at ? make("p", { class: "note warn" }, say("dashboard.story.rejected")) : null,
     session.revoke_url ? make("p", { class: "note" }, withPage(say("dashboard.story.revoke"), session.revoke_url)) : null,
     make(
       "div",
       { class: "two" },
-      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, say("dashboard.story.facts")), factsOf(known)),
+      make("section", { class: "panel", "aria-labelledby": "facts-heading" }, make("h2", { id: "facts-heading" }, say("dashboard.story.facts")), factsOf(known, own)),
       make(
         "section",
         { class: "panel", "aria-labelledby": "machine-heading" },
@@ -112,11 +131,11 @@ function story(known, { nameOf, stop }) {
 }
 
 /* The credential that a sign-in of another account would have taken the place of. */
-async function credentialBefore({ reason, user_id: owner, provider }) {
+async function credentialBefore({ reason, user_id: owner, application, provider }) {
   if (reason !== "other_account") {
     return null;
   }
-  const query = new URLSearchParams({ user_id: owner });
+  const query = new URLSearchParams({ user_id: owner, application });
   const { credentials } = await call("GET", `/api/credentials?${query}`);
   return credentials.find((one) => one.provider === provider) ?? null;
 }

@@ -16,6 +16,7 @@ import { setUpTerminal } from "./terminal.js";
 import { watch } from "./watch.js";
 
 const SLOW_START_MS = 15_000;
+const BOUND = "bound.";
 
 const id = location.pathname.split("/")[2] ?? "";
 const frame = part("frame");
@@ -43,10 +44,12 @@ let spokenPlace = 0; // the place in the line that was last read out; 0: none
 async function begin() {
   fillTexts();
   show("opening", panels.opening());
-  const code = location.hash.slice(1).replace(/^code=/, "");
+  const fragment = location.hash.slice(1);
+  const bound = fragment.startsWith(BOUND);
+  const code = bound ? fragment.slice(BOUND.length) : fragment.replace(/^code=/, "");
   // the code is spent at once: it stays neither in the address bar nor in the history
   history.replaceState(null, "", location.pathname);
-  const first = await open(code);
+  const first = await open(code, bound ? "return" : "open");
   if (!first) {
     return;
   }
@@ -57,15 +60,15 @@ async function begin() {
   }
 }
 
-/* Return the session, or null once the page has said why there is none here. */
-async function open(code) {
+/* Return the session, or null once the page has said why there is none here; `way` is how the code is exchanged. */
+async function open(code, way) {
   const waits = backoff(1000, 10_000);
   let unspent = code;
   let refused = null;
   for (;;) {
     try {
       if (unspent) {
-        await call("POST", `/api/auth/session/${id}/open`, { code });
+        await call("POST", `/api/auth/session/${id}/${way}`, { code });
         unspent = null;
       }
       return await call("GET", `/api/auth/session/${id}`);
@@ -77,6 +80,10 @@ async function open(code) {
         refused = refusal;
         continue;
       }
+      if (refusal.code === "bind_needed") {
+        // sent on by itself only from the link: whoever comes back by the browser's own button is not sent away again
+        return bind(Boolean(code) && way === "open" && !refused);
+      }
       showClosed(refusal.unreachable ? refusal : (refused ?? refusal));
       if (!refusal.unreachable) {
         return null;
@@ -84,6 +91,20 @@ async function open(code) {
       await new Promise((resume) => setTimeout(resume, waits.next()));
     }
   }
+}
+
+/* The application says first whose browser this is; return null, as there is no session here yet. */
+async function bind(going) {
+  try {
+    const way = await call("POST", `/api/auth/session/${id}/binding`);
+    show("binding", panels.binding(way, { going }), { variant: going ? "going" : "" });
+    if (going) {
+      location.assign(way.url);
+    }
+  } catch (error) {
+    showClosed(Refusal.of(error));
+  }
+  return null;
 }
 
 function take(answered) {

@@ -49,6 +49,16 @@ export function opening() {
   return [make("div", { class: "row" }, make("span", { class: "spinner", "aria-hidden": "true" }), heading(say("signIn.opening")))];
 }
 
+/** The application has to say first whose browser this is; `way` leads there. */
+export function binding({ application, url }, { going }) {
+  return [
+    heading(say("signIn.binding.heading", { application })),
+    lead(say("signIn.binding.lead", { application })),
+    make("div", { class: "row actions" }, make("a", { class: "button main", href: url, rel: "noreferrer" }, say("signIn.binding.go", { host: new URL(url).host }))),
+    going ? make("p", { class: "quiet small", role: "status" }, say("signIn.binding.going")) : null,
+  ];
+}
+
 /** What is to be known before, in few words, and the click. */
 export function consent(session, actions) {
   const provider = session.provider.name;
@@ -56,7 +66,7 @@ export function consent(session, actions) {
   const purpose = session.purpose ? say("signIn.consent.purpose", { purpose: sentence(session.purpose) }) : "";
   const terms = [
     ["captured", session.provider.captures.join(" ")],
-    ["keeper", say("signIn.consent.keeperText", { owner, purpose })],
+    ["keeper", session.application ? say("signIn.consent.keeperOf", { application: session.application, owner, purpose }) : say("signIn.consent.keeperText", { owner, purpose })],
     ...(session.before ? [["before", beforeText(session)]] : []),
     ["screen", say("signIn.consent.screenText")],
   ];

@@ -4,6 +4,7 @@
 export const VIEWS = Object.freeze({
   opening: [],
   closed: ["used", "browser", "missing", "offline", "odd"],
+  binding: ["going"],
   consent: [],
   starting: ["slow", "waiting"],
   screen: [],

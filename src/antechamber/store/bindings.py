@@ -1,0 +1,123 @@
+"""How an application's session comes to its owner's browser: a link is no proof of who opened it.
+
+The browser that opened the link gets a challenge. The application brings it, and says which of its users sits there. If
+that is the owner, what the same browser comes back with lets it in: the two secrets and the cookie never meet in
+anybody else's hands. Everything here is one transaction each, and each secret serves once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from sqlalchemy import select, update
+
+from antechamber.lifecycle import SessionFact
+from antechamber.model import AccessKind
+from antechamber.store.access import grant_in, valid, void_binding, void_in
+from antechamber.store.database import to_its_end
+from antechamber.store.moves import Given, apply_fact, locked
+from antechamber.store.schema import access
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from antechamber.model import AuthSession, Secret
+    from antechamber.store.database import Database, Write
+
+Bound: TypeAlias = Literal["bound", "other_person", "bad_challenge"]
+Returned: TypeAlias = Literal["opened", "other_browser", "not_valid"]
+
+
+class Bindings:
+    """The bindings of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    @to_its_end
+    async def challenge(
+        self, cookie: Secret, challenge: Secret, *, session_id: str, at: datetime, expires_at: datetime
+    ) -> bool:
+        """Give the browser with that cookie a challenge, which ends the one before; False where it is not that browser.
+
+        CallerError SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            if not await _holds(write, AccessKind.BINDING_COOKIE, cookie, session_id, at):
+                return False
+            await void_in(write.connection, AccessKind.CHALLENGE, session_id)
+            await void_in(write.connection, AccessKind.RETURN, session_id)
+            await grant_in(write, AccessKind.CHALLENGE, challenge, session_id, at=at, expires_at=expires_at)
+            await _note(write, session, SessionFact.SENT_TO_BIND, at)
+            return True
+
+    @to_its_end
+    async def bind(
+        self, challenge: Secret, way_back: Secret, *, session_id: str, user_id: str, at: datetime, expires_at: datetime
+    ) -> Bound:
+        """Take it that this user of the application sits at the browser with that challenge.
+
+        Where that is the owner, `way_back` lets the browser in. The challenge is used up in any case. CallerError
+        SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            if not await _use(write, AccessKind.CHALLENGE, challenge, session_id, at):
+                await _note(write, session, SessionFact.BIND_BAD_CHALLENGE, at)
+                return "bad_challenge"
+            if user_id != session.owner.user_id:
+                await _note(write, session, SessionFact.BIND_OTHER_PERSON, at)
+                return "other_person"
+            await grant_in(write, AccessKind.RETURN, way_back, session_id, at=at, expires_at=expires_at)
+            await _note(write, session, SessionFact.BOUND, at)
+            return "bound"
+
+    @to_its_end
+    async def come_back(
+        self,
+        way_back: Secret,
+        cookies: list[Secret],
+        cookie: Secret,
+        *,
+        session_id: str,
+        at: datetime,
+        cookie_expires_at: datetime,
+    ) -> Returned:
+        """Exchange the way back, and the cookie of the browser that was sent, for the session's one cookie.
+
+        Whoever brings the way back uses it up: another browser has it only where somebody sent its person there.
+        CallerError SESSION_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            session = await locked(write.connection, session_id)
+            if not await _use(write, AccessKind.RETURN, way_back, session_id, at):
+                return "not_valid"
+            for one in cookies:
+                if await _holds(write, AccessKind.BINDING_COOKIE, one, session_id, at):
+                    break
+            else:
+                await _note(write, session, SessionFact.BIND_OTHER_BROWSER, at)
+                return "other_browser"
+            await void_binding(write.connection, session_id)
+            await void_in(write.connection, AccessKind.LINK, session_id)
+            await void_in(write.connection, AccessKind.SESSION_COOKIE, session_id)
+            await grant_in(write, AccessKind.SESSION_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at)
+            # a session that has ended refuses the fact and shows its end all the same
+            await _note(write, session, SessionFact.OPENED, at)
+            return "opened"
+
+
+async def _note(write: Write, session: AuthSession, fact: SessionFact, at: datetime) -> None:
+    await apply_fact(write, session, Given(fact=fact, at=at))
+
+
+async def _holds(write: Write, kind: AccessKind, secret: Secret, session_id: str, at: datetime) -> bool:
+    wanted = select(access.c.kind).where(valid(kind, secret, session_id, at))
+    return (await write.connection.execute(wanted)).one_or_none() is not None
+
+
+async def _use(write: Write, kind: AccessKind, secret: Secret, session_id: str, at: datetime) -> bool:
+    used = await write.connection.execute(update(access).where(valid(kind, secret, session_id, at)).values(used_at=at))
+    return used.rowcount == 1

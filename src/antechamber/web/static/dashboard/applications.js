@@ -1,0 +1,63 @@
+/* Applications and their keys: what each may do, and when it was last used. */
+
+import { call, now } from "../api.js";
+import { make, prose, say } from "../dom.js";
+import { cell, head, table, terms } from "./marks.js";
+import { timeMark } from "./time.js";
+
+const COLUMNS = ["key", "scopes", "made", "used", "state"];
+
+function label(name, values) {
+  return say(`dashboard.applications.${name}`, values);
+}
+
+function stateOf(key) {
+  if (key.revoked_at) {
+    return make("span", { class: "mark bad" }, label("revoked"));
+  }
+  return key.expires_at && Date.parse(key.expires_at) <= now()
+    ? make("span", { class: "mark bad" }, label("expired"))
+    : make("span", { class: "mark good" }, label("works"));
+}
+
+function keyRow(key) {
+  return make(
+    "tr",
+    {},
+    make("th", { scope: "row", "data-column": label("key") }, key.name, make("p", { class: "quiet small code" }, key.id)),
+    cell("scopes", label("scopes"), key.scopes.map((scope) => make("span", { class: "code small" }, `${scope} `))),
+    cell("made", label("made"), timeMark(key.created_at)),
+    cell("used", label("used"), key.last_used_at ? timeMark(key.last_used_at) : label("never")),
+    cell("state", label("state"), stateOf(key)),
+  );
+}
+
+function application(one) {
+  const id = `application-${one.id}`;
+  return make(
+    "section",
+    { class: "panel", "aria-labelledby": id },
+    make("h2", { id }, one.name),
+    terms([
+      [label("state"), one.disabled_at ? make("span", { class: "mark bad" }, label("disabled")) : make("span", { class: "mark good" }, label("serves"))],
+      [label("bind"), one.bind_url ? make("span", { class: "code" }, one.bind_url) : label("noBind")],
+      [label("since"), timeMark(one.created_at)],
+      [label("id"), make("span", { class: "code" }, one.id)],
+    ]),
+    make("h3", {}, label("keys", { application: one.name })),
+    one.keys.length ? table("keys", COLUMNS.map((name) => label(name)), one.keys.map(keyRow)) : make("p", { class: "quiet" }, label("noKeys")),
+  );
+}
+
+export function applicationsView() {
+  const body = make("div", { class: "content" });
+  return {
+    root: [head(say("dashboard.sections.applications"), null, make("p", { class: "quiet" }, prose(label("lead")))), body],
+    load: () => call("GET", "/api/applications"),
+    moving: () => false,
+    variant: ({ applications }) => (applications.length ? "applications" : "applications-none"),
+    fill({ applications }) {
+      body.replaceChildren(...(applications.length ? applications.map(application) : [make("p", { class: "empty quiet" }, label("none"))]));
+    },
+  };
+}
