@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from antechamber.credential_life import CredentialFact
 from antechamber.lifecycle import MachineFact, SessionFact
-from antechamber.model import GuestText, IdPrefix, Owner, Reason, new_id
+from antechamber.model import ApiScope, GuestText, IdPrefix, Owner, Reason, new_id
 from antechamber.signin import StartRequest
 from tests.browser.conftest import view
 from tests.integration.web_service import now
@@ -128,6 +128,39 @@ async def odd(person, people):
     await refuse(page, "**/api/**", 500, "internal")
     await page.goto(f"{person.service.addresses.sign_in.url}/s/{new_id(IdPrefix.SESSION)}")
     return page
+
+
+async def asked_by_an_application(person, bind_url="http://localhost:9/acme", name="Acme Builds"):
+    """Return (client, what it was answered) of an application that has asked for a sign-in of a user of its own."""
+    _, client = await person.service.application(*ApiScope, name=name, bind_url=bind_url)
+    body = {"user_id": "ann", "provider": "codex", "purpose": LONG}
+    return client, (await client.post("/api/auth/session", json=body)).json()
+
+
+async def stays(route):
+    """Answer with nothing, so that the page stays as it is when it sends its person on."""
+    await route.fulfill(status=204)
+
+
+@state("sign_in", "binding", "going")
+async def sent_to_the_application(person, people):
+    _, started = await asked_by_an_application(person)
+    page = await person.page()
+    await page.route("**/acme?**", stays)
+    await page.goto(started["sign_in_url"])
+    return page
+
+
+@state("sign_in", "binding")
+async def come_back_unbound(person, people):
+    _, started = await asked_by_an_application(person)
+    page = await person.page()
+    await page.route("**/acme?**", stays)
+    await page.goto(started["sign_in_url"])
+    await view(page, "binding")
+    again = await person.page()
+    await again.goto(started["sign_in_url"].partition("#")[0])
+    return again
 
 
 @state("sign_in", "consent")
@@ -460,6 +493,23 @@ _section("credentials-none", "/credentials", filled=False)
 _section("machines", "/machines", filled=True)
 _section("machines-none", "/machines", filled=False)
 _section("health", "/health", filled=True)
+
+
+_section("applications-none", "/applications", filled=False)
+
+
+@state("dashboard", "open", "applications")
+async def applications(person, people):
+    client, _ = await asked_by_an_application(person)
+    await client.get("/api/auth/sessions")
+    of = person.service.signin.applications
+    other, _ = await person.service.application(ApiScope.SESSIONS_WRITE, name="Acme Unlimited", bind_url=None)
+    revoked = await of.add_key(other.id, name="k1", scopes=[ApiScope.ADMIN], lasts=None)
+    await of.revoke(revoked.key.id)
+    await of.add_key(other.id, name="k2", scopes=[ApiScope.ADMIN], lasts=timedelta(seconds=-1))
+    await of.change(other.id, {"disabled": True})
+    await of.add("Acme", bind_url=None)
+    return await person.dashboard("/applications")
 
 
 async def stored(service, user_id, *facts, provider="codex", document=CODEX):

@@ -216,7 +216,7 @@ async def test_the_dashboard_lists_applications_without_what_their_keys_are(serv
     listed = (await (await service.operator()).get("/api/applications")).json()["applications"]
     assert [(one["id"], one["name"], one["bind_url"]) for one in listed] == [(acme.id, "Acme", acme.bind_url)]
     assert [(key["name"], key["scopes"], key["revoked_at"]) for key in listed[0]["keys"]] == [
-        ("test", ["sessions:read"], None)
+        ("k0", ["sessions:read"], None)
     ]
     assert listed[0]["keys"][0]["last_used_at"] is not None
     secret = client.headers["Authorization"].removeprefix("Bearer ")

@@ -158,6 +158,14 @@ def page_of(service, session_id, browser, which, ticket):
     )
 
 
+async def all_hints_followed(service, session_id):
+    """Wait until what was done is read by whoever was told of it: a hint that no read can follow may be the end."""
+    while (await service.signin.session(session_id)).screen_seen_at is None:
+        await asyncio.sleep(0.02)
+    while service.store._database._engine.pool.checkedout():
+        await asyncio.sleep(0.02)
+
+
 async def test_an_open_screen_and_an_open_terminal_go_on_while_the_database_is_away(server, service, capsys):
     session_id, browser = await service.opened()
     assert (await browser.post(f"/api/auth/session/{session_id}/consent", json={})).status_code == 200
@@ -172,6 +180,7 @@ async def test_an_open_screen_and_an_open_terminal_go_on_while_the_database_is_a
         live = service.stage.reconciler.live._of(session_id)
         while live.link._view is None:
             await asyncio.sleep(0.02)
+        await all_hints_followed(service, session_id)
         async with away(server, service):
             said = await told(capsys, "a pass failed")
         await screen.send(b"RFB 003.008\n")

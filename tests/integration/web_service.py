@@ -131,7 +131,7 @@ class Service:
         """Add an application with a key of these scopes; return (the application, a client with the key)."""
         known = {one.name: one for one in await self.signin.applications.list()}
         added = known.get(name) or await self.signin.applications.add(name, bind_url=bind_url)
-        made = await self.signin.applications.add_key(added.id, name="test", scopes=scopes, lasts=None)
+        made = await self.signin.applications.add_key(added.id, name="k0", scopes=scopes, lasts=None)
         return added, await self.stranger(Authorization=f"Bearer {made.secret.reveal()}")
 
     async def stranger(self, base=None, **headers):

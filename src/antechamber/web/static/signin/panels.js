@@ -63,10 +63,11 @@ export function binding({ application, url }, { going }) {
 export function consent(session, actions) {
   const provider = session.provider.name;
   const owner = session.display_name ? `${session.display_name} (${session.owner})` : session.owner;
-  const purpose = session.purpose ? say("signIn.consent.purpose", { purpose: sentence(session.purpose) }) : "";
+  const { application } = session;
+  const purpose = session.purpose ? say(`signIn.consent.${application ? "purposeOf" : "purpose"}`, { purpose: sentence(session.purpose) }) : "";
   const terms = [
     ["captured", session.provider.captures.join(" ")],
-    ["keeper", session.application ? say("signIn.consent.keeperOf", { application: session.application, owner, purpose }) : say("signIn.consent.keeperText", { owner, purpose })],
+    ["keeper", application ? say("signIn.consent.keeperOf", { application, owner, purpose }) : say("signIn.consent.keeperText", { owner, purpose })],
     ...(session.before ? [["before", beforeText(session)]] : []),
     ["screen", say("signIn.consent.screenText")],
   ];
