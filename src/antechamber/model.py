@@ -605,7 +605,7 @@ class Destination:
     name: str
     port: int
     verdict: str
-    """`allowed`, `refused`, `unknown_name` or `background`."""
+    """`allowed`, `refused`, `unknown_name`, `background` or `wrong_server_name`."""
     bytes_out: int
     bytes_in: int
     connections: int

@@ -8,6 +8,9 @@ import pytest
 from tests.unit.egress_scene import PUBLIC, Remote, Scene, Zone
 
 from antechamber.egress import Policy
+from antechamber.testing.scripted_guest import client_hello
+
+HELLO = client_hello("some.dev")
 
 
 async def echo(reader, writer):
@@ -28,12 +31,13 @@ async def test_f092_a_public_name_is_resolved_and_reached_at_the_address_that_wa
     assert await scene.word("resolve", "some.dev") == "ok"
     guest = await scene.ask("connect", "Some.dev.")
     assert await guest.answer() == "ok"
-    guest.writer.write(b"hello")
-    assert await guest.reader.readexactly(5) == b"hello"
+    guest.writer.write(HELLO)
+    assert await guest.reader.readexactly(len(HELLO)) == HELLO
     await guest.close()
     assert remote.connected == [(PUBLIC, 443)]
     (use,) = scene.egress.uses()
-    assert (use.name, use.port, use.bytes_out, use.bytes_in, use.connections) == ("some.dev", 443, 5, 5, 1)
+    assert (use.name, use.port, use.connections) == ("some.dev", 443, 1)
+    assert (use.bytes_out, use.bytes_in) == (len(HELLO), len(HELLO))
 
 
 async def test_bytes_sent_with_the_request_are_not_lost(remote):
@@ -179,11 +183,11 @@ async def test_closing_breaks_what_is_open_refuses_the_rest_and_tells_the_last_c
     scene = Scene(Zone(some_dev=[PUBLIC]), remote)
     guest = await scene.ask("connect", "some.dev")
     assert await guest.answer() == "ok"
-    guest.writer.write(b"hello")
-    await guest.reader.readexactly(5)
+    guest.writer.write(HELLO)
+    await guest.reader.readexactly(len(HELLO))
     scene.egress.close()
     await guest.task
-    assert json.dumps([use.bytes_in for use in scene.told]) == "[5]"
+    assert json.dumps([use.bytes_in for use in scene.told]) == f"[{len(HELLO)}]"
     late = await scene.ask("resolve", "some.dev")
     await late.task
     assert scene.rows() == {("some.dev", 443): "allowed"}
@@ -196,8 +200,8 @@ async def test_closing_after_a_while_lets_what_is_open_go_on_until_then(remote):
     guest = await scene.ask("connect", "some.dev")
     assert await guest.answer() == "ok"
     scene.egress.close(timedelta(hours=1))
-    guest.writer.write(b"hello")
-    assert await guest.reader.readexactly(5) == b"hello"
+    guest.writer.write(HELLO)
+    assert await guest.reader.readexactly(len(HELLO)) == HELLO
     scene.egress.close(timedelta(milliseconds=10))
     await guest.task
     await guest.close()
@@ -209,6 +213,6 @@ async def test_f069k_the_page_has_opened_when_bytes_came_back_from_a_sign_in_hos
     guest = await scene.ask("connect", "login.some.dev")
     assert await guest.answer() == "ok"
     assert not carried.done()
-    guest.writer.write(b"x")
+    guest.writer.write(client_hello("login.some.dev"))
     await carried
     await guest.close()

@@ -95,3 +95,20 @@ def test_the_rate_is_an_average_over_ten_seconds():
 def test_the_settings_reach_the_limits():
     limits = Limits.of(Settings(egress_connections=1, egress_names=2, egress_bytes=3, egress_rate=4))
     assert (limits.connections, limits.names, limits.total_bytes, limits.rate) == (1, 2, 3, 4)
+
+
+async def test_a_wrong_server_name_is_never_hidden_by_what_went_well_at_the_same_name():
+    told: list[Use] = []
+    book = ledger(told, most=3)
+    book.note(Use("some.dev", 0, Verdict.ALLOWED))
+    book.note(Use("some.dev", 443, Verdict.ALLOWED, connections=1))
+    book.note(Use("some.dev", 443, Verdict.WRONG_SERVER_NAME, connections=1))
+    book.note(Use("some.dev", 443, Verdict.ALLOWED, bytes_out=7))
+    book.note(Use("some.dev", 443, Verdict.WRONG_SERVER_NAME, connections=1))
+    book.flush()
+    rows = [
+        Use("some.dev", 443, Verdict.ALLOWED, bytes_out=7, connections=1),
+        Use("some.dev", 443, Verdict.WRONG_SERVER_NAME, connections=2),
+    ]
+    assert book.totals() == rows
+    assert told == rows

@@ -88,7 +88,7 @@ async def test_the_rate_of_requests_is_limited(silent):
 
 async def test_bytes_are_limited_over_all_connections(silent):
     scene = Scene(Zone(some_dev=[PUBLIC]), silent, total_bytes=100_000)
-    guest = await scene.ask("connect", "some.dev")
+    guest = await scene.ask("connect", "some.dev", 80)
     assert await guest.answer() == "ok"
     guest.writer.write(bytes(200_000))
     await guest.task

@@ -12,7 +12,7 @@ async def opened(tmp_path, serve):
     remote = Remote(tmp_path / "remote", serve)
     await remote.__aenter__()
     scene = Scene(Zone(some_dev=[PUBLIC]), remote)
-    guest = await scene.ask("connect", "some.dev")
+    guest = await scene.ask("connect", "some.dev", 80)
     assert await guest.answer() == "ok"
     return remote, scene, guest
 

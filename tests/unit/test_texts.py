@@ -6,6 +6,7 @@ import pytest
 
 import antechamber
 from antechamber.credential_life import CredentialFact
+from antechamber.egress import Verdict
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.machine import Capabilities
 from antechamber.model import CredentialReason, CredentialStatus, Reason
@@ -48,6 +49,12 @@ def test_all_that_can_be_of_a_credential_has_words():
     assert set(words["reasons"]) == {str(reason) for reason in CredentialReason}
     assert set(words["facts"]) == {str(fact) for fact in CredentialFact}
     assert set(words["accounts"]) == {"first", "same", "replaced", "unknown"}
+
+
+def test_all_that_can_become_of_a_destination_has_words():
+    pages = english().pages
+    said = set(map(str, Verdict))
+    assert set(pages["signIn"]["details"]["verdicts"]) == set(pages["dashboard"]["verdicts"]) == said
 
 
 def test_every_isolation_that_a_driver_can_name_has_words():

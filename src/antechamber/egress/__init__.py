@@ -1,11 +1,13 @@
 """The host's end of a machine's way out: what it may reach, and the bytes that it moves.
 
 A machine has no network card. Its guest asks this floor for a *name* and a port; here the name is judged, resolved,
-every address is judged, and a connection is made to exactly an address that was judged. TLS stays end to end.
+every address is judged, and a connection is made to exactly an address that was judged. TLS stays end to end; its
+server name, which is in the clear, is held to the name that was asked for.
 
 - `policy`: pure decisions about names and addresses (`names`, `addresses` hold the rules).
 - `world`: the resolver, the connector and the trust anchors, which are all that differs between `serve` and `demo`.
 - `door`: `Egress`, one for each machine, which answers the guest's requests.
+- `gate`: what a connection to port 443 has to say first; `client_hello` reads it.
 - `ledger`: who was asked for and what was moved; `limits`: how much of it one session gets.
 """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress.dial import dial
+from antechamber.egress.gate import TLS_PORT, Gate
 from antechamber.egress.ledger import Ledger, Use, Verdict, matches
 from antechamber.egress.limits import Limits, Rate
 from antechamber.egress.policy import PORTS
@@ -143,20 +144,15 @@ class Egress:
                 self._world.connector, reached.addresses, port, reached.shown, within=self._limits.connect
             )
             answer = EgressAnswer.OK if remote else EgressAnswer.FAILED
-        self._on_verdict(reached.verdict)
-        self._ledger.note(Use(reached.shown, port, reached.verdict, connections=int(remote is not None)))
+        if remote is None or port != TLS_PORT:
+            self._judged(reached, port, connections=int(remote is not None))
         try:
             if answer not in {EgressAnswer.OK, EgressAnswer.FAILED}:
                 await _hold(began, self._limits.uniform.total_seconds())
             stream.writer.write(json.dumps({"answer": answer.value}).encode() + b"\n")
             await stream.writer.drain()
             if remote is not None:
-                await splice(
-                    stream,
-                    remote,
-                    lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_out=count)),
-                    lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_in=count)),
-                )
+                await self._carry(stream, remote, reached, port)
             else:
                 stream.writer.close()
                 await stream.writer.wait_closed()
@@ -165,6 +161,37 @@ class Egress:
         finally:
             if remote is not None:
                 remote.writer.transport.abort()
+
+    def _judged(self, reached: _Reached, port: int, *, connections: int) -> None:
+        self._on_verdict(reached.verdict)
+        self._ledger.note(Use(reached.shown, port, reached.verdict, connections=connections))
+
+    async def _carry(self, stream: Stream, remote: Stream, reached: _Reached, port: int) -> None:
+        gate = None if port != TLS_PORT else self._gate(reached)
+        try:
+            await splice(
+                stream,
+                remote,
+                lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_out=count)),
+                lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_in=count)),
+                gate=gate,
+            )
+        finally:
+            if gate is not None and not gate.judged:  # nothing was said on it
+                self._judged(reached, port, connections=1)
+
+    def _gate(self, reached: _Reached) -> Gate:
+        connections = 1
+
+        def judged(why: str) -> None:
+            nonlocal connections
+            if why:
+                _log.info("egress refused", why=why)
+            verdict = Verdict.WRONG_SERVER_NAME if why else reached.verdict
+            self._judged(replace(reached, verdict=verdict), TLS_PORT, connections=connections)
+            connections = 0  # a second ClientHello is none of a second connection
+
+        return Gate(reached.shown, silent=self._limits.silent, hello=self._limits.hello, on_judged=judged)
 
     async def _request(self, stream: Stream) -> _Request | None:
         try:

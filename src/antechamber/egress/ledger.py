@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from antechamber.egress.policy import PORTS
 
@@ -19,8 +19,10 @@ OTHERS: Final = "(others)"
 
 
 class Verdict(StrEnum):
-    """What became of a name; where several apply to one, the last of this list is shown."""
+    """What became of a name; where several apply to one, the last of this list is shown, and the first one apart."""
 
+    WRONG_SERVER_NAME = "wrong_server_name"
+    """A connection to port 443 was ended, because what came on it was not TLS for the name that was asked for."""
     UNKNOWN_NAME = "unknown_name"
     BACKGROUND = "background"
     REFUSED = "refused"
@@ -34,6 +36,8 @@ _RANK: Final = {verdict: rank for rank, verdict in enumerate(Verdict)}
 class Use:
     """Counters of one (name, port); to `on_use` the difference since the last call, in `uses()` the totals.
 
+    A wrong server name has a row of its own beside the one of its (name, port): it is never hidden by what went well.
+
     Port 0 stands for a name that was looked up and not connected to.
     """
 
@@ -45,6 +49,13 @@ class Use:
     bytes_in: int = 0
     """To the machine."""
     connections: int = 0
+
+
+_Row: TypeAlias = tuple[str, int, bool]
+
+
+def _row_of(name: str, port: int, verdict: Verdict = Verdict.ALLOWED) -> _Row:
+    return (name, port, verdict is Verdict.WRONG_SERVER_NAME)
 
 
 def matches(name: str, hosts: Sequence[str]) -> bool:
@@ -70,23 +81,25 @@ class Ledger:
         self._on_use = on_use
         self._most = most
         self._batch = batch.total_seconds()
-        self._totals: dict[tuple[str, int], Use] = {}
-        self._untold: dict[tuple[str, int], Use] = {}
+        self._totals: dict[_Row, Use] = {}
+        self._untold: dict[_Row, Use] = {}
         self._flush_at: asyncio.TimerHandle | None = None
         self._answered: set[str] = set()
         self._waiting: list[tuple[tuple[str, ...], asyncio.Future[None]]] = []
 
     def note(self, use: Use) -> None:
         """Add a use."""
-        key = (use.name, use.port)
+        key = _row_of(use.name, use.port, use.verdict)
         if key not in self._totals and len(self._totals) >= self._most:
-            key = (OTHERS, 0)
             use = replace(use, name=OTHERS, port=0)
-        if use.port and self._totals.get((use.name, 0)) == self._untold.get((use.name, 0)):
+            key = _row_of(OTHERS, 0, use.verdict)
+        looked_up = _row_of(use.name, 0)
+        if use.port and self._totals.get(looked_up) == self._untold.get(looked_up):
             # the look-up of a connection that follows at once is no row of its own
-            self._totals.pop((use.name, 0), None)
-            self._untold.pop((use.name, 0), None)
-        if not use.port and use.verdict is Verdict.ALLOWED and any((use.name, port) in self._totals for port in PORTS):
+            self._totals.pop(looked_up, None)
+            self._untold.pop(looked_up, None)
+        connected = (_row_of(use.name, port) for port in PORTS)
+        if not use.port and use.verdict is Verdict.ALLOWED and any(row in self._totals for row in connected):
             return
         for rows in (self._totals, self._untold):
             rows[key] = _sum(rows[key], use) if key in rows else use

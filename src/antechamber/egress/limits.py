@@ -32,6 +32,11 @@ class Limits:
     """Time for one connection over all addresses of its name."""
     request: timedelta = timedelta(seconds=10)
     """Time for the guest to say what it wants."""
+    silent: timedelta = timedelta(seconds=60)
+    """Time for which a client may say nothing on a connection to port 443; Chromium closes one that it does not use
+    after ten seconds."""
+    hello: timedelta = timedelta(seconds=10)
+    """Time for a client's whole ClientHello, from its first byte on."""
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Final
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from antechamber.egress.gate import Gate
     from antechamber.machine import Stream
 
 _CHUNK: Final = 64 * 1024
 
 
-async def _pump(source: Stream, target: Stream, count: Callable[[int], bool]) -> bool:
+async def _pump(read: Callable[[], Awaitable[bytes]], target: Stream, count: Callable[[int], bool]) -> bool:
     """Move bytes until the source ends, then end the target's input; False when the connection is of no more use."""
     try:
-        while chunk := await source.reader.read(_CHUNK):
+        while chunk := await read():
             if not count(len(chunk)):
                 return False
             target.writer.write(chunk)
@@ -32,12 +33,30 @@ async def _pump(source: Stream, target: Stream, count: Callable[[int], bool]) ->
 
 
 async def splice(
-    guest: Stream, remote: Stream, count_out: Callable[[int], bool], count_in: Callable[[int], bool]
+    guest: Stream,
+    remote: Stream,
+    count_out: Callable[[int], bool],
+    count_in: Callable[[int], bool],
+    *,
+    gate: Gate | None = None,
 ) -> None:
-    """Join the two until both have ended, one breaks, or a count says no; closes both."""
+    """Join the two until both have ended, one breaks, or a count says no; closes both.
+
+    With a gate no byte passes either way before it is open; that the remote has ended passes at once.
+    """
+
+    async def from_guest() -> bytes:
+        return await (guest.reader.read(_CHUNK) if gate is None else gate.read(guest.reader, _CHUNK))
+
+    async def from_remote() -> bytes:
+        chunk = await remote.reader.read(_CHUNK)
+        if chunk and gate is not None:
+            await gate.opened.wait()
+        return chunk
+
     pumps = {
-        spawn("egress:out", _pump(guest, remote, count_out)),
-        spawn("egress:in", _pump(remote, guest, count_in)),
+        spawn("egress:out", _pump(from_guest, remote, count_out)),
+        spawn("egress:in", _pump(from_remote, guest, count_in)),
     }
     whole = False
     try:

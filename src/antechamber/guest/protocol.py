@@ -32,7 +32,8 @@ to the X server's VNC socket, and dials the next spare. What follows is RFB, unt
 
 **Egress** (guest dials, one connection a request): one JSON line of at most `EGRESS_LINE` bytes,
 `{"op": "resolve", "name"}` or `{"op": "connect", "name", "port"}`; the answer is one JSON line `{"answer": ...}` with a
-word of `EgressAnswer`; after `ok` to `connect` the bytes of that connection follow both ways.
+word of `EgressAnswer`; after `ok` to `connect` the bytes of that connection follow both ways. On port 443 they begin
+with a ClientHello for that name, or the host ends the connection.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -218,7 +219,7 @@ class SignInGuest:
         while True:
             # what is cut off before its answer is no JSON
             with contextlib.suppress(OSError, ValueError):
-                answer, received = await ask(guest, request, b"\x16\x03\x01")
+                answer, received = await ask(guest, request, client_hello(self._page_host))
                 if answer is not EgressAnswer.OK or received:
                     return
             await asyncio.sleep(_AGAIN_S)
@@ -339,6 +340,15 @@ def _credential(files: Mapping[str, bytes], mtime_ns: int) -> dict[str, Any]:
         },
         "cli_version": "scripted",
     }
+
+
+def client_hello(name: str, context: ssl.SSLContext | None = None) -> bytes:
+    """Return the first bytes of a TLS client that asks for that server."""
+    sent = ssl.MemoryBIO()
+    client = (context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read()
 
 
 async def ask(guest: GuestEnd, request: Mapping[str, Any], then: bytes = b"") -> tuple[EgressAnswer, bytes]:
