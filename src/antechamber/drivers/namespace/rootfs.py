@@ -77,6 +77,8 @@ MANAGED_POLICY: Final[dict[str, Any]] = {
     "QuicAllowed": False,
     "DNSInterceptionChecksEnabled": False,
     "DnsOverHttpsMode": "off",
+    # the way out reads the name in the ClientHello, and cannot see one that is encrypted
+    "EncryptedClientHelloEnabled": False,
 }
 """Chromium's managed policy; `https://chromeenterprise.google/policies/` says what each entry means."""
 
