@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 import trustme
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tests.unit.tls_hellos import (
     EARLY_DATA,
@@ -387,38 +387,59 @@ def changed(at: int, byte: int) -> bytes:
     return MESSAGE[:at] + bytes([byte]) + MESSAGE[at + 1 :]
 
 
+EARLY = named(NAME.encode(), VERSIONS, extension(EARLY_DATA, b""))
+extensions = st.lists(st.builds(extension, st.integers(0, 60), st.binary(max_size=40)), max_size=4).map(b"".join)
+said = st.sampled_from([NAME.encode(), NAME.upper().encode(), b"other.dev", b"\0"])
+right = st.sampled_from([AGAIN, EARLY, client_hello(NAME), records(AGAIN[5:], most=9)])
 pieces = st.one_of(
+    right,
     st.binary(max_size=64),
     st.builds(record, st.binary(max_size=64), st.sampled_from([20, 21, 22, 23]), st.sampled_from([0x0301, 0x0303, 2])),
     st.builds(record, st.binary(max_size=80).map(message)),
-    st.builds(named, st.sampled_from([NAME.encode(), b"other.dev", b"\0"]), st.binary(max_size=40)),
-    st.builds(hello, st.lists(st.builds(extension, st.integers(0, 60), st.binary(max_size=40))).map(b"".join)),
+    st.builds(named, said, extensions),
+    st.builds(hello, extensions),
     st.builds(lambda most: records(MESSAGE, most=most), st.integers(1, 80)),
     st.builds(changed, st.integers(0, 90), st.integers(0, 255)).map(record),
     st.integers(0, 2**17).map(lambda size: record(b"\x01" + vector(3, bytes(size))[:200])),
+    st.integers(400, 2**14).map(lambda most: records(message(bytes(2**15)), most=most)),
 )
+conversations = st.tuples(st.one_of(right, st.just(b"")), st.lists(pieces, max_size=6).map(b"".join)).map(b"".join)
 
 
-@given(st.lists(pieces, max_size=6).map(b"".join), st.integers(1, 3000))
+@settings(max_examples=500)
+@given(conversations, st.integers(1, 3000))
 @example(records(message(bytes(2**14)), most=2**14), 2999)
+@example(AGAIN + records(message(bytes(2**16)), most=2**14), 2**14)
 def test_nothing_raises_anything_else_is_held_beyond_the_bound_or_goes_on_unjudged(sent, size):
     opening, passed = Opening(NAME), b""
     for at in range(0, len(sent), size):
-        chunk = sent[at : at + size]
         try:
-            passed += opening.take(chunk)
+            passed += opening.take(sent[at : at + size])
         except HelloError:
+            assert opening.held == 0
             return
         assert opening.held <= MOST_HELD
         assert passed == sent[: len(passed)]
         assert len(passed) + opening.held == min(len(sent), at + size)
         assert opening.right == bool(passed)
+    if opening.right:
+        assert passed + opening.end() == sent
+
+
+@settings(max_examples=300)
+@given(right, st.lists(st.sampled_from([CHANGE, record(b"\2\x28", kind=21)])), said, extensions, st.integers(1, 300))
+def test_after_a_right_hello_no_other_name_goes_on_in_a_second_one(first, between, name, more, size):
+    assume(name.lower() != NAME.encode())
+    sent = first + b"".join(between) + named(name, more)
+    opening = Opening(NAME)
+    with pytest.raises(HelloError):
+        b"".join(opening.take(sent[at : at + size]) for at in range(0, len(sent), size))
 
 
 @given(st.text(max_size=80).map(str.encode), st.integers(1, 200))
-def test_only_the_name_itself_opens_the_way(said, size):
-    assume(said.lower().removesuffix(b".") != NAME.encode())
-    sent = named(said)
+def test_only_the_name_itself_opens_the_way(name, size):
+    assume(name.lower().removesuffix(b".") != NAME.encode())
+    sent = named(name)
     with pytest.raises(HelloError):
         fed([sent[at : at + size] for at in range(0, len(sent), size)])
 

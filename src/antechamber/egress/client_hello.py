@@ -238,8 +238,8 @@ def _server_name(extensions: dict[int, bytes]) -> str:
     """Return the one host name as it was sent; raises HelloError."""
     if _SERVER_NAME not in extensions:
         raise HelloError("the ClientHello has no server name")
-    # an outer one is there in every browser's hello, as GREASE too (RFC 9849, 6.2), which nobody can tell apart; an
-    # inner one in the clear is from no client, and would be read by a server that takes it from a front
+    # an outer one may be GREASE (RFC 9849, 6.2), which Chromium sends unless its policy says no, and nobody can tell it
+    # apart; an inner one in the clear is from no client, and would be read by a server that takes it from a front
     if _ENCRYPTED_CLIENT_HELLO in extensions and extensions[_ENCRYPTED_CLIENT_HELLO][:1] != bytes([_ECH_OUTER]):
         raise HelloError("the ClientHello is an inner one")
     extension = _Fields(extensions[_SERVER_NAME])
