@@ -48,10 +48,26 @@ async def test_bytes_sent_with_the_request_are_not_lost(remote):
     await guest.close()
 
 
-@pytest.mark.parametrize(
-    "addresses",
-    [["10.0.0.1"], ["169.254.169.254"], ["127.0.0.1", "::1"], ["::ffff:192.168.0.1"], ["64:ff9b::a00:1"], ["fe80::1"]],
-)
+NOT_PUBLIC = [
+    *(
+        ["10.0.0.1"],
+        ["172.31.255.255"],
+        ["192.168.0.1"],
+        ["169.254.169.254"],
+        ["127.0.0.1", "::1"],
+        ["127.255.255.254"],
+    ),
+    *(["0.0.0.0"], ["0.1.2.3"], ["100.64.0.1"], ["100.100.100.200"], ["100.127.255.255"], ["127.255.255.254"]),  # noqa: S104 - asked for
+    *(["224.0.0.1"], ["239.255.255.255"], ["240.0.0.1"], ["255.255.255.255"], ["192.88.99.1"], ["198.18.0.1"]),
+    *(["::"], ["fc00::1"], ["fd00:ec2::254"], ["fe80::1"], ["fe80::1%eth0"], ["fec0::1"], ["ff02::1"], ["ff0e::1"]),
+    *(["::ffff:127.0.0.1"], ["::ffff:192.168.0.1"], ["::ffff:100.64.0.1"], ["::ffff:169.254.169.254"]),
+    *(["::10.0.0.1"], ["::ffff:0:10.0.0.1"], ["2600::5efe:10.0.0.1"], ["2600::200:5efe:127.0.0.1"]),
+    *(["64:ff9b::a00:1"], ["64:ff9b::8.8.8.8"], ["64:ff9b:1::7f00:1"], ["64:ff9b:1:a00:0:100::"]),
+    *(["2002:7f00:1::"], ["2002:a9fe:a9fe::1"], ["2002:808:808::1"], ["2001:0:808:808::f5ff:fffe"], ["2001::1"]),
+]
+
+
+@pytest.mark.parametrize("addresses", NOT_PUBLIC, ids=",".join)
 @pytest.mark.parametrize("op", ["resolve", "connect"])
 async def test_a_name_that_leads_to_no_public_address_does_not_exist_for_the_guest(remote, addresses, op):
     scene = Scene(Zone(some_dev=addresses), remote)
@@ -77,7 +93,14 @@ async def test_a_name_that_rebinds_between_look_up_and_connection_is_refused(rem
     assert remote.connected == []
 
 
-@pytest.mark.parametrize("name", ["metadata.google.internal", "localhost", "127.0.0.1", "router.lan", "bücher.de", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("metadata.google.internal", "localhost", "LocalHost.", "router.lan", "bücher.de", "\ud800.dev", ""),
+        *("127.0.0.1", "127.0.0.1.", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "8.8.8.8", "::1", "[2600::1]"),
+        *("%6cocalhost", "some%2edev", "some.dev\0", "some.dev:443", "a" * 900 + ".dev"),
+    ],
+)
 async def test_a_name_that_is_not_public_is_not_even_looked_up(remote, name):
     zone = Zone()
     scene = Scene(zone, remote)
@@ -86,12 +109,30 @@ async def test_a_name_that_is_not_public_is_not_even_looked_up(remote, name):
     assert zone.asked == []
 
 
-@pytest.mark.parametrize("port", [22, 25, 8443, 53])
+@pytest.mark.parametrize("port", [1, 22, 25, 53, 81, 442, 444, 3128, 8080, 8443, 65535])
 async def test_other_ports_than_80_and_443_are_refused(remote, port):
     scene = Scene(Zone(some_dev=[PUBLIC]), remote)
     assert await scene.word("connect", "some.dev", port) == "nxdomain"
     assert remote.connected == []
     assert scene.rows() == {("some.dev", port): "refused"}
+
+
+async def test_of_an_answer_without_end_only_the_first_addresses_are_looked_at_its_families_in_turn(remote):
+    private, public = [f"10.0.{third}.{last}" for third in range(16) for last in range(256)], ["2600::1", "2600::2"]
+    zone = Zone(flood_dev=[*private, PUBLIC], turns_dev=[*private, *public, PUBLIC], own_dev=[PUBLIC] * 5000)
+    looks = []
+
+    def own():
+        looks.append(1)
+        return frozenset()
+
+    scene = Scene(zone, remote, policy=Policy(own_addresses=own))
+    assert await scene.word("connect", "flood.dev") == "nxdomain"
+    assert looks == []
+    assert await scene.word("connect", "turns.dev") == "ok"
+    assert remote.connected == [(public[0], 443)]
+    assert await scene.word("resolve", "own.dev") == "ok"
+    assert len(looks) == 2, "one for each request"
 
 
 async def test_background_hosts_are_refused_and_shown_apart(remote):
@@ -170,6 +211,18 @@ async def test_a_guest_that_says_nothing_is_hung_up_on(remote):
     guest = await scene.dial()
     await guest.task
     await guest.close()
+
+
+async def test_a_guest_that_says_it_byte_by_byte_without_end_is_hung_up_on_in_time_and_others_are_served(remote):
+    scene = Scene(Zone(some_dev=[PUBLIC]), remote, request=timedelta(seconds=0.3))
+    loop = asyncio.get_running_loop()
+    slow, began = await scene.dial(), loop.time()
+    while not slow.task.done() and loop.time() < began + 20:
+        slow.writer.write(b"[")
+        await asyncio.wait({slow.task}, timeout=0.02)
+        assert await scene.word("resolve", "some.dev") == "ok"
+    assert 0.29 <= loop.time() - began < 10
+    await slow.close()
 
 
 async def test_what_the_guest_calls_a_name_is_shown_clean(remote):

@@ -109,3 +109,14 @@ async def test_a_session_has_only_so_many_look_ups_at_once_and_the_others_wait(s
     assert [await guest.answer() for guest in guests] == ["nxdomain"] * 5
     for guest in guests:
         await guest.close()
+
+
+async def test_look_ups_that_found_no_place_in_time_are_not_made_later(silent):
+    answer = asyncio.Event()
+    zone = Zone(**{f"n{number}_dev": answer for number in range(40)})
+    scene = Scene(zone, silent, lookups=2, lookup=timedelta(milliseconds=50))
+    words = await asyncio.gather(*(scene.word("resolve", f"n{number}.dev") for number in range(40)))
+    assert words == ["servfail"] * 40
+    answer.set()
+    assert await scene.word("resolve", "unknown.dev") == "nxdomain"
+    assert len(zone.asked) == 2 + 1

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
@@ -160,6 +163,68 @@ def test_the_kernel_tells_the_hosts_own_addresses():
     assert any(IPv4Address("127.9.9.9") in net for net in own)
 
 
+LOCAL_ROUTES = """
+from antechamber.egress import Policy
+judge = Policy().judge_address
+for address in ("8.8.8.1", "8.8.8.77", "9.9.9.9", "2600:1::5", "2600:2::1", "2600:2::2", "2600:3::1"):
+    print(address, judge(address).why)
+"""
+
+
+def test_what_routes_lead_to_the_host_itself_is_its_own_in_both_families():
+    setting_up = (
+        "ip link set lo up && ip addr add 8.8.8.1/32 dev lo && ip route add local 8.8.8.64/26 dev lo"
+        " && ip -6 addr add 2600:2::1/64 dev lo nodad && ip -6 route add local 2600:1::/64 dev lo"
+        " && ip -6 route add 2600:3::/64 dev lo"
+    )
+    space = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    probe = subprocess.run([*space, "true"], check=False, capture_output=True, text=True)
+    if probe.returncode:
+        pytest.skip(f"no namespaces here: {probe.stderr}")
+    script = f'{setting_up} && exec "$0" -c "$1"'
+    ran = [*space, "sh", "-c", script, sys.executable, LOCAL_ROUTES]
+    told = subprocess.run(ran, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert told.splitlines() == [
+        "8.8.8.1 the host's own address",
+        "8.8.8.77 the host's own address",
+        "9.9.9.9 ",
+        "2600:1::5 the host's own address",
+        "2600:2::1 the host's own address",
+        "2600:2::2 ",
+        "2600:3::1 ",
+    ]
+
+
+def test_what_a_router_answers_to_as_any_of_its_kind_is_the_hosts_own(tmp_path):
+    (tmp_path / "fib_trie").write_text("")
+    (tmp_path / "if_inet6").write_text("26000001000000000000000000000001 02 40 00 80     eth0\n")
+    # destination and its length, source and its length, next hop, metric, references, use, flags, device
+    blank = "00000000000000000000000000000000"
+    (tmp_path / "ipv6_route").write_text(
+        f"26000001000000000000000000000000 80 {blank} 00 {blank} 00000000 00000001 00000000 80300001     eth0\n"
+        f"26000001000000000000000000000000 40 {blank} 00 {blank} 00000100 00000001 00000000 00000001     eth0\n"
+    )
+    assert host_addresses(tmp_path) == {ip_network("2600:1::1"), ip_network("2600:1::")}
+    for name in ("if_inet6", "ipv6_route"):
+        (tmp_path / name).unlink()
+    assert host_addresses(tmp_path) == frozenset(), "a kernel without IPv6"
+    (tmp_path / "fib_trie").unlink()
+    with pytest.raises(FileNotFoundError):
+        host_addresses(tmp_path)
+
+
+def test_of_many_addresses_each_is_judged_with_one_look_at_the_hosts_own():
+    looks = []
+
+    def own() -> frozenset:
+        looks.append(1)
+        return frozenset({ip_network("8.8.8.0/24")})
+
+    judged = policy(own_addresses=own).judge_addresses([f"8.8.{third}.1" for third in range(7, 10)])
+    assert [judgement.allowed for judgement in judged] == [True, False, True]
+    assert len(looks) == 1
+
+
 def test_the_addresses_of_the_services_own_urls_are_refused():
     judge = policy(public_urls=["https://8.8.4.4:8700", "https://broker.some.dev"]).judge_address
     assert not judge("8.8.4.4").allowed
@@ -220,6 +285,21 @@ def test_a_public_name_is_asked_for_in_lower_case_without_its_final_dot(name):
         "0x7f.1",
         "1.0x7f",
         "10.0.0.1.",
+        "127.0.0.1..",
+        "0177.0.0.1",
+        "0X7F.0X0.0X0.0X1",
+        "2130706433",
+        "127\u30020\u30020\u30021",
+        "\uff11\uff12\uff17.0.0.1",
+        "10.0.0.1%00.dev",
+        "10.0.0.1\0.dev",
+        "0:0:0:0:0:ffff:7f00:1",
+        "[64:ff9b::7f00:1]",
+        "%6c%6f%63alhost.dev",
+        "some%2edev",
+        "LOCALHOST.",
+        "a" * 1000 + ".dev",
+        ".".join("a" * 128),
         "some.0x",
         "[::1]",
         "::1",

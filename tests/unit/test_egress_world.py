@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
-from antechamber.egress import DirectConnector, real_world
+from antechamber.egress import DirectConnector, SystemResolver, real_world
+from antechamber.guest.protocol import EgressAnswer
+from antechamber.tasks import cancel_and_wait, spawn
 
 SPACE = ["unshare", "--mount", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
 
@@ -71,6 +75,48 @@ def test_the_systems_resolver_asks_dns_alone_without_search_list_and_hosts_file(
         "broken.dev servfail",
         "unknown.dev nxdomain",
     ]
+
+
+async def test_look_ups_that_nobody_waits_for_any_more_keep_their_threads_and_so_their_places(monkeypatch):
+    answer = threading.Event()
+
+    def slow(*_: object, **__: object) -> list[object]:
+        answer.wait()
+        return []
+
+    def threads() -> int:
+        return sum(thread.name == "resolve" for thread in threading.enumerate())
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    resolver = SystemResolver()
+    before = threads()
+    try:
+        first = [spawn("first", resolver.resolve(f"n{number}.dev")) for number in range(100)]
+        await asyncio.sleep(0)
+        most = threads() - before
+        assert most < 100
+        await cancel_and_wait(*first)
+        second = [spawn("second", resolver.resolve(f"n{number}.dev")) for number in range(10)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert threads() - before == most
+    finally:
+        answer.set()
+    assert [found.addresses for found in await asyncio.gather(*second)] == [()] * 10
+
+
+async def test_where_there_is_no_thread_for_a_look_up_the_resolver_fails_and_goes_on(monkeypatch):
+    resolver = SystemResolver()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        for _ in range(100):
+            assert (await resolver.resolve("some.dev")).answer is EgressAnswer.SERVFAIL
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    assert (await resolver.resolve("some.dev")).answer is EgressAnswer.OK
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 async def test_the_connector_connects_to_an_address_and_takes_no_name():

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from antechamber.egress.dial import dial
+from antechamber.egress.dial import dial, interleaved
 from antechamber.egress.gate import TLS_PORT, Gate
 from antechamber.egress.ledger import Ledger, Use, Verdict, matches
 from antechamber.egress.limits import Limits, Rate
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from antechamber.egress.addresses import Address
     from antechamber.egress.policy import Policy
-    from antechamber.egress.world import Resolution, World
+    from antechamber.egress.world import World
     from antechamber.machine import Stream
 
 _log = get_logger("egress")
@@ -226,7 +226,7 @@ class Egress:
         own = await self._own_addresses()
         if own is None:
             return _Reached(EgressAnswer.SERVFAIL, Verdict.REFUSED, shown)
-        judgements = [self._policy.judge_address(address, also_own=own) for address in addresses]
+        judgements = self._policy.judge_addresses(interleaved(addresses)[: self._limits.addresses], also_own=own)
         checked = tuple(judgement.address for judgement in judgements if judgement.address is not None)
         if checked:
             return _Reached(EgressAnswer.OK, Verdict.ALLOWED, shown, checked)
@@ -251,10 +251,18 @@ class Egress:
         return ""
 
     async def _resolve(self, name: str) -> tuple[EgressAnswer, tuple[Address, ...]]:
-        look_up = spawn("egress:resolve", self._look_up(name))
+        until = asyncio.get_running_loop().time() + self._limits.lookup.total_seconds()
+        try:
+            # one that has no place in time is not made: those that nobody waits for any more would pile up
+            async with asyncio.timeout_at(until):
+                await self._lookups.acquire()
+        except TimeoutError:
+            return EgressAnswer.SERVFAIL, ()
+        look_up = spawn("egress:resolve", self._world.resolver.resolve(name))
+        look_up.add_done_callback(lambda _: self._lookups.release())
         try:
             # a look-up that is too slow keeps its place: a thread that waits for a slow server cannot be taken back
-            done, _ = await asyncio.wait({look_up}, timeout=self._limits.lookup.total_seconds())
+            done, _ = await asyncio.wait({look_up}, timeout=until - asyncio.get_running_loop().time())
         except asyncio.CancelledError:
             look_up.cancel()
             raise
@@ -262,10 +270,6 @@ class Egress:
             return EgressAnswer.SERVFAIL, ()
         resolution = look_up.result()
         return resolution.answer, resolution.addresses
-
-    async def _look_up(self, name: str) -> Resolution:
-        async with self._lookups:
-            return await self._world.resolver.resolve(name)
 
     async def _own_addresses(self) -> tuple[Address, ...] | None:
         """Return what this service's public names resolve to; None when that cannot be told and never could."""

@@ -24,6 +24,8 @@ class Limits:
     """Requests a second, on average over ten seconds."""
     lookups: int = 8
     """Names being resolved at once."""
+    addresses: int = 32
+    """Addresses of one name that are looked at, its families in turn; a name's owner can give it thousands."""
     uniform: timedelta = timedelta(milliseconds=500)
     """Every `no` is answered at a multiple of this after its request, so that its time does not tell its cause."""
     lookup: timedelta = timedelta(seconds=8)

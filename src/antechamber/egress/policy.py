@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,9 @@ from antechamber.errors import Code, OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+
+_ANSWERED_HERE: Final = 0x8000_0000 | 0x0010_0000
+"""Flags of a route in /proc/net/ipv6_route: local, anycast (linux/ipv6_route.h)."""
 
 PORTS: Final = frozenset({80, 443})
 """The only ports that a machine reaches."""
@@ -32,29 +36,28 @@ class Judgement:
     """For the operator's log; the guest never learns it."""
 
 
-def _read(path: str) -> str:
-    return Path(path).read_text(encoding="ascii")
-
-
-def host_addresses() -> frozenset[Network]:
+def host_addresses(net: Path = Path("/proc/net")) -> frozenset[Network]:
     """Return what this host answers to itself, read from the kernel now: its addresses and its local routes.
 
     Raises OSError when the kernel does not say; a caller then refuses.
     """
     found: set[Network] = set()
     last = ""
-    for line in _read("/proc/net/fib_trie").splitlines():
+    for line in (net / "fib_trie").read_text(encoding="ascii").splitlines():
         words = line.split()
         if words[:1] == ["|--"]:
             last = words[1]
         elif words[-1:] == ["LOCAL"]:
             found.add(ip_network(f"{last}{words[0]}", strict=False))
     try:
-        v6 = _read("/proc/net/if_inet6")
+        addresses, routes = ((net / name).read_text(encoding="ascii") for name in ("if_inet6", "ipv6_route"))
     except FileNotFoundError:  # a kernel without IPv6
-        v6 = ""
-    for line in v6.splitlines():
-        found.add(IPv6Network(int(line.split()[0], 16)))
+        return frozenset(found)
+    found.update(IPv6Network(int(line.split()[0], 16)) for line in addresses.splitlines())
+    for line in routes.splitlines():
+        words = line.split()
+        if int(words[8], 16) & _ANSWERED_HERE:
+            found.add(IPv6Network((int(words[0], 16), int(words[1], 16))))
     return frozenset(found)
 
 
@@ -129,11 +132,25 @@ class Policy:
 
         Reads the host's own addresses at each call; where they cannot be read, the answer is no.
         """
+        (judgement,) = self.judge_addresses([raw], also_own=also_own)
+        return judgement
+
+    def judge_addresses(
+        self, raws: Sequence[str | IPv4Address | IPv6Address], *, also_own: Collection[Address] = frozenset()
+    ) -> list[Judgement]:
+        """Decide on all that one name resolved to, with one look at the host's own addresses."""
+        # the whole table of routes, read in the service's own loop: not for each of many
+        own = cache(lambda: tuple(map(ip_network, self._own_addresses())))
+        return [self._judge(raw, also_own, own) for raw in raws]
+
+    def _judge(
+        self, raw: str | IPv4Address | IPv6Address, also_own: Collection[Address], own: Callable[[], Sequence[Network]]
+    ) -> Judgement:
         try:
             address = unwrapped(ip_address(raw))
         except ValueError:
             return Judgement(allowed=False, why="not an address")
-        why = self._against_address(address, also_own)
+        why = self._against_address(address, also_own, own)
         return Judgement(allowed=not why, address=None if why else address, why=why)
 
     def _against_name(self, name: str) -> str:
@@ -145,7 +162,9 @@ class Policy:
             return "denied by the operator"
         return ""
 
-    def _against_address(self, address: Address, also_own: Collection[Address]) -> str:
+    def _against_address(
+        self, address: Address, also_own: Collection[Address], own: Callable[[], Sequence[Network]]
+    ) -> str:
         if not public(address):
             return "not public unicast"
         if any(address in net for net in self._denied_nets):
@@ -153,10 +172,9 @@ class Policy:
         if address in self._own_literals or address in {unwrapped(own) for own in also_own}:
             return "this service's own address"
         try:
-            own = self._own_addresses()
+            return "the host's own address" if any(address in net for net in own()) else ""
         except OSError as error:
             return f"the host's own addresses cannot be read: {error}"
-        return "the host's own address" if any(address in ip_network(net) for net in own) else ""
 
 
 def _literal(host: str) -> Address | None:

@@ -66,9 +66,11 @@ class SystemResolver:
 
     async def resolve(self, name: str) -> Resolution:
         """Look up A and AAAA records."""
-        async with self._free:
-            found = await _in_thread(f"{name}.".encode("ascii"))
-        match found:
+        await self._free.acquire()
+        answered = _in_thread(f"{name}.".encode("ascii"))
+        # a look-up keeps its place until its thread has ended, also where nobody waits for it any more
+        answered.add_done_callback(lambda _: self._free.release())
+        match found := await asyncio.shield(answered):
             case socket.gaierror(errno=socket.EAI_NONAME | socket.EAI_NODATA):
                 return Resolution(EgressAnswer.NXDOMAIN)
             case Exception():
@@ -76,7 +78,7 @@ class SystemResolver:
         return Resolution(EgressAnswer.OK, tuple(dict.fromkeys(found)))
 
 
-async def _in_thread(name: bytes) -> list[Address] | Exception:
+def _in_thread(name: bytes) -> asyncio.Future[list[Address] | Exception]:
     """Ask in a daemon thread: a look-up that hangs must not hold up the end of the service, as a pool's would."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[list[Address] | Exception] = loop.create_future()
@@ -94,8 +96,11 @@ async def _in_thread(name: bytes) -> list[Address] | Exception:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(tell, answer)
 
-    threading.Thread(target=ask, name="resolve", daemon=True).start()
-    return await answered
+    try:
+        threading.Thread(target=ask, name="resolve", daemon=True).start()
+    except RuntimeError as error:  # the host gives no more threads
+        tell(error)
+    return answered
 
 
 def _addresses(name: bytes) -> list[Address]:
