@@ -112,3 +112,18 @@ async def test_a_wrong_server_name_is_never_hidden_by_what_went_well_at_the_same
     ]
     assert book.totals() == rows
     assert told == rows
+
+
+async def test_where_something_was_let_out_is_not_hidden_behind_many_refusals():
+    book = ledger([], most=3)
+    for port in range(1000, 1010):
+        book.note(Use("some.dev", port, Verdict.REFUSED))
+    book.note(Use("taker.dev", 0, Verdict.ALLOWED))
+    book.note(Use("taker.dev", 443, Verdict.ALLOWED, connections=1, bytes_out=9))
+    book.note(Use("front.dev", 443, Verdict.WRONG_SERVER_NAME, connections=1))
+    assert [(use.name, use.port) for use in book.totals()] == [
+        *[("some.dev", port) for port in (1000, 1001, 1002)],
+        (OTHERS, 0),
+        ("taker.dev", 443),
+        ("front.dev", 443),
+    ]

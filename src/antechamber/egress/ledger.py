@@ -58,6 +58,10 @@ def _row_of(name: str, port: int, verdict: Verdict = Verdict.ALLOWED) -> _Row:
     return (name, port, verdict is Verdict.WRONG_SERVER_NAME)
 
 
+def _reached(use: Use) -> bool:
+    return use.port in PORTS and use.verdict in {Verdict.ALLOWED, Verdict.WRONG_SERVER_NAME}
+
+
 def matches(name: str, hosts: Sequence[str]) -> bool:
     """Tell whether the name is one of the hosts; `*.x` stands for everything under x, not for x itself."""
     return any(name.endswith(host[1:]) if host.startswith("*.") else name == host for host in hosts)
@@ -77,7 +81,10 @@ class Ledger:
     """Adds up uses, tells them on in batches, and knows from whom bytes came back."""
 
     def __init__(self, on_use: Callable[[Use], None], most: int, batch: timedelta = _BATCH) -> None:
-        """Begin empty; more than `most` rows are not told apart any more."""
+        """Begin empty; more than `most` rows are not told apart any more, but for those of a server that was reached.
+
+        Whoever asks for one name at every port could else hide behind them where it goes then. Names are limited.
+        """
         self._on_use = on_use
         self._most = most
         self._batch = batch.total_seconds()
@@ -90,7 +97,7 @@ class Ledger:
     def note(self, use: Use) -> None:
         """Add a use."""
         key = _row_of(use.name, use.port, use.verdict)
-        if key not in self._totals and len(self._totals) >= self._most:
+        if key not in self._totals and len(self._totals) >= self._most and not _reached(use):
             use = replace(use, name=OTHERS, port=0)
             key = _row_of(OTHERS, 0, use.verdict)
         looked_up = _row_of(use.name, 0)
