@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import structlog
 from tests.unit.egress_scene import PUBLIC, Remote, Scene, Zone
 
 STEP = 0.2
@@ -120,3 +121,15 @@ async def test_look_ups_that_found_no_place_in_time_are_not_made_later(silent):
     answer.set()
     assert await scene.word("resolve", "unknown.dev") == "nxdomain"
     assert len(zone.asked) == 2 + 1
+
+
+async def test_a_machine_that_asks_wrongly_without_end_does_not_fill_the_log(silent):
+    scene = Scene(Zone(some_dev=[PUBLIC]), silent, lines=1)
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(100):
+            guest = await scene.dial(b"nonsense\n")
+            await guest.close()
+            assert await scene.word("connect", "some.dev", 22) == "nxdomain"
+    assert {line["event"] for line in logged} == {"a guest sent a bad egress request", "egress refused"}
+    assert 10 <= len(logged) < 100
+    assert scene.rows() == {("some.dev", 22): "refused"}

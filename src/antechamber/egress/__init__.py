@@ -7,6 +7,7 @@ server name, which is in the clear, is held to the name that was asked for.
 - `policy`: pure decisions about names and addresses (`names`, `addresses` hold the rules).
 - `world`: the resolver, the connector and the trust anchors, which are all that differs between `serve` and `demo`.
 - `door`: `Egress`, one for each machine, which answers the guest's requests.
+- `look_ups`: one session's look-ups and what it may have of them.
 - `gate`: what a connection to port 443 has to say first; `client_hello` reads it.
 - `ledger`: who was asked for and what was moved; `limits`: how much of it one session gets.
 """

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from antechamber.egress.dial import dial, interleaved
 from antechamber.egress.gate import TLS_PORT, Gate
 from antechamber.egress.ledger import Ledger, Use, Verdict, matches
 from antechamber.egress.limits import Limits, Rate
+from antechamber.egress.look_ups import LookUps
 from antechamber.egress.policy import PORTS
 from antechamber.egress.splice import splice
 from antechamber.guest.protocol import EGRESS_LINE, EgressAnswer
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from antechamber.machine import Stream
 
 _log = get_logger("egress")
-_OWN_NAMES_KEPT: Final = 30.0
-"""Seconds for which the addresses of this service's own public names are believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,8 @@ class Egress:
         self._names: set[str] = set()
         self._bytes = 0
         self._rate: Rate | None = None
-        self._lookups = asyncio.Semaphore(self._limits.lookups)
-        self._own: tuple[float, tuple[Address, ...]] | None = None
+        self._lines: Rate | None = None
+        self._look_ups = LookUps(world.resolver, self._limits, policy.own_names)
         self._open: set[asyncio.Task[None]] = set()
         self._closed = False
         self._close_at: asyncio.TimerHandle | None = None
@@ -144,7 +143,8 @@ class Egress:
                 self._world.connector, reached.addresses, port, reached.shown, within=self._limits.connect
             )
             answer = EgressAnswer.OK if remote else EgressAnswer.FAILED
-        if remote is None or port != TLS_PORT:
+        gate = None if remote is None or port != TLS_PORT else self._gate(reached)
+        if gate is None:
             self._judged(reached, port, connections=int(remote is not None))
         try:
             if answer not in {EgressAnswer.OK, EgressAnswer.FAILED}:
@@ -152,13 +152,15 @@ class Egress:
             stream.writer.write(json.dumps({"answer": answer.value}).encode() + b"\n")
             await stream.writer.drain()
             if remote is not None:
-                await self._carry(stream, remote, reached, port)
+                await self._carry(stream, remote, Use(reached.shown, port, Verdict.ALLOWED), gate)
             else:
                 stream.writer.close()
                 await stream.writer.wait_closed()
         except OSError:
             return  # the guest is gone
         finally:
+            if gate is not None and not gate.judged:  # nothing was said on it
+                self._judged(reached, port, connections=1)
             if remote is not None:
                 remote.writer.transport.abort()
 
@@ -166,19 +168,14 @@ class Egress:
         self._on_verdict(reached.verdict)
         self._ledger.note(Use(reached.shown, port, reached.verdict, connections=connections))
 
-    async def _carry(self, stream: Stream, remote: Stream, reached: _Reached, port: int) -> None:
-        gate = None if port != TLS_PORT else self._gate(reached)
-        try:
-            await splice(
-                stream,
-                remote,
-                lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_out=count)),
-                lambda count: self._moved(Use(reached.shown, port, Verdict.ALLOWED, bytes_in=count)),
-                gate=gate,
-            )
-        finally:
-            if gate is not None and not gate.judged:  # nothing was said on it
-                self._judged(reached, port, connections=1)
+    async def _carry(self, stream: Stream, remote: Stream, use: Use, gate: Gate | None) -> None:
+        await splice(
+            stream,
+            remote,
+            lambda count: self._moved(replace(use, bytes_out=count)),
+            lambda count: self._moved(replace(use, bytes_in=count)),
+            gate=gate,
+        )
 
     def _gate(self, reached: _Reached) -> Gate:
         connections = 1
@@ -186,7 +183,7 @@ class Egress:
         def judged(why: str) -> None:
             nonlocal connections
             if why:
-                _log.info("egress refused", why=why)
+                self._log_refused(why)
             verdict = Verdict.WRONG_SERVER_NAME if why else reached.verdict
             self._judged(replace(reached, verdict=verdict), TLS_PORT, connections=connections)
             connections = 0  # a second ClientHello is none of a second connection
@@ -200,9 +197,20 @@ class Egress:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return None
         request = _parse(line)
-        if request is None:
+        if request is None and self._may_log():
             _log.warning("a guest sent a bad egress request")
         return request
+
+    def _may_log(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._lines is None:
+            self._lines = Rate(self._limits.lines, now)
+        return self._lines.take(now)
+
+    def _log_refused(self, why: str) -> None:
+        if self._may_log():
+            # which name it was is for the session's own browser alone
+            _log.info("egress refused", why=why)
 
     def _moved(self, use: Use) -> bool:
         self._bytes += use.bytes_in + use.bytes_out
@@ -216,14 +224,14 @@ class Egress:
         refused = _Reached(EgressAnswer.NXDOMAIN, Verdict.REFUSED, shown)
         wrong_port = request.op == "connect" and request.port not in PORTS
         if why := self._over_limit(shown, now) or judged.why or ("port" if wrong_port else ""):
-            _log.info("egress refused", why=why)
+            self._log_refused(why)
             return refused
         if matches(shown, self._background):
             return replace(refused, verdict=Verdict.BACKGROUND)
-        answer, addresses = await self._resolve(shown)
+        answer, addresses = await self._look_ups.resolve(shown)
         if answer is not EgressAnswer.OK:
             return _Reached(answer, Verdict.UNKNOWN_NAME, shown)
-        own = await self._own_addresses()
+        own = await self._look_ups.own_addresses()
         if own is None:
             return _Reached(EgressAnswer.SERVFAIL, Verdict.REFUSED, shown)
         judgements = self._policy.judge_addresses(interleaved(addresses)[: self._limits.addresses], also_own=own)
@@ -231,8 +239,7 @@ class Egress:
         if checked:
             return _Reached(EgressAnswer.OK, Verdict.ALLOWED, shown, checked)
         whys = sorted({judgement.why for judgement in judgements} or {"no address"})
-        # which name it was is for the session's own browser alone
-        _log.info("egress refused", why=", ".join(whys))
+        self._log_refused(", ".join(whys))
         return refused if addresses else replace(refused, verdict=Verdict.UNKNOWN_NAME)
 
     def _over_limit(self, name: str, now: float) -> str:
@@ -249,43 +256,6 @@ class Egress:
                 return "too many names"
             self._names.add(name)
         return ""
-
-    async def _resolve(self, name: str) -> tuple[EgressAnswer, tuple[Address, ...]]:
-        until = asyncio.get_running_loop().time() + self._limits.lookup.total_seconds()
-        try:
-            # one that has no place in time is not made: those that nobody waits for any more would pile up
-            async with asyncio.timeout_at(until):
-                await self._lookups.acquire()
-        except TimeoutError:
-            return EgressAnswer.SERVFAIL, ()
-        look_up = spawn("egress:resolve", self._world.resolver.resolve(name))
-        look_up.add_done_callback(lambda _: self._lookups.release())
-        try:
-            # a look-up that is too slow keeps its place: a thread that waits for a slow server cannot be taken back
-            done, _ = await asyncio.wait({look_up}, timeout=until - asyncio.get_running_loop().time())
-        except asyncio.CancelledError:
-            look_up.cancel()
-            raise
-        if not done:
-            return EgressAnswer.SERVFAIL, ()
-        resolution = look_up.result()
-        return resolution.answer, resolution.addresses
-
-    async def _own_addresses(self) -> tuple[Address, ...] | None:
-        """Return what this service's public names resolve to; None when that cannot be told and never could."""
-        if not self._policy.own_names:
-            return ()
-        now = asyncio.get_running_loop().time()
-        if self._own is not None and now - self._own[0] < _OWN_NAMES_KEPT:
-            return self._own[1]
-        found: list[Address] = []
-        for name in sorted(self._policy.own_names):
-            answer, addresses = await self._resolve(name)
-            if answer is EgressAnswer.SERVFAIL:
-                return None if self._own is None else self._own[1]
-            found += addresses
-        self._own = (now, tuple(found))
-        return self._own[1]
 
 
 def _parse(line: bytes) -> _Request | None:

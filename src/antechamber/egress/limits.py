@@ -22,6 +22,8 @@ class Limits:
     """Bytes moved, both ways together."""
     rate: int = 100
     """Requests a second, on average over ten seconds."""
+    lines: int = 5
+    """Lines a second in the operator's log, on average over ten seconds; the destinations count all."""
     lookups: int = 8
     """Names being resolved at once."""
     addresses: int = 32
