@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import stat
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from antechamber.errors import Code, OperatorError
 from antechamber.guest.protocol import EgressAnswer
 from antechamber.testing.practice import PRACTICE_ADDRESS, StandInClient, practice_world
 from tests.integration.standin_person import browser, callback, claude, codex, open_page, running
+from tests.unit.egress_scene import Scene
 
 TOKEN = "https://auth.openai.com/oauth/token"
 
@@ -224,6 +226,29 @@ async def test_the_practice_world_passes_the_unchanged_policy_and_reaches_the_st
     for address, port in (("127.0.0.1", 443), (str(PRACTICE_ADDRESS), 22)):
         with pytest.raises(ConnectionRefusedError):
             await world.connector.connect(address, port, "claude.com")
+
+
+async def test_tls_for_a_name_of_the_stand_in_reaches_it_through_the_way_out_and_for_another_does_not(standin):
+    world = practice_world(standin)
+    way_out = Scene(world.resolver, world.connector, policy=Policy())
+    believing = ssl.create_default_context(cadata=standin.ca)
+    guest = await way_out.ask("connect", "claude.com")
+    assert await guest.answer() == "ok"
+    await guest.writer.start_tls(believing, server_hostname="claude.com")
+    guest.writer.write(b"GET /x HTTP/1.1\r\nHost: claude.com\r\nConnection: close\r\n\r\n")
+    assert (await guest.reader.readline()).startswith(b"HTTP/1.1 ")
+    guest.writer.transport.abort()
+    await guest.task
+    guest = await way_out.ask("connect", "claude.com")
+    assert await guest.answer() == "ok"
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await guest.writer.start_tls(believing, server_hostname="auth.openai.com")
+    await guest.task
+    assert "auth.openai.com" in standin.names
+    assert [(use.name, use.verdict.value) for use in way_out.egress.uses()] == [
+        ("claude.com", "allowed"),
+        ("claude.com", "wrong_server_name"),
+    ]
 
 
 def _until_free(folder):
