@@ -201,11 +201,20 @@ def doctor(
         bool, typer.Option("--install", help="First install the Debian packages that are missing, after asking.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --install: do not ask.")] = False,
+    isolation: Annotated[
+        bool, typer.Option("--isolation", help="Instead: try to get out of a real machine, in every way we know.")
+    ] = False,
 ) -> None:
     """Look at everything that the service needs, by trying it; print the remedy for what is missing.
 
-    The exit code is 1 when something is missing without which no sign-in can work.
+    The exit code is 1 when something is missing without which no sign-in can work, or an attempt to get out of a
+    machine was not refused.
     """
+    if isolation:
+        if install_missing:
+            raise typer.BadParameter("--isolation and --install exclude each other")
+        _prove(settings_of(world), as_json=as_json)
+        return
     if yes and not install_missing:
         raise typer.BadParameter("--yes goes with --install")
     if install_missing:
@@ -219,6 +228,22 @@ def doctor(
         if not check.ok and check.remedy:
             out.print(f"       [bold]{escape(check.remedy)}[/]")
     if any(check.fatal and not check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _prove(settings: Settings, *, as_json: bool) -> None:
+    from antechamber import doctor as examination  # noqa: PLC0415 - see above
+
+    driver, found = carried_out(examination.isolation(settings))
+    through = [one for one in found if not one.refused]
+    if as_json:
+        out.print_json(json.dumps([asdict(one) for one in found]))
+    else:
+        for one in found:
+            mark = "[green]refused[/]" if one.refused else "[bold red]NOT REFUSED[/]"
+            out.print(f"{mark} {escape(one.wall)}: {escape(one.attempt)} [dim]{escape(one.saw)}[/]")
+        err.print(f"{len(found)} attempts in a machine of the driver {driver}: {len(through)} were not refused.")
+    if through:
         raise typer.Exit(1)
 
 

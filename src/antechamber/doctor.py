@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from antechamber import app, control
 from antechamber.errors import AntechamberError, Code, OperatorError
+from antechamber.isolation import prove
 from antechamber.machine import Check
+from antechamber.model import IdPrefix, new_id
 from antechamber.places import LEAST_FREE, Places, place, prepare
 from antechamber.providers import Providers, install
 from antechamber.settings import unknown_names
@@ -21,6 +23,7 @@ from antechamber.vault import Vault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from antechamber.isolation import Finding
     from antechamber.settings import Settings
 
 _ROOT: Final = Path("/")
@@ -50,6 +53,19 @@ async def examine(settings: Settings) -> Sequence[Check]:
     checks += await asyncio.to_thread(_tools, settings, places)
     checks += await _drivers(settings, places)
     return checks
+
+
+async def isolation(settings: Settings) -> tuple[str, Sequence[Finding]]:
+    """Try to get out of a machine of the driver that a service would take here; return its name and the findings.
+
+    Raises OperatorError where no machine can be started, or it cannot be told.
+    """
+    places = place(settings)
+    prepare(places)
+    # of no installation: a service that runs here clears away what is its own, and this is not
+    drivers = app.drivers_of(settings, places, new_id(IdPrefix.INSTALLATION), new_id(IdPrefix.NODE))
+    driver, _ = await app.choose_driver(drivers)
+    return driver.name, await prove(driver, places.run)
 
 
 def _fault(name: str, error: AntechamberError, *, fatal: bool = True) -> Check:

@@ -15,6 +15,7 @@ import typer
 from antechamber.cli import cli
 from antechamber.credential_life import CREDENTIAL_TABLE, REASONS, diagram
 from antechamber.errors import CATALOGUE
+from antechamber.isolation import CATALOGUE as ATTEMPTS
 from antechamber.lifecycle import MACHINE_TABLE, SESSION_TABLE, Act, diagrams
 from antechamber.metrics import TABLE, Of
 from antechamber.metrics.collect import endings
@@ -431,7 +432,17 @@ def worded(codes: Iterable[str]) -> str:
     return ", ".join(f"`{code}`" for code in sorted(codes))
 
 
+def isolation_page() -> str:
+    """Return docs/isolation.md with the table of attempts in it; the rest of that page is written by hand."""
+    before, _, rest = (DOCS / "isolation.md").read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    rows = [f"| {one.wall} | {one.attempt} | {one.expected} | `{one.name}` |" for one in ATTEMPTS]
+    table = ["", "", "| wall | attempt | what has to become of it | name |", "|---|---|---|---|", *rows, "", ""]
+    return before + BEGIN + "\n".join(table) + END + after
+
+
 PAGES = {
+    "isolation.md": isolation_page,
     "settings.md": settings_page,
     "errors.md": errors_page,
     "states.md": states_page,

@@ -23,7 +23,7 @@ def test_the_contract_holds_for_an_ordinary_user():
     closed = assets.closed_parent(_ROOT)
     if closed is not None:
         pytest.skip(f"other accounts cannot enter {closed}")
-    files = ("test_namespace.py", "test_namespace_on_the_host.py", "test_browser_sandbox.py")
+    files = ("test_namespace.py", "test_namespace_on_the_host.py", "test_browser_sandbox.py", "test_isolation.py")
     ran = subprocess.run(
         [
             *("setpriv", "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--no-new-privs"),

@@ -1,0 +1,167 @@
+"""The suite: one machine that tries to get out, another beside it, and what both ends say of each attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from antechamber.errors import Code, MachineError, OperatorError
+from antechamber.isolation import attempts, ways_out
+from antechamber.isolation.catalogue import CATALOGUE, Wall
+from antechamber.isolation.targets import can_be_reached, planted
+from antechamber.machine import Door, MachineSpec, Mount
+from antechamber.model import GuestText, IdPrefix, new_id
+from antechamber.tasks import cancel_and_wait, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from antechamber.egress import Egress, Policy
+    from antechamber.machine import Driver, Machine
+    from antechamber.model import GuestText as Text
+
+_PROGRAM: Final = "/opt/isolation/attempts.py"
+_WITHIN: Final = timedelta(seconds=180)
+_STOP: Final = timedelta(seconds=20)
+_LONGEST_LINE: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one attempt."""
+
+    name: str
+    wall: str
+    attempt: str
+    expected: str
+    refused: bool
+    saw: str
+    """What the machine was told, or what the host saw of it; foreign text, cleaned."""
+
+
+async def prove(driver: Driver, run_dir: Path, *, policy: Policy | None = None) -> Sequence[Finding]:
+    """Run every attempt in a machine of that driver, beside another one, and return what became of each.
+
+    `policy` is another than every machine's way out has, for tests. Raises OperatorError when it cannot be told:
+    nothing could be started, or what is to be reached was not there; MachineError when the machine did not come so far.
+    """
+    if driver.capabilities.isolation == "none":
+        raise OperatorError(Code.DRIVER_UNAVAILABLE, message=f"The driver {driver.name} isolates nothing.")
+    with tempfile.TemporaryDirectory(prefix="isolation-", dir=run_dir) as made:
+        program, reachable = _folders(Path(made))
+        async with planted(reachable) as targets:
+            if missing := await can_be_reached(targets):
+                raise OperatorError(
+                    Code.INTERNAL, message=f"On the host itself this cannot be reached: {', '.join(missing)}."
+                )
+            async with _started(driver, program) as neighbour:
+                told = {
+                    **targets.described(),
+                    "neighbour": str(neighbour.handle["incarnation"]),
+                    "neighbour_folder": str(neighbour.handle.get("folder", "")),
+                    "egress": ways_out.requests(),
+                    "attempts": list(attempts.ATTEMPTS),
+                }
+                network = ways_out.MadeUp.of_the_requests()
+                async with _started(driver, program, json.dumps(told)) as machine:
+                    said = await _heard(machine, ways_out.egress(network, policy))
+            return _findings(said, targets.reached, network.connected)
+
+
+def _folders(made: Path) -> tuple[Path, Path]:
+    """Return one with the program, and an empty one; machines, which are of other accounts, may enter both."""
+    program, reachable = made / "program", made / "host"
+    for folder in (made, program, reachable):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+    shutil.copyfile(Path(attempts.__file__), program / "attempts.py")
+    (program / "attempts.py").chmod(0o644)
+    return program, reachable
+
+
+@contextlib.asynccontextmanager
+async def _started(driver: Driver, program: Path, *words: str) -> AsyncIterator[Machine]:
+    machine_id, incarnation = new_id(IdPrefix.MACHINE), new_id(IdPrefix.INCARNATION)
+    uids = driver.host_uids()
+    uid = next((one for one in uids if driver.reserve(one)), None)
+    if uids and uid is None:
+        raise OperatorError(Code.DRIVER_UNAVAILABLE, message="No host uid is free for a machine.")
+    handle = driver.plan(machine_id, incarnation, host_uid=uid)
+    spec = MachineSpec(
+        machine_id=machine_id,
+        incarnation=incarnation,
+        program=("/usr/bin/python3", "-I", "-S", _PROGRAM, *words),
+        mounts=(Mount(program, str(Path(_PROGRAM).parent)),),
+    )
+    try:
+        machine = await driver.start(spec, handle)
+    except BaseException:
+        if uid is not None:
+            driver.give_back(uid)
+        raise
+    try:
+        yield machine
+    finally:
+        await machine.stop(within=_STOP)
+        await machine.let_go()
+        await driver.reap(handle)
+
+
+async def _heard(machine: Machine, way_out: Egress) -> dict[str, dict[str, Any]]:
+    """Return what the machine says of each attempt, by its name; raises MachineError where it ends before the last."""
+    serving = spawn("isolation egress", _serve(machine, way_out))
+    said: dict[str, dict[str, Any]] = {}
+    try:
+        async with asyncio.timeout(_WITHIN.total_seconds()):
+            link = await anext(machine.accept(Door.LINK))
+            while "done" not in said:
+                line = await link.reader.readline()
+                if not line.endswith(b"\n") or len(line) > _LONGEST_LINE:
+                    raise MachineError(Code.MACHINE_ENDED, detail=f"the machine ended after {len(said)} attempts")
+                found = json.loads(line)
+                said[found["name"]] = found
+            link.writer.close()
+    except TimeoutError as error:
+        detail = f"{len(said)} attempts were told, the last was {list(said)[-1] if said else 'none'}"
+        raise MachineError(Code.MACHINE_DID_NOT_START, detail=detail) from error
+    finally:
+        way_out.close()
+        await cancel_and_wait(serving)
+    return said
+
+
+async def _serve(machine: Machine, way_out: Egress) -> None:
+    async with asyncio.TaskGroup() as streams:
+        async for stream in machine.accept(Door.EGRESS):
+            streams.create_task(way_out.serve(stream))
+
+
+def _findings(said: dict[str, dict[str, Any]], reached: set[str], connected: Sequence[str]) -> Sequence[Finding]:
+    if said["public 0"]["saw"] != "ok":
+        # a door that is shut for all proves nothing
+        message = "The way out let nobody through, so what it refuses cannot be told."
+        raise OperatorError(Code.INTERNAL, message=message, detail=str(said["public 0"]["saw"]))
+    found = []
+    for one in CATALOGUE:
+        told = [said[name] for name in said if name == one.name or name.rpartition(" ")[0] == one.name]
+        refused = bool(told) and all(line["refused"] for line in told) and one.name not in reached
+        saw: list[Text] = [GuestText(str(line["saw"])) for line in told]
+        found.append(
+            Finding(one.name, one.wall, one.attempt, one.expected, refused, "; ".join(dict.fromkeys(saw)) or "nothing")
+        )
+    # once for the public name; whatever else was connected to, no attempt may be called refused
+    if len(connected) != 1:
+        found = [
+            Finding(one.name, one.wall, one.attempt, one.expected, refused=False, saw=f"connected to {connected}")
+            if one.wall is Wall.EGRESS
+            else one
+            for one in found
+        ]
+    return found
