@@ -86,6 +86,12 @@ class Settings(BaseSettings):
         None, description="Form of the log: json, or text for a person; default text at a terminal, else json."
     )
 
+    operator_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Who runs this service, as the sign-in page says it to people before they agree; default its host.",
+    )
     node: str | None = Field(
         None,
         min_length=1,

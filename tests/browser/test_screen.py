@@ -151,8 +151,25 @@ async def test_the_names_that_the_machine_asked_for_are_listed(person):
     await page.get_by_role("button", name="Details").click()
     await page.get_by_text("auth.openai.com").wait_for()
     await page.get_by_text("1.2 MB / 900 B").wait_for()
+    assert "of this sign-in" in await page.locator("#destinations").inner_text()
+    assert await page.locator("#compare").is_hidden()
     await page.keyboard.press("Escape")
     assert await page.evaluate("document.activeElement.id") == "details-open"
+
+
+async def test_a_name_that_is_none_of_the_sign_in_s_own_is_marked_and_is_to_be_compared_with_the_address_bar(person):
+    session_id, page, _ = await person.at_screen()
+    for name, verdict in (("auth.openai.com", "allowed"), ("login.example.com", "allowed"), ("x.test", "refused")):
+        await person.service.store.destinations.record(
+            session_id, name, 443, verdict, bytes_out=1, bytes_in=1, connections=1, at=now()
+        )
+    await page.get_by_role("button", name="Details").click()
+    marked = page.get_by_role("listitem").filter(has_text="not known to be of this sign-in")
+    await marked.first.wait_for()
+    assert [(await row.inner_text()).split()[0] for row in await marked.all()] == ["login.example.com"]
+    words = await page.locator("#compare").inner_text()
+    assert "Codex" in words
+    assert "address bar" in words
 
 
 async def test_cancel_asks_first_and_ends_the_session(person):

@@ -4,8 +4,9 @@ import pytest
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import IdPrefix, Reason, SessionStatus, new_id
+from antechamber.providers import Providers
 from antechamber.texts import english
-from tests.browser.conftest import view
+from tests.browser.conftest import installed, view
 from tests.browser.states import boot
 from tests.integration.web_service import now
 
@@ -210,3 +211,25 @@ async def test_the_practice_banner_stays_in_every_view(person):
     await view(page, "cancelled")
     assert await banner.is_visible()
     assert "any 6-digit code" in await banner.inner_text()
+
+
+async def test_before_the_click_one_reads_who_runs_it_what_the_machine_is_and_how_long_it_lives(person):
+    _, page = await person.sign_in(purpose="the nightly build", display_name="Ada")
+    await view(page, "consent")
+    terms = await page.locator("dl.terms").inner_text()
+    for words in ("the nightly build", "Ada (ada)", "A simulated machine", "10 minutes", "is destroyed", "localhost"):
+        assert words in terms, words
+    assert "If somebody sent you this link, stop." in await page.locator(".note.warn").inner_text()
+
+
+async def test_afterwards_there_is_a_receipt_with_the_tool_and_where_it_is_ended(person):
+    session_id, page, _ = await person.at_screen()
+    await person.capture(session_id)
+    await page.get_by_role("button", name="Yes, that is me").click()
+    receipt = page.get_by_role("region", name="Receipt")
+    words = await receipt.inner_text()
+    provider = (await person.service.signin.session(session_id)).provider
+    spec = next(one for one in Providers.load().all() if one.id == provider)
+    for said in (spec.version, installed(spec).sha256[:16], session_id, "person@example.com", "ada"):
+        assert said in words, said
+    assert await receipt.get_by_role("link").get_attribute("href") == spec.revoke_url

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request, Response
 from starlette.routing import WebSocketRoute
 
+from antechamber.egress import matches
 from antechamber.errors import CallerError
 from antechamber.web import onward, sessions
 from antechamber.web.access import cookies, session_cookie, set_session_cookie
@@ -92,8 +93,9 @@ def _add_looking(app: FastAPI, services: Services) -> None:
     @app.get("/api/auth/session/{session_id}/destinations", tags=["person"])
     async def destinations(session_id: SessionId) -> DestinationList:
         """List the names that the session's machine asked for."""
+        hosts = services.providers.get((await signin.session(session_id)).provider).sign_in_hosts
         rows = await signin.destinations(session_id)
-        return DestinationList(destinations=[DestinationView.of(row) for row in rows])
+        return DestinationList(destinations=[DestinationView.of(row, known=matches(row.name, hosts)) for row in rows])
 
 
 def _add_deciding(app: FastAPI, services: Services) -> None:

@@ -10,13 +10,13 @@ from antechamber.errors import CallerError
 from antechamber.model import DEFAULT_APPLICATION, SessionStatus
 from antechamber.texts import speaking
 from antechamber.web.events import EventStream, last_event_id
-from antechamber.web.views import AboutProvider, Before, PageView, SessionView, Step
+from antechamber.web.views import AboutProvider, Before, PageView, Receipt, SessionView, Step
 from antechamber.web.waiting import waiting
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from antechamber.model import AuthSession, MachineRow
+    from antechamber.model import AuthSession, Credential, MachineRow
     from antechamber.web.services import Services
 
 _ENDED_WAIT_S: Final = 1.0
@@ -95,13 +95,21 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
         provider=AboutProvider.of(services.providers.get(session.provider)),
         consented=session.consented_at is not None,
         practice=services.practice,
+        operator=services.settings.operator_name or services.addresses.sign_in.host,
         isolation=isolation,
         machine=speaking().isolation[isolation],
+        lasts_s=round(services.settings.sign_in_s),
+        receipt=_receipt(services, captured) if captured is not None and current else None,
         rejectable=session.status is SessionStatus.COMPLETED and current,
         cli_terminal=services.providers.get(session.provider).terminal,
         cli_said=session.cli_said.splitlines(),
         steps=[Step(step=row.kind, at=row.at) for row in rows if not row.fields.get("refused")],
     )
+
+
+def _receipt(services: Services, stored: Credential) -> Receipt:
+    spec = services.providers.get(stored.provider)
+    return Receipt(stored_at=stored.stored_at, tool_version=spec.version, tool_sha256=services.installed(spec).sha256)
 
 
 async def event_stream(services: Services, session_id: str, request: Request) -> EventStream:

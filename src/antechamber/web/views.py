@@ -361,6 +361,16 @@ class Step(View):
     at: datetime
 
 
+class Receipt(View):
+    """What was stored, for whoever signed in."""
+
+    stored_at: datetime
+    tool_version: str
+    """The version of the vendor's tool that is installed here."""
+    tool_sha256: str | None
+    """One hash of all its files; null where it is not installed any more."""
+
+
 class Before(View):
     """The sign-in that is stored already, in whose place this one comes."""
 
@@ -380,10 +390,16 @@ class PageView(SessionFields):
     consented: bool
     practice: bool
     """Whether this is the practice world; the page then says so all the time."""
+    operator: str
+    """Who runs the service."""
     isolation: str
     """The driver's word for what keeps the machine apart."""
     machine: str
     """What the machine is, in words."""
+    lasts_s: int
+    """For how long the machine waits for the sign-in, in seconds, once its screen is seen."""
+    receipt: Receipt | None
+    """While what this session stored is the current version."""
     rejectable: bool
     """Whether the person can still say that the account is not theirs."""
     steps: list[Step]
@@ -453,6 +469,8 @@ class DestinationView(View):
     name: str
     port: int
     verdict: str
+    known: bool
+    """Whether a sign-in with this provider is known to need it."""
     bytes_out: int
     bytes_in: int
     connections: int
@@ -460,12 +478,13 @@ class DestinationView(View):
     last_at: datetime
 
     @classmethod
-    def of(cls, row: Destination) -> DestinationView:
+    def of(cls, row: Destination, *, known: bool) -> DestinationView:
         """Show a destination's row."""
         return cls(
             name=row.name,
             port=row.port,
             verdict=row.verdict,
+            known=known,
             bytes_out=row.bytes_out,
             bytes_in=row.bytes_in,
             connections=row.connections,

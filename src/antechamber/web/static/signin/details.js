@@ -24,11 +24,13 @@ function rowOf(destination) {
     {},
     make("span", { class: "code" }, `${destination.name}${port}`),
     make("span", { class: "quiet small" }, sayIf(`signIn.details.verdicts.${destination.verdict}`) ?? destination.verdict),
+    destination.verdict === "allowed" ? make("span", { class: destination.known ? "origin quiet small" : "origin mark" }, say(`signIn.details.${destination.known ? "known" : "unknown"}`)) : null,
     make("span", { class: "quiet small bytes" }, destination.bytes_in || destination.bytes_out ? `${readable(destination.bytes_in)} / ${readable(destination.bytes_out)}` : ""),
   );
 }
 
-export function setUpDetails(id, screen) {
+/** `provider` gives the name of the provider, once it is known. */
+export function setUpDetails(id, screen, provider) {
   const list = part("destinations");
   let timer = 0;
 
@@ -36,6 +38,9 @@ export function setUpDetails(id, screen) {
     clearTimeout(timer);
     try {
       const { destinations } = await call("GET", `/api/auth/session/${id}/destinations`);
+      const unknown = destinations.some(({ verdict, known }) => verdict === "allowed" && !known);
+      part("compare").textContent = unknown ? say("signIn.details.compare", { provider: provider() }) : "";
+      part("compare").hidden = !unknown;
       list.replaceChildren(...(destinations.length ? destinations.map(rowOf) : [make("li", { class: "quiet" }, say("signIn.details.none"))]));
     } catch {
       list.replaceChildren(make("li", { class: "quiet" }, say("signIn.details.unavailable")));

@@ -22,7 +22,7 @@ const id = location.pathname.split("/")[2] ?? "";
 const frame = part("frame");
 const screen = new Screen(id, frame, onScreen);
 const time = countdown(part("countdown"), part("spoken"));
-const drawers = setUpDrawers(frame, { details: setUpDetails(id, screen), take: setUpTake(screen), live: setUpLive(screen), terminal: setUpTerminal(id, part("terminal")) });
+const drawers = setUpDrawers(frame, { details: setUpDetails(id, screen, () => session.provider.name), take: setUpTake(screen), live: setUpLive(screen), terminal: setUpTerminal(id, part("terminal")) });
 const connection = showsConnection(screen, frame);
 
 let session = null;

@@ -3,6 +3,7 @@
 import { button, emphasised, language, make, outward, prose, say, sayIf, webAddress } from "../dom.js";
 import { stepsOf } from "./status.js";
 
+const stamp = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "short" });
 const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 function heading(text) {
@@ -20,6 +21,10 @@ function timeOfDay(time) {
 
 function sentence(text) {
   return text.replace(/[.\s]*$/, "");
+}
+
+function capitalised(text) {
+  return text.charAt(0).toLocaleUpperCase(language()) + text.slice(1);
 }
 
 function backLink(session, style) {
@@ -69,6 +74,8 @@ export function consent(session, actions) {
     ["captured", session.provider.captures.join(" ")],
     ["keeper", application ? say("signIn.consent.keeperOf", { application, owner, purpose }) : say("signIn.consent.keeperText", { owner, purpose })],
     ...(session.before ? [["before", beforeText(session)]] : []),
+    ["machine", say("signIn.consent.machineText", { machine: capitalised(session.machine), minutes: Math.round(session.lasts_s / 60) })],
+    ["runs", say("signIn.consent.runsText", { operator: session.operator })],
     ["screen", say("signIn.consent.screenText")],
   ];
   const notices = session.provider.notices;
@@ -165,6 +172,28 @@ export function again(session, actions) {
   ];
 }
 
+/* What was stored, to keep: with which tool, for whom, and where it is ended. */
+function receipt(session) {
+  const { receipt: kept, provider } = session;
+  if (!kept) {
+    return null;
+  }
+  const rows = [
+    ["stored", stamp.format(new Date(kept.stored_at))],
+    ["account", [session.account, session.plan].filter(Boolean).join(" · ")],
+    ["owner", session.application ? `${session.owner} · ${session.application}` : session.owner],
+    ["tool", kept.tool_sha256 ? say("signIn.completed.toolText", { provider: provider.name, version: kept.tool_version, sha256: kept.tool_sha256.slice(0, 16) }) : `${provider.name} ${kept.tool_version}`],
+    ["endIt", webAddress(provider.revoke_url) ? outward(webAddress(provider.revoke_url).host, provider.revoke_url) : ""],
+    ["reference", session.session_id],
+  ];
+  return make(
+    "section",
+    { class: "receipt", "aria-labelledby": "receipt" },
+    make("h2", { id: "receipt" }, say("signIn.completed.receipt")),
+    make("dl", { class: "terms" }, rows.filter(([, value]) => value).map(([name, value]) => [make("dt", {}, say(`signIn.completed.${name}`)), make("dd", {}, value)])),
+  );
+}
+
 /** After the capture: the question, then what followed from its answer (`answer` is "", "yes", "deleting" or "deleted"). */
 export function completed(session, { answer, trouble }, actions) {
   const provider = session.provider.name;
@@ -182,6 +211,7 @@ export function completed(session, { answer, trouble }, actions) {
       make("span", { class: "seal", "aria-hidden": "true" }),
       heading(say("signIn.completed.doneHeading")),
       lead(account ? say("signIn.completed.doneLead", { provider, account }) : say("signIn.completed.doneLeadPlain", { provider })),
+      receipt(session),
       make("div", { class: "row actions" }, backLink(session, "main")),
     ];
   }
