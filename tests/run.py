@@ -44,7 +44,7 @@ WORKERS = {"integration": 3}
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
     "contract": ("namespace", "scripted", "sqlite", "postgres"),
-    "integration": ("nginx", "caddy", "http_2", "sqlite", "postgres"),
+    "integration": ("nginx", "caddy", "http_2", "sqlite", "postgres", "as_it_is_described"),
     "migration": ("sqlite", "postgres"),
     "docs": ("the_examples", "the_rules_of_the_alerts", "tutorial"),
     "acceptance": (

@@ -174,6 +174,30 @@ async def test_the_service_describes_itself_and_every_route_of_both_hosts(servic
     assert "post" in described["paths"]["/api/auth/session"]
 
 
+async def test_a_route_of_both_hosts_is_described_with_both_and_each_route_with_what_opens_it(service):
+    described = (await (await service.operator()).get("/openapi.json")).json()
+    both = described["paths"]["/api/auth/session/{session_id}"]["get"]
+    assert [server["url"] for server in both["servers"]] == [
+        service.addresses.dashboard.url,
+        service.addresses.sign_in.url,
+    ]
+    answers = both["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert [answer["$ref"].rpartition("/")[2] for answer in answers] == ["SessionView", "PageView"]
+    opened_by = {
+        path: {scheme for way in operation["security"] for scheme in way}
+        for path, item in described["paths"].items()
+        for operation in item.values()
+    }
+    assert described["components"]["securitySchemes"].keys() == set.union(*opened_by.values())
+    operators, persons = {"operator_token", "dashboard_cookie"}, {"session_cookie"}
+    assert opened_by["/api/credentials"] == operators
+    assert opened_by["/metrics"] == {*operators, "metrics_token"}
+    assert opened_by["/api/auth/session/{session_id}/ticket"] == persons
+    assert opened_by["/api/auth/session/{session_id}/cancel"] == operators | persons
+    open_to_all = {"/healthz", "/readyz", "/api/dashboard/open", "/api/auth/session/{session_id}/open"}
+    assert {path for path, schemes in opened_by.items() if not schemes} == open_to_all
+
+
 async def test_health_answers_on_both_hosts_without_credentials(service):
     for site in (service.addresses.dashboard, service.addresses.sign_in):
         stranger = await service.stranger(site.url)
@@ -209,9 +233,10 @@ async def test_a_tool_that_gave_up_is_started_again_by_the_sessions_own_browser_
     assert "cli_said" not in (await operator.get(f"/api/auth/session/{session_id}")).json()
     stranger = await service.browser()
     assert error_of(await stranger.post(address, json={"attempt": 1})) == (401, "not_signed_in")
-    for _ in range(2):
-        after = (await browser.post(address, json={"attempt": 1})).json()
+    for attempt in (1, 1.0):
+        after = (await browser.post(address, json={"attempt": attempt})).json()
         assert (after["attempt"], after["gave_up_at"], after["cli_said"]) == (2, None, [])
     assert error_of(await browser.post(address, json={"attempt": 2})) == (409, "cli_runs")
-    assert error_of(await browser.post(address, json={"attempt": "2"}))[0] == 422
+    for wrong in ("2", 2.5, 1e300, True):
+        assert error_of(await browser.post(address, json={"attempt": wrong}))[0] == 422
     assert error_of(await browser.post(address, json={}))[0] == 422

@@ -145,3 +145,7 @@ async def test_unknown_routes_and_methods_are_answered_with_an_envelope(operator
     answer = await operator.put("/api/auth/session", json={})
     assert error_of(answer) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
+    # every method of the path, though each is a route of its own
+    answer = await operator.put("/api/credentials/cred_00000000000000000000", json={})
+    assert error_of(answer) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "DELETE, GET"

@@ -53,6 +53,8 @@ PAGE_PATH: Final = "/s/"
 SESSION_PATH: Final = "/api/auth/session/"
 _OPEN_EXCHANGES: Final = frozenset({"open", "binding", "return"})
 """What may be posted before a browser has the session's cookie: each of them looks at a secret of its own."""
+EXCHANGE_PATHS: Final = frozenset(f"{SESSION_PATH}{{session_id}}/{word}" for word in _OPEN_EXCHANGES)
+"""Those routes, as /openapi.json writes them."""
 _NEXT_STEP: Final = "Open the sign-in link in this browser."
 _COOKIES_TRIED: Final = 4
 _COOKIE_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")

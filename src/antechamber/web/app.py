@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
@@ -19,13 +18,13 @@ from antechamber.web import (
     applications,
     audit,
     credentials,
+    description,
     faults,
     measured,
     overview,
     owners,
     pages,
     person,
-    refusals,
 )
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
-    from antechamber.web.addresses import Addresses, Site
+    from antechamber.web.addresses import Addresses
     from antechamber.web.measured import Measured
     from antechamber.web.services import DriverAbout, Live
 
@@ -199,26 +198,9 @@ def _route_of(app: FastAPI) -> Callable[[Scope], tuple[str, dict[str, str]] | No
 
 
 def _add_openapi(dashboard: FastAPI, sign_in: FastAPI, services: Services) -> None:
-    """Add the description of both sites' routes; a path that both have stands once, with the dashboard's answer."""
+    """Add the description of both sites' routes."""
+    described = description.of_both(dashboard, sign_in, services.addresses)
 
     @dashboard.get("/openapi.json", include_in_schema=False)
     async def openapi() -> JSONResponse:
         return JSONResponse(described)
-
-    described = describe(dashboard, services.addresses.dashboard)
-    persons = describe(sign_in, services.addresses.sign_in)
-    for path, item in persons["paths"].items():
-        for method, operation in item.items():
-            here = described["paths"].setdefault(path, {})
-            if method not in here:
-                here[method] = {**operation, "servers": [{"url": services.addresses.sign_in.url}]}
-    for path, item in described["paths"].items():
-        for method, operation in item.items():
-            operation["x-error-codes"] = sorted(refusals.of(method.upper(), path))
-    for name, schema in persons["components"]["schemas"].items():
-        described["components"]["schemas"].setdefault(name, schema)
-
-
-def describe(app: FastAPI, site: Site) -> dict[str, Any]:
-    """Return the OpenAPI description of one site."""
-    return get_openapi(title=app.title, version=app.version, routes=app.routes, servers=[{"url": site.url}])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from antechamber.model import ID_PATTERN, Secret, is_printable
 from antechamber.web_address import MOST, web_address
@@ -21,8 +21,20 @@ def printable(text: str) -> str:
     return text
 
 
-UserId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(printable)]
-Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
+PRINTABLE: Final[dict[str, Any]] = {"format": "printable"}
+"""How /openapi.json says that a text must be printable, without blanks around it: no pattern could."""
+
+
+def _whole(number: object) -> object:
+    """Return 2 for 2.0, which is an integer to JSON Schema as well."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+UserId = Annotated[str, Field(min_length=1, max_length=128, json_schema_extra=PRINTABLE), AfterValidator(printable)]
+Label = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=PRINTABLE), AfterValidator(printable)]
+ReturnUrl = Annotated[
+    str, Field(max_length=MOST, json_schema_extra={"format": "return-url"}), AfterValidator(web_address)
+]
 SessionId = Annotated[str, Path(pattern=rf"^ses_{_ID_BODY}$", description="A session's id.")]
 SessionCursor = Annotated[str, Field(pattern=rf"^ses_{_ID_BODY}$")]
 AskedApplication = Annotated[
@@ -30,6 +42,7 @@ AskedApplication = Annotated[
     Query(pattern=rf"^(app_{_ID_BODY}|default)$", description="For the operator: whose. A key's is its own."),
 ]
 CredentialId = Annotated[str, Path(pattern=rf"^cred_{_ID_BODY}$", description="A credential's id.")]
+ErasureId = Annotated[str, Path(pattern=rf"^era_{_ID_BODY}$", description="An erasure's id.")]
 Wait = Annotated[float | None, Query(ge=1, le=60, description="Seconds to wait for a change before answering.")]
 IdempotencyKey = Annotated[
     str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$", description="Makes a repeat safe.")
@@ -61,8 +74,9 @@ class Start(Body):
     )
     display_name: Label | None = Field(None, description="How the page calls the person.")
     purpose: Label | None = Field(None, description="What the credential is for, shown before the person agrees.")
-    return_url: Annotated[str, Field(max_length=MOST), AfterValidator(web_address)] | None = Field(
-        None, description="Where the page leads when it is done."
+    return_url: ReturnUrl | None = Field(
+        None,
+        description="Where the page leads when it is done: an https URL, or an http URL of this computer.",
     )
 
 
@@ -90,7 +104,7 @@ class Said(Body):
 class Again(Body):
     """Which run of the tool gave up, so that one click starts one more."""
 
-    attempt: Annotated[int, Field(ge=1, le=1000)]
+    attempt: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole)]
 
 
 class Exchange(Body):

@@ -47,8 +47,26 @@ A page needs one, and HTTP/1.1 gives a browser six connections to a host.
 
 RETRY_MS: Final = 1000
 
+
+def described(*names: str, identified: bool) -> dict[str, Any]:
+    """Return how /openapi.json says what each event of a stream is; `message` is one without a name."""
+    event = {
+        "type": "object",
+        "properties": {
+            "event": {"enum": list(names)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+            **({"id": {"type": "string", "pattern": "^[0-9]+$"}} if identified else {}),
+        },
+        "required": ["data"] if identified else ["event", "data"],
+    }
+    return {"text/event-stream": {"schema": event}}
+
+
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {
+        "description": "The events; each is of this form.",
+        "content": described("message", "end", "closing", "replaced", "waiting", "notice", identified=True),
+    },
     204: {"description": "The session has ended, and the last event is known already."},
 }
 """How the stream is described in /openapi.json."""

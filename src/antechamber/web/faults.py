@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.log import get_logger
@@ -104,6 +105,12 @@ def from_http(error: HTTPException) -> AntechamberError:
     return CallerError(code)
 
 
+def _methods(request: Request) -> set[str]:
+    """Return every method that the path has: the framework names those of the path's first route alone."""
+    found = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in found for method in getattr(route, "methods", None) or ()}
+
+
 def install(app: FastAPI) -> None:
     """Make the framework answer with our envelope."""
 
@@ -116,6 +123,8 @@ def install(app: FastAPI) -> None:
                 ours = from_validation(error)
             case HTTPException():
                 ours, headers = from_http(error), error.headers
+                if error.status_code == 405:
+                    headers = {**(headers or {}), "Allow": ", ".join(sorted(_methods(request)))}
             case _:
                 # the framework raises it again afterwards, and `front.Guard` logs it whole
                 ours = OperatorError(Code.INTERNAL)

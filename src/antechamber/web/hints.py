@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from antechamber import tasks
-from antechamber.web.events import RETRY_MS, message
+from antechamber.web.events import RETRY_MS, described, message
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -27,7 +27,10 @@ APART_S: Final = 0.25
 """Least time between two hints: a burst of moves is one look."""
 
 HINTED: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The hints.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {
+        "description": "The hints; each is of this form.",
+        "content": described("changed", "closing", identified=False),
+    },
 }
 """How the stream is described in /openapi.json."""
 

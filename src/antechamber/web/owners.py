@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import FastAPI, Path, Query
 from pydantic import AfterValidator
 
-from antechamber.errors import CallerError, Code
-from antechamber.model import Actor, IdPrefix, is_id
+from antechamber.model import Actor
 from antechamber.texts import speaking
-from antechamber.web.bodies import AskedApplication, UserId, printable
+from antechamber.web.bodies import PRINTABLE, AskedApplication, ErasureId, UserId, printable
 from antechamber.web.callers import CalledBy
 from antechamber.web.views import View
 
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from antechamber.web.services import Services
 
 OwnerId = Annotated[
-    str, Path(min_length=1, max_length=128, description="Your own id of the person."), AfterValidator(printable)
+    str,
+    Path(min_length=1, max_length=128, description="Your own id of the person.", json_schema_extra=PRINTABLE),
+    AfterValidator(printable),
 ]
 AskedOwner = Annotated[UserId, Query(description="Your own id of the person, whatever characters it has.")]
 
@@ -166,8 +167,6 @@ def _add_erasures(app: FastAPI, services: Services) -> None:
         return ErasureList(erasures=[ErasureView.of(row) for row in rows])
 
     @app.get("/api/erasures/{erasure_id}", tags=["owners"])
-    async def erasure(erasure_id: Annotated[str, Path(description="An erasure's id.")]) -> ErasureView:
+    async def erasure(erasure_id: ErasureId) -> ErasureView:
         """Say how far an erasure is."""
-        if not is_id(erasure_id, IdPrefix.ERASURE):
-            raise CallerError(Code.MALFORMED_ID)
         return await _shown(services, await owners.erasure(erasure_id))
