@@ -118,7 +118,9 @@ def plain(answer: object) -> Any:
 
 
 def _line(message: Mapping[str, Any]) -> bytes:
-    return json.dumps(message, default=_plain, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    line = json.dumps(message, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    # half a surrogate pair, as an argument has that is no UTF-8, becomes the escape that JSON has for it
+    return line.encode(errors="backslashreplace") + b"\n"
 
 
 def _error(error: AntechamberError) -> dict[str, Any]:

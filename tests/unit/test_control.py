@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import socket
 import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from antechamber import control
 from antechamber.errors import CallerError, Code, OperatorError, ProviderError
@@ -214,3 +218,68 @@ async def test_another_account_is_refused_even_where_the_file_lets_it_in(serve, 
     answer, _ = await program.communicate()
 
     assert b'"not_allowed"' in answer
+
+
+# the last is what a byte of an argument becomes that is no UTF-8
+texts = st.text() | st.text(st.sampled_from("ab \udcff"), max_size=9)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+requests = st.fixed_dictionaries(
+    {}, optional={"op": st.sampled_from(["ping", "echo", "refuse"]) | values, "with": values, "x": values}
+)
+lines = st.one_of(
+    requests.map(lambda request: json.dumps(request).encode()),
+    st.dictionaries(texts, values).map(lambda table: json.dumps({"op": "echo", "with": table}).encode()),
+    st.dictionaries(texts, values).map(lambda table: json.dumps({"op": "refuse", "with": table}).encode()),
+    st.binary(max_size=300),
+)
+
+
+async def _echo(arguments):
+    return dict(arguments)
+
+
+async def _refuse(arguments):
+    raise CallerError(Code.BAD_REQUEST, message=f"There is no {''.join(map(str, arguments))}.")
+
+
+@pytest.fixture
+def spoken_to(tmp_path):
+    """A function for a service that ends with its example."""
+
+    @contextlib.asynccontextmanager
+    async def spoken_to():
+        path = tmp_path / "any.sock"
+        server = await control.serve(path, {"ping": _pong, "echo": _echo, "refuse": _refuse})
+        try:
+            yield path
+        finally:
+            await server.close()
+
+    return spoken_to
+
+
+@settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(lines, min_size=1, max_size=5))
+async def test_any_line_is_answered_with_one_line_and_the_connection_goes_on(spoken_to, asked):
+    async with spoken_to() as path:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        for line in [one.replace(b"\n", b" ") for one in asked]:
+            writer.write(line + b"\n")
+            answer = json.loads(await reader.readline())
+            assert answer.keys() in ({"answer"}, {"error"})
+            assert answer.get("error", {}).get("code") != Code.INTERNAL, line
+        writer.write(b'{"op": "ping"}\n')
+        assert await reader.readline() == b'{"answer":"pong"}\n'
+        writer.close()
+        await writer.wait_closed()
+
+
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=3), texts))
+async def test_any_text_comes_back_as_it_was_sent(spoken_to, arguments):
+    async with spoken_to() as path:
+        assert await control.Client(path).call("echo", **arguments) == arguments

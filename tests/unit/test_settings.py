@@ -4,9 +4,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from antechamber.errors import Code, OperatorError
 from antechamber.settings import Settings, read_settings, unknown_names
+
+HOSTILE = [
+    *("1e400", "nan", "-inf", "9" * 5000, "0x10", "[::1]:99999", "http://[", "http://a:b@c/", "postgresql://[", "/\0x"),
+    *("sqlite:////x", "https://DUMMY:DUMMY@example.com", "//example.com", "http://\u2100.example", "http://a:99999"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +42,21 @@ def test_several_words_are_separated_by_commas(monkeypatch, given, words):
     monkeypatch.setenv("ANTECHAMBER_EGRESS_DENY", given)
 
     assert read_settings().egress_deny == words
+
+
+@hypothesis_settings(max_examples=400, derandomize=True)
+@given(st.sampled_from(sorted(Settings.model_fields)), st.text(max_size=40) | st.sampled_from(HOSTILE))
+def test_whatever_a_setting_is_it_is_taken_or_refused_by_its_name_and_without_its_value(name, text):
+    try:
+        taken = read_settings(**{name: text})
+    except OperatorError as error:
+        refused = error
+    else:
+        assert taken == read_settings(**{name: text})
+        return
+    assert refused.code is Code.MISCONFIGURED
+    assert f"ANTECHAMBER_{name.upper()}" in refused.message
+    assert len(text) < 8 or text not in refused.message
 
 
 def test_f068_every_fault_is_named_with_its_variable_and_none_with_its_value(monkeypatch):

@@ -3,6 +3,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import antechamber
 from antechamber.credential_life import CredentialFact
@@ -133,6 +135,19 @@ def test_a_provider_s_sentences_are_taken_only_when_there_are_as_many(tmp_path):
 )
 def test_the_language_is_what_the_browser_likes_best_of_those_there_are(tmp_path, accepted, chosen):
     assert languages(tmp_path, pattern()).choose(accepted).language == chosen
+
+
+WISHED = st.text("abcxyenABCXYEN-*;q=, .019\t", max_size=60) | st.text(st.characters(max_codepoint=255), max_size=600)
+
+
+# the languages are read anew for each example, and are the same each time
+@settings(max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(WISHED)
+def test_whatever_a_browser_accepts_it_is_answered_in_a_language_that_there_is(tmp_path, accepted):
+    told = languages(tmp_path, pattern()).choose(accepted)
+    assert told.language in {"en", "xx"}
+    if told.language == "xx":
+        assert "xx" in accepted.lower()
 
 
 def test_a_fixed_language_is_spoken_with_everybody(tmp_path):

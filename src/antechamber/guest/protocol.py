@@ -139,7 +139,8 @@ class ProtocolError(Exception):
 
 def encode(message: dict[str, Any]) -> bytes:
     """Return the frame of a message; raises ProtocolError when it is too long."""
-    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    # half a surrogate pair, as names of files that are no UTF-8 have, becomes the escape that JSON has for it
+    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="backslashreplace")
     if len(body) > MAX_FRAME:
         text = f"a frame of {len(body)} bytes"
         raise ProtocolError(text)
@@ -176,14 +177,23 @@ class Framer:
         self._buffer = bytearray()
 
     def feed(self, received: bytes) -> list[dict[str, Any]]:
-        """Return the messages that are now whole; raises ProtocolError on the first bad one."""
+        """Return the messages that are now whole; raises ProtocolError on a bad one.
+
+        Where there are some before the bad one they are returned, and the next call raises: what comes out does not
+        depend on how the stream was cut.
+        """
         self._buffer += received
-        messages = []
+        messages: list[dict[str, Any]] = []
         while len(self._buffer) >= _LENGTH.size:
-            length = frame_length(bytes(self._buffer[: _LENGTH.size]))
-            end = _LENGTH.size + length
-            if len(self._buffer) < end:
-                break
-            messages.append(decode(bytes(self._buffer[_LENGTH.size : end])))
+            try:
+                end = _LENGTH.size + frame_length(bytes(self._buffer[: _LENGTH.size]))
+                if len(self._buffer) < end:
+                    break
+                message = decode(bytes(self._buffer[_LENGTH.size : end]))
+            except ProtocolError:
+                if messages:
+                    break
+                raise
+            messages.append(message)
             del self._buffer[:end]
         return messages

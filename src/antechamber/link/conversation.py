@@ -232,7 +232,8 @@ class GuestLink:
 
     async def _receive(self, stream: Stream, framer: Framer, *, at_least: int) -> list[dict[str, Any]]:
         """Return the next messages, none at the end of the stream."""
-        messages: list[dict[str, Any]] = []
+        # a bad frame may be waiting behind the messages that were returned last
+        messages = framer.feed(b"")
         while len(messages) < at_least:
             received = await stream.reader.read(64 * 1024)
             if not received:

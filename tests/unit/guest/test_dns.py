@@ -98,3 +98,35 @@ def test_there_are_4096_names_and_no_more():
     assert names.address("n0.com") == "127.64.0.1"
     assert names.name("127.64.16.1") is None
     assert names.name("127.0.0.1") is None
+
+
+# what a pointer, a long label, a second question and records after the question would be
+parts = st.sampled_from(
+    [b"\xc0\x0c", b"\x3f" + b"a" * 63, b"\x40", b"\0", b"\x01a", b"\0\x01\0\x01", b"\0\xff\0\x01"]
+) | st.binary(max_size=8)
+questions = st.builds(
+    lambda ident, flags, counts, body: struct.pack(">HH4H", ident, flags, *counts) + b"".join(body),
+    st.integers(0, 0xFFFF),
+    st.integers(0, 0x7FFF),
+    st.tuples(st.just(1) | st.integers(0, 3), *[st.integers(0, 3)] * 3),
+    st.lists(parts, max_size=8),
+)
+
+
+@settings(max_examples=300, derandomize=True)
+@given(questions, st.sampled_from([dns.NOERROR, dns.SERVFAIL, dns.NXDOMAIN]))
+def test_whatever_is_asked_the_answer_is_one_and_holds_no_more_than_the_question_and_an_address(datagram, code):
+    query = dns.parse(datagram)
+    address = "127.64.0.1" if query.name is not None and not query.fault and code == dns.NOERROR else None
+    answer = dns.answer(query, query.fault or code, address)
+    ident, flags, asked, answers, authorities, more = struct.unpack_from(">HHHHHH", answer)
+    assert ident == struct.unpack_from(">H", datagram)[0]
+    assert flags & 0x8000
+    assert (asked, answers) == (int(bool(query.question)), int(address is not None))
+    assert (authorities, more) == (0, 0)
+    assert datagram[12:].startswith(query.question)
+    assert len(answer) == 12 + len(query.question) + (16 if address else 0)
+    if query.name is not None:
+        # a name that is read is a name that can be asked for in just that spelling
+        assert dns.parse(question(query.name)).name == query.name
+        assert len(query.name) <= 253
