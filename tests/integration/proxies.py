@@ -22,6 +22,11 @@ UNPACKED = ROOT / ".venv" / "proxies" / "usr"
 DASHBOARD, SIGN_IN = "dashboard.example.com", "sign-in.example.com"
 URLS = {"dashboard_url": f"https://{DASHBOARD}", "sign_in_url": f"https://{SIGN_IN}"}
 LOOPBACK = "127.0.0.1"
+# nginx's usual form, and at the end to whom it passed the request on
+LOG_FORMAT = (
+    """log_format told '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '"""
+    """ '"$http_referer" "$http_user_agent" "$upstream_addr"';"""
+)
 CADDY_LOG = "/var/log/caddy/antechamber.log"
 
 
@@ -85,13 +90,13 @@ def _nginx(folder, service_port, proxy, certificate):
             "/etc/ssl/antechamber/fullchain.pem": str(certificate[0]),
             "/etc/ssl/antechamber/privkey.pem": str(certificate[1]),
             # what it would write down is what a test reads
-            "access_log off;": f"access_log {proxy.log};",
+            "access_log off;": f"access_log {proxy.log} told;",
         },
     )
     (folder / "site.conf").write_text(site)
     paths = [f"{name}_temp_path {folder};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
     main = ["daemon off;", "master_process off;", f"pid {folder}/pid;", f"error_log {proxy.log} info;", "events {}"]
-    main += ["http {", "access_log off;", *paths, f"include {folder}/site.conf;", "}"]
+    main += ["http {", LOG_FORMAT, "access_log off;", *paths, f"include {folder}/site.conf;", "}"]
     (folder / "nginx.conf").write_text("\n".join(main))
     return [UNPACKED / "sbin" / "nginx", "-p", folder, "-e", proxy.log, "-c", folder / "nginx.conf"]
 

@@ -32,6 +32,7 @@ MESSAGE_BYTES: Final = 2**20
 """Largest WebSocket message from a page: a clipboard, at most."""
 
 _LOOPBACK: Final = "127.0.0.1"
+_NO_HANDSHAKE: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def listen(bind: str, port: int) -> list[socket.socket]:
@@ -85,8 +86,15 @@ class _WebSocket(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, which takes an answer in HTTP for an end of the handshake too.
 
     uvicorn 0.54 counts only `websocket.accept` and `websocket.close`, and after a whole `websocket.http.response` logs
-    an error for each refused connection; `websocket.close` would tell its page 403 whatever the reason.
+    an error for each refused connection; `websocket.close` would tell its page 403 whatever the reason. Of a request
+    that its library cannot read, as one with a body, it hears nothing, and would leave it without an answer for ever.
     """
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.write(_NO_HANDSHAKE)
+            self.transport.close()
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
