@@ -20,7 +20,10 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 def _normal(scheme: str, host: str) -> str:
     """Return a Host header's value in one form: lower case, without the scheme's own port."""
-    return host.lower().removesuffix(f":{_DEFAULT_PORTS[scheme]}")
+    name, _, port = host.lower().rpartition(":")
+    # of two ports neither is left out: that is no host of ours
+    alone = name.endswith("]") or (name and ":" not in name)
+    return name if alone and port == _DEFAULT_PORTS[scheme] else host.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ def test_a_default_port_is_left_out_as_browsers_do():
     assert site.answers("ante.example")
     assert site.answers("ante.example:443")
     assert not site.answers("ante.example:80")
+    assert not site.answers("ante.example:443:443")
+    assert not Site("http://localhost:8700").answers("localhost:8700:80")
+    assert Site("http://[::1]").answers("[::1]:80")
+    assert not Site("http://[::1]").answers("::1:80")
 
 
 @given(st.text(max_size=140))
