@@ -2,14 +2,18 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 from datetime import timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from antechamber.errors import Code, OperatorError
+from antechamber.guest.protocol import TERMINAL_INPUT, TERMINAL_SIDES
 from tests.integration.test_relay import closed, cookie_of
 from tests.integration.web_service import error_of, running
 
@@ -153,3 +157,50 @@ async def test_a_ticket_that_the_database_cannot_be_asked_about_is_no_fault_of_t
     async with socket(service, session_id, *offers, cookie=cookie_of(browser, session_id)) as page:
         assert await closed(page) == (4004, "screen not ready")
     assert "request broke" not in "".join(capsys.readouterr())
+
+
+least, most = TERMINAL_SIDES
+sides = st.integers(least, most)
+wrong_sides = st.one_of(st.integers(max_value=least - 1), st.integers(most + 1), st.floats(), st.booleans(), st.text())
+good_sizes = st.builds(lambda columns, rows: {"columns": columns, "rows": rows}, sides, sides)
+wrong = st.one_of(
+    st.text(max_size=20),
+    st.builds(lambda size, name, value: json.dumps({**size, name: value}), good_sizes, st.just("rows"), wrong_sides),
+    st.builds(lambda size, name: json.dumps({**size, name: 80}), good_sizes, st.sampled_from(["x", "Rows", ""])),
+    st.sampled_from(["[" * 3000, '{"columns": 80}', "[80, 24]", "9" * 5000, '{"columns": 1e2, "rows": 24}']),
+)
+
+
+@settings(max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(good_sizes | st.binary(max_size=2 * TERMINAL_INPUT), max_size=5), st.none() | wrong)
+async def test_what_a_page_types_and_its_sizes_reach_the_machine_up_to_the_first_message_that_is_neither(
+    typing, messages, end
+):
+    service, session_id, browser = typing
+    offers = "binary", f"ticket.{await ticket(browser, session_id)}"
+    async with socket(service, session_id, *offers, cookie=cookie_of(browser, session_id)) as page:
+        _, said = await service.stage.terminals.get()
+        for message in messages:
+            await page.send(message if isinstance(message, bytes) else json.dumps(message))
+        if end is not None:
+            await page.send(end)
+            with contextlib.suppress(ConnectionClosed):
+                await page.send(b"DUMMY")
+            assert (await closed(page))[0] == 1003
+    typed, sizes = b"", []
+    while (told := await asyncio.wait_for(said.get(), 20))["type"] != "terminal_close":
+        if told["type"] == "terminal_input":
+            piece = base64.b64decode(told["input"])
+            assert 0 < len(piece) <= TERMINAL_INPUT
+            typed += piece
+        else:
+            assert told["type"] == "terminal_size"
+            sizes.append({"columns": told["columns"], "rows": told["rows"]})
+    assert typed == b"".join(message for message in messages if isinstance(message, bytes))
+    assert sizes == [message for message in messages if not isinstance(message, bytes)]
+
+
+@pytest.fixture
+async def typing(service):
+    session_id, browser, _ = await service.ticketed()
+    return service, session_id, browser

@@ -165,7 +165,7 @@ async def _request(connection: Connection, request: dict[str, Any]) -> EgressAns
         return EgressAnswer(json.loads(line)["answer"])
     except (asyncio.IncompleteReadError, OSError) as error:
         raise ConnectionResetError from error
-    except (asyncio.LimitOverrunError, ValueError, KeyError, TypeError):
+    except (asyncio.LimitOverrunError, ValueError, KeyError, TypeError, RecursionError):
         return EgressAnswer.SERVFAIL
 
 

@@ -91,11 +91,13 @@ async def test_f093_every_other_question_is_answered_empty_without_asking(tmp_pa
 @pytest.mark.parametrize(
     ("answer", "code"),
     [("nxdomain", dns.NXDOMAIN), ("servfail", dns.SERVFAIL), (b"", dns.SERVFAIL), (b"[]\n", dns.SERVFAIL),
-     (b"x" * 3000 + b"\n", dns.SERVFAIL)],
+     (b"x" * 3000 + b"\n", dns.SERVFAIL), (b"[" * 1000 + b"\n", dns.SERVFAIL), (b"\xff\n", dns.SERVFAIL),
+     (b'{"answer": ["ok"]}\n', dns.SERVFAIL)],
 )  # fmt: skip
-async def test_what_the_host_says_of_a_name_is_passed_on(tmp_path, answer, code):
+async def test_what_the_host_says_of_a_name_is_passed_on(tmp_path, capfd, answer, code):
     async with way_out(tmp_path, {("resolve", NAME): answer}) as (egress, _):
         assert await ask(egress, NAME) == (code, None)
+    assert "Error" not in capfd.readouterr().err
 
 
 async def test_without_a_host_no_name_can_be_told(tmp_path):
