@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.openapi.utils import get_openapi
 
-from antechamber.web import access, refusals
+from antechamber.web import access, callers, refusals
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _OPERATOR: Final = "operator_token"
 _DASHBOARD: Final = "dashboard_cookie"
 _METRICS: Final = "metrics_token"
+_API_KEY: Final = "api_key"
 _SESSION: Final = "session_cookie"
 _SUCCESS: Final = "2"
 
@@ -26,8 +27,8 @@ def of_both(dashboard: FastAPI, sign_in: FastAPI, addresses: Addresses) -> dict[
     persons = _of(sign_in, addresses.sign_in)
     for site, opened_by in ((described, _opened_by_operator), (persons, _opened_by_person)):
         for path, item in site["paths"].items():
-            for operation in item.values():
-                operation["security"] = opened_by(path)
+            for method, operation in item.items():
+                operation["security"] = opened_by(method.upper(), path)
     for path, item in persons["paths"].items():
         here = described["paths"].setdefault(path, {})
         for method, operation in item.items():
@@ -59,14 +60,18 @@ def _add_answers(operation: dict[str, Any], other: dict[str, Any]) -> None:
                 here["schema"] = {"anyOf": [here["schema"], content["schema"]]}
 
 
-def _opened_by_operator(path: str) -> list[dict[str, list[str]]]:
+def _opened_by_operator(method: str, path: str) -> list[dict[str, list[str]]]:
     if path in access.OPEN_PATHS:
         return []
     schemes = [_OPERATOR, _DASHBOARD, _METRICS] if path == access.METRICS_PATH else [_OPERATOR, _DASHBOARD]
-    return [{scheme: []} for scheme in schemes]
+    opened: list[dict[str, list[str]]] = [{scheme: []} for scheme in schemes]
+    if (method, path) in callers.RIGHTS:
+        scope = callers.RIGHTS[method, path]
+        opened.append({_API_KEY: [] if scope is None else [str(scope)]})
+    return opened
 
 
-def _opened_by_person(path: str) -> list[dict[str, list[str]]]:
+def _opened_by_person(_method: str, path: str) -> list[dict[str, list[str]]]:
     if path in access.PERSON_OPEN_PATHS or path in access.EXCHANGE_PATHS:
         return []
     return [{_SESSION: []}]
@@ -75,6 +80,7 @@ def _opened_by_person(path: str) -> list[dict[str, list[str]]]:
 def _schemes(addresses: Addresses) -> dict[str, Any]:
     return {
         _OPERATOR: {"type": "http", "scheme": "bearer", "description": "The token of the file operator-token."},
+        _API_KEY: {"type": "http", "scheme": "bearer", "description": "An application's key, with the scope named."},
         _METRICS: {"type": "http", "scheme": "bearer", "description": "The token of the file metrics-token."},
         _DASHBOARD: {"type": "apiKey", "in": "cookie", "name": access.dashboard_cookie(addresses.dashboard)},
         _SESSION: {
