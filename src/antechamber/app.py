@@ -36,7 +36,7 @@ from antechamber.store import ERASURES, Several, Store, copies, file_url
 from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.texts import Languages, speaking
 from antechamber.tracing import Tracing
-from antechamber.vault import Vault
+from antechamber.vault import Vault, at_the_root, roots_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -164,6 +164,11 @@ def database_url(settings: Settings, places: Places) -> str:
     return settings.database_url or file_url(places.database)
 
 
+async def open_vault(settings: Settings, places: Places, *, known: str | None, has_rows: bool) -> Vault:
+    """Open the roots that the settings name for a database that knows that key; raises OperatorError as `Vault.of`."""
+    return await at_the_root(lambda: Vault.of(roots_of(settings, places.key), known_key_id=known, has_rows=has_rows))
+
+
 @contextlib.asynccontextmanager
 async def open_store(
     settings: Settings, places: Places, observer: Observer | None = None
@@ -182,9 +187,11 @@ async def open_store(
         store = await Store.open(url, world=settings.world, observer=observer)
         try:
             known = await store.key_id()
-            vault = Vault.open(places.key, known_key_id=known, has_rows=await store.has_sealed_rows())
+            vault = await open_vault(settings, places, known=known, has_rows=await store.has_sealed_rows())
             vault.require(await store.credentials.sealed_with())
             if known is None:
+                # before it is named for ever: a key that may not be used would seal nothing
+                await at_the_root(vault.probe, vault.key_id)
                 point(Point.KEY_MADE)
                 await store.set_key_id(vault.key_id)
             yield store, vault
@@ -275,7 +282,7 @@ async def run(
             metrics.Scrape(
                 counted,
                 store.standing,
-                tools.sentences,
+                _faults(tools, vault),
                 metrics.Fixed(
                     build={"version": __version__, "world": world.name, "driver": driver.name},
                     key_id=lambda: vault.key_id,
@@ -300,13 +307,14 @@ async def run(
                 driver=web.DriverAbout(driver.name, driver.capabilities),
                 node=node.id,
                 installed=tools.about,
-                faults_now=tools.sentences,
+                faults_now=_faults(tools, vault),
                 counted=measured,
                 languages=languages,
                 installation=web.Installation(
                     started_at=started_at,
                     checks=checks,
                     key_id=lambda: vault.key_id,
+                    root=lambda: vault.root.kind,
                     folders={"data": places.data, "machines": places.run, "shared": places.shared},
                     node=node.name,
                     link_command=link_command,
@@ -346,6 +354,20 @@ async def run(
         )
         await _until_stopped(server, stop)
         _log.info("stopping")
+
+
+def _faults(tools: Tools, vault: Vault) -> Callable[[], Awaitable[list[str]]]:
+    """Return what says in sentences what keeps the service from being ready: its tools, and a root that is away."""
+
+    async def sentences() -> list[str]:
+        said = await tools.sentences()
+        try:
+            await at_the_root(vault.answers)
+        except OperatorError as error:
+            said.append(" ".join(speaking().error(error)))
+        return said
+
+    return sentences
 
 
 async def _forget_copies(store: Store, url: str, settings: Settings) -> None:

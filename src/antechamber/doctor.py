@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from antechamber import app, control
-from antechamber.errors import AntechamberError, Code, OperatorError
+from antechamber.errors import AntechamberError, OperatorError, VaultError
 from antechamber.isolation import prove
 from antechamber.machine import Check
 from antechamber.model import IdPrefix, new_id
@@ -18,13 +18,14 @@ from antechamber.places import LEAST_FREE, Places, place, prepare
 from antechamber.providers import Providers, install
 from antechamber.settings import unknown_names
 from antechamber.store import Store, file_url
-from antechamber.vault import Vault
+from antechamber.vault import Vault, at_the_root, roots_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from antechamber.isolation import Finding
     from antechamber.settings import Settings
+    from antechamber.vault import Root
 
 _ROOT: Final = Path("/")
 _PAGE_BYTES: Final = 4096
@@ -49,7 +50,8 @@ async def examine(settings: Settings) -> Sequence[Check]:
         return [*checks, _fault("folders", error)]
     checks.append(Check("folders", ok=True, message=f"data {places.data}, run {places.run}, shared {places.shared}"))
     checks += [_room(places), _swap(), _dumps()]
-    checks += [_key(places), await _database(settings, places), await _service(places)]
+    checks += await _roots(settings, places)
+    checks += [await _database(settings, places), await _service(places)]
     checks += await asyncio.to_thread(_tools, settings, places)
     checks += await _drivers(settings, places)
     return checks
@@ -132,17 +134,24 @@ def _dumps(root: Path = _ROOT, limit: int | None = None) -> Check:
     return Check("core dumps", ok=True, message="a service that crashes leaves nothing of its memory")
 
 
-def _key(places: Places) -> Check:
-    if not places.key.exists():
-        if places.database.exists():
-            return _fault("key file", OperatorError(Code.KEY_MISSING, detail=str(places.key)))
-        return Check("key file", ok=True, message=f"{places.key} is made at the first start")
+async def _roots(settings: Settings, places: Places) -> list[Check]:
+    return [await at_the_root(_root_check, root, places) for root in roots_of(settings, places.key)]
+
+
+def _root_check(root: Root, places: Places) -> Check:
+    """Look at a root, and where it is elsewhere have it wrap and unwrap something."""
+    name = "key file" if root.kind == "file" else f"root {root.kind}"
+    if root.kind == "file" and not places.key.exists() and not places.database.exists():
+        return Check(name, ok=True, message=f"{places.key} is made at the first start")
     try:
         # which one the database knows is looked at when it starts
-        Vault.read(places.key)
-    except OperatorError as error:
-        return _fault("key file", error)
-    return Check("key file", ok=True, message=f"{places.key}: back it up apart from the database")
+        vault = Vault.looked_at(root)
+        if root.elsewhere:
+            vault.probe(vault.key_id)
+    except (OperatorError, VaultError) as error:
+        return _fault(name, error)
+    said = "it wraps and unwraps" if root.elsewhere else "back it up apart from the database"
+    return Check(name, ok=True, message=f"{root.place}: {said}")
 
 
 async def _database(settings: Settings, places: Places) -> Check:

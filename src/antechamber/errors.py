@@ -86,6 +86,8 @@ class Code(StrEnum):
     KEY_NEEDED = "key_needed"
     KEYS_NOT_SHARED = "keys_not_shared"
     KEYS_CHANGED = "keys_changed"
+    KEYS_ELSEWHERE = "keys_elsewhere"
+    ROOT_UNAVAILABLE = "root_unavailable"
     SCHEMA_TOO_NEW = "schema_too_new"
     PROVIDER_NOT_INSTALLED = "provider_not_installed"
     PROVIDER_ALTERED = "provider_altered"
@@ -288,6 +290,17 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     ),
     Code.KEYS_CHANGED: Meaning(
         409, "Another key was chosen a moment ago.", "Look at `antechamber keys list`, and start this service again."
+    ),
+    Code.KEYS_ELSEWHERE: Meaning(
+        409,
+        "This root's keys are added and taken away where they are kept.",
+        "See docs/how-to/keep-the-root-key-elsewhere.md.",
+    ),
+    Code.ROOT_UNAVAILABLE: Meaning(
+        503,
+        "The root key's service cannot be reached, or does not answer as it must.",
+        "Try again shortly.",
+        retryable=True,
     ),
     Code.SCHEMA_TOO_NEW: Meaning(500, "The database is newer than this release.", "Run the release that upgraded it."),
     Code.PROVIDER_NOT_INSTALLED: Meaning(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from antechamber.errors import CallerError, Code, VaultError
 from antechamber.log import get_logger
 from antechamber.model import SealIdentity
+from antechamber.vault import at_the_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,11 @@ _log = get_logger("keys")
 
 @dataclass(frozen=True, slots=True)
 class KeyAbout:
-    """One key of the file."""
+    """One key of the roots."""
 
     id: str
+    root: str
+    """The word for the root that has it."""
     seals: bool
     """Whether it is the one that seals from now on."""
     credentials: int
@@ -47,13 +50,13 @@ class Rewrapped:
 
 
 async def take_named_key(store: Store, vault: Vault) -> str:
-    """Have the vault read its file again and seal with the key that the database names, and return that one's id.
+    """Have the vault look at its roots again and seal with the key that the database names; return that one's id.
 
-    Another service may have changed either. Raises OperatorError key_mismatch where the file lacks it, and as
+    Another service may have changed either. Raises OperatorError key_mismatch where the roots lack it, and as
     `Vault.reload` does.
     """
     named = await store.key_id() or vault.key_id
-    await asyncio.to_thread(vault.reload, named)
+    await at_the_root(vault.reload, named)
     return named
 
 
@@ -68,36 +71,49 @@ class Keys:
         self._one_at_a_time = asyncio.Lock()
 
     async def list(self) -> list[KeyAbout]:
-        """Return the keys of the file, in the order in which they were added."""
+        """Return the keys of each root in turn, in the order in which they were added."""
         await take_named_key(self._store, self._vault)
         needed = await self._store.credentials.sealed_with()
-        return [KeyAbout(one, one == self._vault.key_id, needed.get(one, 0)) for one in self._vault.key_ids]
+        return [
+            KeyAbout(one, self._vault.root_of(one), one == self._vault.key_id, needed.get(one, 0))
+            for one in self._vault.key_ids
+        ]
+
+    def root_of(self, key_id: str) -> str:
+        """Return the word for the root that has a key."""
+        return self._vault.root_of(key_id)
 
     async def add(self) -> str:
-        """Add a key that seals nothing yet, for the other services to have it first; return its id."""
+        """Add a key that seals nothing yet to the last root, for other services to have it first; return its id.
+
+        Raises CallerError keys_elsewhere where the service may not.
+        """
         async with self._one_at_a_time:
             await take_named_key(self._store, self._vault)
-            added = await asyncio.to_thread(self._vault.add_key)
+            added = await at_the_root(self._vault.add_key)
         _log.info("a key is added", key=added)
         return added
 
     async def rotate(self) -> str:
         """Seal with another key from now on and return its id: the one that was added last, else a new one.
 
-        Raises CallerError keys_not_shared where other services would lack a new one.
+        Raises CallerError keys_not_shared where other services would lack a new one, and keys_elsewhere where there is
+        no other and the service may not add one; OperatorError root_unavailable where the key does not seal now.
         """
         async with self._one_at_a_time:
-            # the file too: what was added to it may have been taken out again
+            # the roots too: what was added may have been taken out again
             before = await take_named_key(self._store, self._vault)
             needed = await self._store.credentials.sealed_with()
             keys = self._vault.key_ids
             added = [one for one in keys[keys.index(before) + 1 :] if one not in needed]
-            if not added and len(await self._store.nodes.list()) > 1:
+            if not added and not self._vault.next_root.shared and len(await self._store.nodes.list()) > 1:
                 raise CallerError(Code.KEYS_NOT_SHARED)
-            after = added[-1] if added else await asyncio.to_thread(self._vault.add_key)
+            after = added[-1] if added else await at_the_root(self._vault.add_key)
+            # before it is named: a key that may not be used would keep every sign-in from being stored
+            await at_the_root(self._vault.probe, after)
             if not await self._store.promote_key(before, after):
                 raise CallerError(Code.KEYS_CHANGED)
-            await asyncio.to_thread(self._vault.reload, after)
+            await at_the_root(self._vault.reload, after)
         _log.info("another key seals", key=after, before=before)
         return after
 
@@ -124,19 +140,19 @@ class Keys:
             self._store.installation, credential.owner, credential.provider, credential.id, credential.version
         )
         try:
-            wrapped = self._vault.rewrap(sealed, identity)
+            wrapped = await at_the_root(self._vault.rewrap, sealed, identity)
         except VaultError as error:
             _log.warning("a data key does not open", credential=credential.id, key=sealed.key_id, detail=error.detail)
             return False
         return await self._store.credentials.rewrap(credential, sealed, wrapped)
 
     async def retire(self, key_id: str) -> None:
-        """Take a key out of the file; raises CallerError key_needed or key_unknown."""
+        """Take a key out of its root; raises CallerError key_needed, key_unknown or keys_elsewhere."""
         async with self._one_at_a_time:
             named = await take_named_key(self._store, self._vault)
             if key_id not in self._vault.key_ids:
                 raise CallerError(Code.KEY_UNKNOWN)
             if key_id == named or (await self._store.credentials.sealed_with()).get(key_id):
                 raise CallerError(Code.KEY_NEEDED)
-            await asyncio.to_thread(self._vault.remove_key, key_id)
+            await at_the_root(self._vault.remove_key, key_id)
         _log.info("a key is retired", key=key_id)

@@ -201,7 +201,8 @@ def of_keys(keys: Keys) -> dict[str, Operation]:
         return [asdict(key) for key in await keys.list()]
 
     async def add_key(_: Mapping[str, Any]) -> Any:
-        return {"id": await keys.add()}
+        added = await keys.add()
+        return {"id": added, "root": keys.root_of(added)}
 
     async def rotate(_: Mapping[str, Any]) -> Any:
         return {"id": await keys.rotate()}

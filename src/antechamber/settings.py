@@ -7,18 +7,23 @@ are separated by commas.
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from antechamber.errors import Code, OperatorError
+from antechamber.model import Secret
 
 PREFIX: Final = "ANTECHAMBER_"
+
+ROOTS: Final = ("file", "environment")
+"""The words for where keys can be."""
 
 
 def _words(given: object) -> object:
@@ -26,9 +31,18 @@ def _words(given: object) -> object:
     return tuple(filter(None, map(str.strip, given.split(",")))) if isinstance(given, str) else given
 
 
+def _secret(given: object) -> Secret | None:
+    """Wrap what the environment gives; an empty variable is one that is not set."""
+    if isinstance(given, Secret) or given is None:
+        return given
+    return Secret(str(given)) if given else None
+
+
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Hidden = Annotated[Secret | None, NoDecode, PlainValidator(_secret)]
+"""A secret: `read_settings` takes its variable out of the environment."""
 
 
 class Settings(BaseSettings):
@@ -54,6 +68,18 @@ class Settings(BaseSettings):
         repr=False,
         description="Where the database is: sqlite:///PATH or postgresql://…; default the file `antechamber.db` in the"
         " data directory.",
+    )
+
+    roots: Words = Field(
+        ("file",),
+        min_length=1,
+        description="Where the keys are that wrap the data keys of credentials: `file` (the file `key` in the data"
+        " directory), `environment`; several while keys move, and `antechamber keys rotate` seals with the last.",
+    )
+    keys: Hidden = Field(
+        None,
+        repr=False,
+        description="For the root `environment`: the text of a key file. Taken out of the service's environment.",
     )
 
     bind: str = Field("127.0.0.1", description="Address to listen on.")
@@ -185,6 +211,17 @@ class Settings(BaseSettings):
     heartbeat_s: Seconds = Field(15, gt=0, description="Interval of heartbeats in event streams.")
     body_bytes: int = Field(65_536, ge=1024, description="Largest request body.")
 
+    @field_validator("roots")
+    @classmethod
+    def _known_roots(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [one for one in roots if one not in ROOTS]:
+            message = f"there is no root {', '.join(unknown)}; there are {', '.join(ROOTS)}"
+            raise ValueError(message)
+        if len(set(roots)) != len(roots):
+            message = "names a root twice"
+            raise ValueError(message)
+        return roots
+
     @field_validator("data_dir", "run_dir", "shared_dir", "providers_dir", "texts_dir")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
@@ -236,13 +273,34 @@ class Settings(BaseSettings):
         return timedelta(seconds=float(getattr(self, f"{name}_s")))
 
 
+SECRETS: Final = ("keys",)
+"""The settings that are secrets, a `Hidden` each."""
+
+_taken: Final[dict[str, Secret]] = {}
+"""The secrets that were in this process' environment: it may be read again, and they are not there any more."""
+
+
+def take_secrets(environment: MutableMapping[str, str]) -> dict[str, Secret]:
+    """Take the secrets out of an environment, so that no program that is started from now on inherits them.
+
+    The block that the kernel gave this process stays as it is: /proc/PID/environ shows it to this account and root.
+    """
+    taken = {}
+    for name in SECRETS:
+        value = environment.pop(f"{PREFIX}{name.upper()}", "")
+        if value:
+            taken[name] = Secret(value)
+    return taken
+
+
 def read_settings(**given: Any) -> Settings:
-    """Return the settings of the environment, with what is given over it.
+    """Return the settings of the environment, with what is given over it; secrets are taken out of it.
 
     Raises OperatorError (misconfigured) that names every fault at once.
     """
+    _taken.update(take_secrets(os.environ))
     try:
-        return Settings(**given)
+        return Settings(**{**_taken, **given})
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
         raise OperatorError(

@@ -44,6 +44,7 @@ from antechamber.owners import Owners
 from antechamber.points import Point, point
 from antechamber.store import CliEnded, Idempotency, Limits, NewSession
 from antechamber.tracing import parent_of
+from antechamber.vault import at_the_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -151,12 +152,15 @@ class SignIn:
 
         `traceparent` is the caller's own span, as W3C Trace Context writes it; one that is not well-formed is ignored.
         Raises CallerError: unknown_provider, already_open, idempotency_mismatch, and where a session more would be too
-        many owner_live_limit, owner_start_limit, live_limit or start_limit; OperatorError when it cannot work.
+        many owner_live_limit, owner_start_limit, live_limit or start_limit; OperatorError when it cannot work, which is
+        root_unavailable where what it brings could not be sealed.
         """
         spec = self._providers.get(request.provider)
         self._require(spec)
         own = request.application == DEFAULT_APPLICATION
         binds = not own and (await self.applications.get(request.application)).bind_url is not None
+        # a sign-in whose end could not be sealed is better not begun
+        await at_the_root(self._vault.answers)
         at = self.clock()
         parent = parent_of(traceparent)
         new = NewSession(
@@ -407,7 +411,7 @@ class SignIn:
             credential_id = current.id if current else new_id(IdPrefix.CREDENTIAL)
             version = current.version if current else 0
             identity = SealIdentity.of(self._store.installation, session.owner, spec.id, credential_id, version + 1)
-            sealed = self._vault.seal(parsed.bundle, identity)
+            sealed = await at_the_root(self._vault.seal, parsed.bundle, identity)
             point(Point.SEALED)
             captured = await self._store.credentials.capture(
                 session.id,
@@ -436,7 +440,7 @@ class SignIn:
         try:
             await take_named_key(self._store, self._vault)
         except OperatorError as error:
-            if error.code is Code.STORE_UNAVAILABLE:
+            if error.code in {Code.STORE_UNAVAILABLE, Code.ROOT_UNAVAILABLE}:
                 raise
             _log.error("the key file lacks the key that seals", code=error.code, detail=error.detail)
             return False
@@ -577,7 +581,7 @@ class SignIn:
         """Open a credential for a machine of its own owner, and say which version of which one it is.
 
         The audit's line of it is committed before: where that cannot be, nothing is opened. Raises CallerError
-        credential_not_found, OperatorError store_unavailable, VaultError.
+        credential_not_found, OperatorError store_unavailable or root_unavailable, VaultError.
         """
         spec = self._providers.get(provider)
         held = await self._store.credentials.open(owner, spec.id, purpose=purpose, actor=by, at=self.clock())
@@ -588,7 +592,7 @@ class SignIn:
         if sealed.key_id not in self._vault.key_ids:
             # another service rotated the key, and the file may have it by now
             await self._took_key()
-        return credential, self._vault.unseal(sealed, identity)
+        return credential, await at_the_root(self._vault.unseal, sealed, identity)
 
     async def audit(self, *, after: int, limit: int, owner: Owner | None = None) -> list[AuditLine]:
         """Return lines of the audit with a seq above `after`, the oldest first; of one owner with `owner`."""

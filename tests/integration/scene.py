@@ -24,7 +24,7 @@ from antechamber.signin import SignIn, StartRequest, now
 from antechamber.store import Several, Store
 from antechamber.testing.scripted_guest import LinkEnd, SignInGuest
 from antechamber.tracing import Tracing
-from antechamber.vault import Vault
+from antechamber.vault import Vault, at_the_root, roots_of
 from tests.providers.samples import CODEX
 
 BUILD = "a build of the tests"
@@ -162,7 +162,9 @@ class Scene:
         if self.tracing is not None:
             self.tracing.start(self.store)
         known = await self.store.key_id()
-        self.vault = Vault.open(self.folder / "key", known_key_id=known, has_rows=await self.store.has_sealed_rows())
+        roots = roots_of(self.settings, self.folder / "key")
+        has_rows = await self.store.has_sealed_rows()
+        self.vault = await at_the_root(lambda: Vault.of(roots, known_key_id=known, has_rows=has_rows))
         if known is None:
             await self.store.set_key_id(self.vault.key_id)
         self.signin = SignIn(

@@ -72,6 +72,7 @@ def test_only_what_can_succeed_later_without_a_change_is_retryable():
         Code.LIVE_LIMIT,
         Code.START_LIMIT,
         Code.STORE_UNAVAILABLE,
+        Code.ROOT_UNAVAILABLE,
         Code.SHUTTING_DOWN,
         Code.INTERNAL,
         Code.MACHINE_DID_NOT_START,

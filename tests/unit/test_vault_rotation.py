@@ -115,7 +115,7 @@ def test_what_cannot_be_written_whole_leaves_the_file_as_it_was(vault, path, mon
 
 
 def test_a_key_more_than_the_file_can_hold_is_refused_and_the_file_stays_as_it_is(vault, path, monkeypatch):
-    monkeypatch.setattr("antechamber.vault._LARGEST_KEY_FILE", 1200)
+    monkeypatch.setattr("antechamber.vault.keyset.LARGEST", 1200)
     vault.add_key()
     vault.add_key()
     before = path.read_bytes()

@@ -86,6 +86,8 @@ def backup(database: DatabaseFile = None, key: KeyFile = None, *, world: World =
     if database is None and key is None:
         raise typer.BadParameter("give --database, --key or both")
     places, settings = place(settings_of(world)), settings_of(world)
+    if key is not None:
+        _refuse_no_file(settings)
     source = carried_out(_source(settings, places)) if database is not None else None
     for target in filter(None, (database, key)):
         _refuse_within(target, places)
@@ -99,11 +101,12 @@ def backup(database: DatabaseFile = None, key: KeyFile = None, *, world: World =
 
         copies.copy(source, database)
         found = copies.within(database)
-        _fits(found, places.key)
+        _fits_roots(found, settings, places)
         out.print(f"The database is at {escape(str(database))}.")
         if key is None:
             needed = ", ".join(sorted(found.keys | ({found.key_id} if found.key_id else set())))
-            out.print(f"It opens with {needed}: a backup of the key file has to have that.")
+            whose = "a backup of the key file has to have that" if _in_a_file(settings) else "see that it is kept"
+            out.print(f"It opens with {needed}: {whose}.")
     if key is not None:
         _copy_key(places.key, key)
         out.print(f"The key is at {escape(str(key))}.")
@@ -123,9 +126,13 @@ def restore(
         bool, typer.Option("--replace", help="Put them in the place of the database and key that there are.")
     ] = False,
 ) -> None:
-    """Put a backup's database and key back while no service runs; both are looked at first, and have to fit."""
-    if database is None or key is None:
-        raise typer.BadParameter("give --database and --key")
+    """Put a backup's database and key back while no service runs; both are looked at first, and have to fit.
+
+    Where the root key is in no file, --database alone.
+    """
+    in_a_file = _in_a_file(settings_of(world))
+    if database is None or (key is None) == in_a_file:
+        raise typer.BadParameter("give --database and --key" if in_a_file else "give --database, and no --key")
     revision = carried_out(_restored(settings_of(world), database, key, replace=replace))
     out.print(f"Restored, at revision {revision}. A credential that was deleted since the backup is there again.")
 
@@ -201,6 +208,19 @@ def _refuse_other_keys(key: Path, target: Path) -> None:
         ) from error
 
 
+def _in_a_file(settings: Settings) -> bool:
+    return "file" in settings.roots
+
+
+def _refuse_no_file(settings: Settings) -> None:
+    if not _in_a_file(settings):
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message=f"The root key is in no file: ANTECHAMBER_ROOTS is {','.join(settings.roots)}.",
+            next_step="Give --database alone, and back the key up where it is kept.",
+        )
+
+
 def _copy_key(key: Path, target: Path) -> None:
     try:
         content = key.read_bytes()
@@ -221,6 +241,14 @@ def _fits(found: Within, key: Path) -> None:
     from antechamber.vault import Vault  # noqa: PLC0415 - see `cli`
 
     Vault.open(key, known_key_id=found.key_id, has_rows=True).require(found.keys)
+
+
+def _fits_roots(found: Within, settings: Settings, places: Places) -> None:
+    """Raise as `_fits` does, where the roots that the settings name do not open that database."""
+    from antechamber.vault import Vault, roots_of  # noqa: PLC0415 - see `cli`
+
+    roots = roots_of(settings, places.key)
+    Vault.of(roots, known_key_id=found.key_id, has_rows=True).require(found.keys)
 
 
 @contextlib.asynccontextmanager
@@ -296,15 +324,15 @@ async def _rolled_back(settings: Settings) -> str | None:
         )
     async with _alone(places):
         found = copies.within(kept[0])
-        if places.key.exists():
+        if places.key.exists() or not _in_a_file(settings):
             # a key that was retired since then may be what it needs
-            _fits(found, places.key)
+            _fits_roots(found, settings, places)
         copies.put_back(kept[0], database)
         kept[0].unlink()
     return found.revision
 
 
-async def _restored(settings: Settings, database: Path, key: Path, *, replace: bool) -> str | None:
+async def _restored(settings: Settings, database: Path, key: Path | None, *, replace: bool) -> str | None:
     from antechamber.store import copies, knows  # noqa: PLC0415 - see `cli`
 
     places = place(settings)
@@ -315,9 +343,12 @@ async def _restored(settings: Settings, database: Path, key: Path, *, replace: b
         raise OperatorError(Code.SCHEMA_TOO_NEW, detail=f"the backup is at revision {found.revision}")
     if found.world != settings.world:
         raise OperatorError(Code.WRONG_WORLD, detail=f"the backup belongs to {found.world}, this is {settings.world}")
-    _fits(found, key)
+    if key is None:
+        _fits_roots(found, settings, places)
+    else:
+        _fits(found, key)
     async with _alone(places):
-        there = [path for path in (target, places.key) if path.exists()]
+        there = [path for path in (target, *([places.key] if key else [])) if path.exists()]
         if there and not replace:
             raise OperatorError(
                 Code.MISCONFIGURED,
@@ -325,7 +356,7 @@ async def _restored(settings: Settings, database: Path, key: Path, *, replace: b
                 next_step="Move them away, or give --replace.",
             )
         copies.put_back(database, target)
-        if not (places.key.exists() and places.key.samefile(key)):
+        if key is not None and not (places.key.exists() and places.key.samefile(key)):
             staged = places.key.with_name(".key.restored")
             staged.unlink(missing_ok=True)
             _copy_key(key, staged)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from antechamber.commands.asking import AsJson, World, ask, carried_out, err, out, table
+from antechamber.errors import CallerError, Code, OperatorError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -17,16 +19,17 @@ keys_cli = typer.Typer(no_args_is_help=True, help="The vault's keys: which there
 
 @keys_cli.command("list")
 def keys_list(*, world: World = "serve", as_json: AsJson = False) -> None:
-    """Show the keys of the key file: which one seals, and how many credentials need each."""
+    """Show the keys: where each is, which one seals, and how many credentials need each."""
     table(carried_out(ask(world, "keys.list")), as_json=as_json)
 
 
 @keys_cli.command("add")
 def keys_add(*, world: World = "serve") -> None:
     """Add a key that seals nothing yet, so that the key file can be copied to every service before the rotation."""
-    added = carried_out(ask(world, "keys.add"))["id"]
-    out.print(added)
-    err.print("It seals from `antechamber keys rotate` on. Back the key file up, and copy it to the other services.")
+    added = carried_out(ask(world, "keys.add"))
+    out.print(added["id"])
+    file = " Back the key file up, and copy it to the other services." if added["root"] == "file" else ""
+    err.print(f"It seals from `antechamber keys rotate` on.{file}")
 
 
 @keys_cli.command("rotate")
@@ -37,8 +40,8 @@ def keys_rotate(
 ) -> None:
     """Seal with another key from now on, and wrap the data key of every credential with it.
 
-    Services go on meanwhile, and so does what was begun when it is called again with --continue. The old key stays in
-    the file until it is retired: backups from before need it.
+    Services go on meanwhile, and so does what was begun when it is called again with --continue. The old key stays
+    where it is until it is retired: backups from before need it.
     """
     carried_out(_rotate(world, go_on=go_on))
 
@@ -79,8 +82,40 @@ def keys_retire(
     world: World = "serve",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Take a key that no credential needs out of the key file; older backups open with the copy of it of then."""
+    """Take a key that no credential needs away; older backups of a key file open with the copy of it of then."""
     if not yes:
-        typer.confirm(f"Take {key} out of the key file?", abort=True, err=True)
+        typer.confirm(f"Take {key} away for ever?", abort=True, err=True)
     carried_out(ask(world, "keys.retire", id=key))
     out.print(f"{key} is retired.")
+
+
+@keys_cli.command("make")
+def keys_make(
+    file: Path,
+    *,
+    add: Annotated[bool, typer.Option("--add", help="Add a key to the file that there is.")] = False,
+    without: Annotated[str | None, typer.Option(help="Take that key out of the file that there is.")] = None,
+) -> None:
+    """Make a key file, or change one, for services that get its text in ANTECHAMBER_KEYS; no service is asked.
+
+    Its text is the root key: it is written to the file, 0600, and shown nowhere.
+    """
+    from antechamber.vault import KeyFile, Vault  # noqa: PLC0415 - see `cli`
+
+    changed = add or without is not None
+    if file.exists() != changed or (add and without is not None):
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message=f"There is {'a' if file.exists() else 'no'} file {file}.",
+            next_step="Name a new file; or one that there is, with either --add or --without.",
+        )
+    root = KeyFile(file)
+    if without is None:
+        out.print(root.add(first=not add))
+        return
+    if without not in (held := Vault.read(file).key_ids):
+        raise CallerError(Code.KEY_UNKNOWN, next_step=f"The file has {', '.join(held)}.")
+    if len(held) == 1:
+        raise CallerError(Code.KEY_NEEDED, message="It is the only key.", next_step="Add another one first.")
+    root.remove(without)
+    out.print(f"{without} is no longer in {file}.")

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _log = get_logger("errand")
 
+_AWAY: Final = frozenset({Code.STORE_UNAVAILABLE, Code.ROOT_UNAVAILABLE})
+"""What ends by itself, and until then costs no sign-in."""
+
 _REASON_OF_TROUBLE: Final[dict[Trouble, Reason]] = {
     Trouble.NO_PAGE: Reason.CLI_NEVER_OPENED_PAGE,
     Trouble.CLI_NOT_FOUND: Reason.PROVIDER_UNAVAILABLE,
@@ -70,14 +73,15 @@ class SignInErrand:
     async def on_report(self, report: Report) -> Reply:
         """Take one report; what must not be lost is in the database before this returns.
 
-        While the database is away the guest gets no answer, and so keeps its report: a refusal would make it forget.
+        While the database or the root key is away the guest gets no answer, and so keeps its report: a refusal would
+        make it forget.
         A report that we fail to take, by a fault of our own, fails the session: sent again it would fail again.
         """
         while True:
             try:
                 return await self._take_or_fail(report)
             except OperatorError as error:
-                if error.code is not Code.STORE_UNAVAILABLE:
+                if error.code not in _AWAY:
                     raise
                 _log.warning("a report waits", session=self._session_id, kind=report.kind.value, code=error.code)
             await asyncio.sleep(self._settings.sweep_s)

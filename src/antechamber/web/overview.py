@@ -129,6 +129,7 @@ def _add_status(app: FastAPI, services: Services) -> None:
             driver=driver_view(services),
             database=database,
             key_id=found.key_id(),
+            root=found.root(),
             folders=await asyncio.to_thread(_folders, services),
             checks=[CheckView.of(check) for check in found.checks],
             live_sessions=live,

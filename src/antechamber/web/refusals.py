@@ -49,6 +49,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
             Code.START_LIMIT,
             Code.PROVIDER_NOT_INSTALLED,
             Code.PROVIDER_ALTERED,
+            Code.ROOT_UNAVAILABLE,
         }
     ),
     ("GET", "/api/auth/sessions"): frozenset(

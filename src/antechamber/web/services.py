@@ -76,6 +76,8 @@ class Installation:
     """The driver's, as `doctor` has them."""
     key_id: Callable[[], str | None] = lambda: None
     """Which key seals credentials; never the key."""
+    root: Callable[[], str | None] = lambda: None
+    """The word for the root that has it."""
     folders: Mapping[str, Path] = field(default_factory=dict)
     """Where things lie, by what lies there; their room is looked at each time."""
     node: str | None = None

@@ -103,6 +103,7 @@ function all(status, providers) {
       terms([
         [label("database"), database.kind ? (sayIf(`dashboard.health.databases.${database.kind}`) ?? database.kind) : label("unreachable")],
         [label("revision"), database.revision],
+        [label("root"), status.root ? (sayIf(`dashboard.health.roots.${status.root}`) ?? status.root) : null],
         [label("key"), status.key_id ? make("span", { class: "code" }, status.key_id) : null],
       ]),
       make("ul", { class: "rooms" }, status.folders.map(room)),
