@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
@@ -12,6 +13,9 @@ from psycopg import sql
 
 from antechamber.store import Store, file_url
 from tests.postgres import Server, programs
+
+if TYPE_CHECKING:
+    from tests.bao import Bao
 
 _OF_A_MACHINE = ("unit/guest", "unit/keeper")
 
@@ -35,6 +39,16 @@ def postgres() -> Iterator[Server]:
     if folder is None:
         pytest.skip("PostgreSQL's programs are not installed; `make test` installs them")
     server = Server(folder)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
+    """The run's OpenBao, started when the first test asks for it."""
+    from tests.bao import Bao  # its wheel is a large one, and most tests need none of it
+
+    server = Bao(tmp_path_factory.mktemp("bao"))
     yield server
     server.close()
 

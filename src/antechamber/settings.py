@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from antechamber.errors import Code, OperatorError
@@ -22,7 +22,7 @@ from antechamber.model import Secret
 
 PREFIX: Final = "ANTECHAMBER_"
 
-ROOTS: Final = ("file", "environment")
+ROOTS: Final = ("file", "environment", "transit")
 """The words for where keys can be."""
 
 
@@ -74,12 +74,38 @@ class Settings(BaseSettings):
         ("file",),
         min_length=1,
         description="Where the keys are that wrap the data keys of credentials: `file` (the file `key` in the data"
-        " directory), `environment`; several while keys move, and `antechamber keys rotate` seals with the last.",
+        " directory), `environment`, `transit` (OpenBao or HashiCorp Vault); several while keys move, and"
+        " `antechamber keys rotate` seals with the last.",
     )
     keys: Hidden = Field(
         None,
         repr=False,
         description="For the root `environment`: the text of a key file. Taken out of the service's environment.",
+    )
+    root_s: Seconds = Field(
+        5, gt=0, le=10, description="Time that a root that is a server has for an answer; then it is away."
+    )
+    transit_url: str | None = Field(
+        None,
+        description="For the root `transit`: base URL of the server, https://HOST[:PORT]; http on this computer alone.",
+    )
+    transit_mount: str = Field(
+        "transit", pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", description="Where the transit engine is mounted."
+    )
+    transit_key: str = Field("antechamber", pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the key in the engine.")
+    transit_namespace: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_./-]+$", description="Namespace of the engine, where the server has several."
+    )
+    transit_token_file: Path | None = Field(
+        None, description="File with the token for the server; read for each request, so it can be renewed."
+    )
+    transit_token: Hidden = Field(
+        None,
+        repr=False,
+        description="The token itself, where there is no file. Taken out of the service's environment.",
+    )
+    transit_ca_file: Path | None = Field(
+        None, description="File with the certificate authorities that the server's may be of; default the system's."
     )
 
     bind: str = Field("127.0.0.1", description="Address to listen on.")
@@ -222,7 +248,23 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return roots
 
-    @field_validator("data_dir", "run_dir", "shared_dir", "providers_dir", "texts_dir")
+    @field_validator("transit_url")
+    @classmethod
+    def _transit_server(cls, url: str | None, whole: ValidationInfo) -> str | None:
+        if url is None:
+            if "transit" in whole.data.get("roots", ()):
+                message = "is needed for the root transit"
+                raise ValueError(message)
+            return None
+        found = re.fullmatch(r"(https?)://([^/@\s?#]+?)(:\d+)?/?", url)
+        if not found or (found[1] == "http" and found[2] not in {"127.0.0.1", "[::1]", "localhost"}):
+            message = "must be https://HOST[:PORT] without a path; http only on 127.0.0.1, [::1] or localhost"
+            raise ValueError(message)
+        return url.rstrip("/")
+
+    @field_validator(
+        "data_dir", "run_dir", "shared_dir", "providers_dir", "texts_dir", "transit_token_file", "transit_ca_file"
+    )
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_absolute():
@@ -273,7 +315,7 @@ class Settings(BaseSettings):
         return timedelta(seconds=float(getattr(self, f"{name}_s")))
 
 
-SECRETS: Final = ("keys",)
+SECRETS: Final = ("keys", "transit_token")
 """The settings that are secrets, a `Hidden` each."""
 
 _taken: Final[dict[str, Secret]] = {}

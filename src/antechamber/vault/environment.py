@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from antechamber.errors import Code, OperatorError
 from antechamber.vault import keyset
-from antechamber.vault.root import elsewhere
+from antechamber.vault.root import not_here
 
 if TYPE_CHECKING:
     from antechamber.model import Secret
@@ -44,13 +44,13 @@ class Environment:
         """Say how it is done instead."""
         del first
         step = "Add a key to the key file that its text is from (`antechamber keys make --add FILE`), put the new text"
-        raise elsewhere(_MESSAGE, f"{step} where the variable comes from, start every service again, then rotate.")
+        raise not_here(_MESSAGE, f"{step} where the variable comes from, start every service again, then rotate.")
 
     def remove(self, key_id: str) -> NoReturn:
         """Say how it is done instead."""
         step = (
             f"Take {key_id} out of the key file that its text is from (`antechamber keys make --without {key_id} FILE`)"
         )
-        raise elsewhere(
+        raise not_here(
             _MESSAGE, f"{step}, put the new text where the variable comes from, and start the service again."
         )

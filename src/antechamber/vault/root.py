@@ -71,6 +71,6 @@ def unavailable(place: str, detail: str) -> OperatorError:
     return OperatorError(Code.ROOT_UNAVAILABLE, detail=f"{place}: {detail}")
 
 
-def elsewhere(message: str, next_step: str) -> CallerError:
+def not_here(message: str, next_step: str) -> CallerError:
     """Return the refusal to change keys that the service may not change, with what the operator does instead."""
     return CallerError(Code.KEYS_ELSEWHERE, message=message, next_step=next_step)

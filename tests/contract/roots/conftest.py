@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.roots import PEERS, Peer
+from tests.roots import PEERS, Peer, made_of
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def made(request, tmp_path) -> Callable[[str], Peer]:
     def make(kind):
         folder = tmp_path / kind
         folder.mkdir()
-        return PEERS[kind](folder)
+        return made_of(kind, request, folder)
 
     return make
 

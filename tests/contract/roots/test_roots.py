@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
 import secrets
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +212,37 @@ def test_a_probe_says_whether_the_key_that_seals_works(peer):
     vault = peer.vault()
     vault.probe(vault.key_id)
     vault.answers()
+
+
+PROGRAM = """
+import logging, sys
+from pathlib import Path
+from antechamber import log
+from antechamber.settings import read_settings
+from antechamber.vault import roots_of
+log.configure("DEBUG")
+(root,) = roots_of(read_settings(), Path(sys.argv[1]))
+ring = root.look(make=True)
+data_key = bytes.fromhex(sys.stdin.read())
+assert ring.unwrap(ring.preferred, ring.wrap(ring.preferred, data_key, b"bound"), b"bound") == data_key
+try:
+    ring.unwrap(ring.preferred, ring.wrap(ring.preferred, data_key, b"bound"), b"other")
+except Exception as error:
+    logging.getLogger("some.library").debug("DUMMY was said", exc_info=error)
+"""
+
+
+def test_no_log_of_any_level_has_a_token_or_a_data_key(peer, tmp_path):
+    data_key = secrets.token_bytes(48)
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "key")],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), **peer.environment},
+        input=data_key.hex(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "DUMMY was said" in ran.stderr
+    for secret in (base64.b64encode(data_key).decode(), data_key.hex(), *peer.secrets):
+        assert secret not in ran.stderr + ran.stdout
