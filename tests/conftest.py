@@ -16,6 +16,7 @@ from tests.postgres import Server, programs
 
 if TYPE_CHECKING:
     from tests.bao import Bao
+    from tests.moto_kms import Moto
 
 _OF_A_MACHINE = ("unit/guest", "unit/keeper")
 
@@ -49,6 +50,16 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
     from tests.bao import Bao  # its wheel is a large one, and most tests need none of it
 
     server = Bao(tmp_path_factory.mktemp("bao"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """The run's stand-in for AWS KMS, started when the first test asks for it."""
+    from tests.moto_kms import Moto
+
+    server = Moto(tmp_path_factory.mktemp("moto"))
     yield server
     server.close()
 

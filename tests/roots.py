@@ -153,10 +153,42 @@ class TransitPeer(Peer):
         self.ask("POST", f"{self.mount}/keys/{self.name}/config", {"min_decryption_version": version + 1})
 
 
-PEERS = {peer.kind: peer for peer in (FilePeer, EnvironmentPeer, TransitPeer)}
+class KmsPeer(Peer):
+    """Keys of moto's KMS."""
+
+    kind = "kms"
+    server = "moto"
+
+    def __init__(self, folder, at=None):
+        super().__init__(folder, at)
+        self.keys = [self.at.create_key()]
+
+    @property
+    def settings(self):
+        return {"roots": (self.kind,), "root_s": 5.0, "kms_keys": tuple(self.keys)}
+
+    @property
+    def environment(self):
+        return {**super().environment, **self.at.environment}
+
+    @property
+    def secrets(self):
+        return [self.at.environment["AWS_SECRET_ACCESS_KEY"]]
+
+    def add(self):
+        self.keys.append(self.at.create_key())
+
+    def take_away(self, key_id):
+        self.keys.remove(key_id)
+
+
+PEERS = {peer.kind: peer for peer in (FilePeer, EnvironmentPeer, TransitPeer, KmsPeer)}
 
 
 def made_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> Peer:
     """Make a root of that kind, at the run's own server where it needs one."""
     peer = PEERS[kind]
-    return peer(folder, request.getfixturevalue(peer.server) if peer.server else None)
+    at = request.getfixturevalue(peer.server) if peer.server else None
+    for name, value in getattr(at, "environment", {}).items():
+        request.getfixturevalue("monkeypatch").setenv(name, value)
+    return peer(folder, at)

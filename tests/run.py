@@ -43,8 +43,8 @@ WORKERS = {"integration": 3}
 """How many files of a tier are gone through at once, where each mostly waits for its own services."""
 MUST_RUN = {
     # tier: words that the names of tests that ran must contain
-    "contract": ("namespace", "scripted", "sqlite", "postgres", "transit"),
-    "integration": ("nginx", "caddy", "http_2", "sqlite", "postgres", "as_it_is_described", "transit"),
+    "contract": ("namespace", "scripted", "sqlite", "postgres", "transit", "kms"),
+    "integration": ("nginx", "caddy", "http_2", "sqlite", "postgres", "as_it_is_described", "transit", "kms"),
     "migration": ("sqlite", "postgres"),
     "docs": ("the_examples", "the_rules_of_the_alerts", "tutorial"),
     "acceptance": (

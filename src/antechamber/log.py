@@ -111,7 +111,8 @@ def configure(level: str = "INFO", *, pretty: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "alembic", "asyncio"):
+    # AWS' libraries print what they send, which is data keys
+    for chatty in ("httpx", "httpcore", "alembic", "asyncio", "boto3", "botocore", "urllib3", "s3transfer"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # uvicorn's access log prints request lines, and a request line can hold an id that somebody will call a secret
     logging.getLogger("uvicorn.access").disabled = True

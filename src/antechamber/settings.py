@@ -22,7 +22,7 @@ from antechamber.model import Secret
 
 PREFIX: Final = "ANTECHAMBER_"
 
-ROOTS: Final = ("file", "environment", "transit")
+ROOTS: Final = ("file", "environment", "transit", "kms")
 """The words for where keys can be."""
 
 
@@ -74,8 +74,8 @@ class Settings(BaseSettings):
         ("file",),
         min_length=1,
         description="Where the keys are that wrap the data keys of credentials: `file` (the file `key` in the data"
-        " directory), `environment`, `transit` (OpenBao or HashiCorp Vault); several while keys move, and"
-        " `antechamber keys rotate` seals with the last.",
+        " directory), `environment`, `transit` (OpenBao or HashiCorp Vault), `kms` (AWS KMS); several while keys move,"
+        " and `antechamber keys rotate` seals with the last.",
     )
     keys: Hidden = Field(
         None,
@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     )
     transit_ca_file: Path | None = Field(
         None, description="File with the certificate authorities that the server's may be of; default the system's."
+    )
+    kms_keys: Words = Field(
+        (),
+        description="For the root `kms`: ARNs of keys of AWS KMS, the newest last; needs `antechamber[kms]`."
+        " Credentials are found as AWS' programs find them.",
     )
 
     bind: str = Field("127.0.0.1", description="Address to listen on.")
@@ -261,6 +266,21 @@ class Settings(BaseSettings):
             message = "must be https://HOST[:PORT] without a path; http only on 127.0.0.1, [::1] or localhost"
             raise ValueError(message)
         return url.rstrip("/")
+
+    @field_validator("kms_keys")
+    @classmethod
+    def _whole_arns(cls, keys: tuple[str, ...], whole: ValidationInfo) -> tuple[str, ...]:
+        if not keys and "kms" in whole.data.get("roots", ()):
+            message = "is needed for the root kms"
+            raise ValueError(message)
+        # https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html: an alias may come to mean another key
+        if not all(re.fullmatch(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+", key) for key in keys):
+            message = "must be whole ARNs of keys, arn:aws:kms:REGION:ACCOUNT:key/ID, and no aliases"
+            raise ValueError(message)
+        if len(set(keys)) != len(keys):
+            message = "names a key twice"
+            raise ValueError(message)
+        return keys
 
     @field_validator(
         "data_dir", "run_dir", "shared_dir", "providers_dir", "texts_dir", "transit_token_file", "transit_ca_file"

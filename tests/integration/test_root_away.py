@@ -12,10 +12,11 @@ from antechamber.errors import Code, OperatorError
 from antechamber.keys import Keys
 from antechamber.model import Actor, SessionStatus
 from antechamber.places import Places
+from antechamber.settings import Settings
 from tests.integration.cli_scene import place
 from tests.integration.scene import ADA, WHOLE, scene, told
 from tests.opening import opened
-from tests.roots import TransitPeer
+from tests.roots import TransitPeer, made_of
 
 BY = Actor.COMMAND_LINE
 
@@ -89,6 +90,32 @@ async def test_while_it_hangs_the_service_goes_on_with_everything_else(peer, bao
             await told(capsys, "a report waits")
         assert await sending is None
         await stage.until(session.id, SessionStatus.COMPLETED)
+
+
+async def test_while_kms_hangs_a_finished_sign_in_waits_too(request, tmp_path, capsys):
+    peer = made_of("kms", request, tmp_path)
+    async with scene(tmp_path, **peer.settings | {"root_s": 0.5}) as stage:
+        session, guest = await stage.awaiting()
+        with peer.at.hanging():
+            sending = begun(guest.sign_in(WHOLE))
+            assert Code.ROOT_UNAVAILABLE in await told(capsys, "a report waits")
+        assert await sending is None
+        await stage.until(session.id, SessionStatus.COMPLETED)
+        assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
+
+
+async def test_a_first_start_names_no_key_that_does_not_work(request, tmp_path):
+    peer = made_of("kms", request, tmp_path)
+    good, peer.keys = peer.keys, [peer.keys[0][:-12] + "0" * 12]
+    folders = {name: tmp_path / name for name in ("data", "run", "shared")}
+    places = Places(**folders)
+    with pytest.raises(OperatorError) as refused:
+        async with app.open_store(Settings(world="demo", **peer.settings), places):
+            pass
+    assert refused.value.code is Code.ROOT_UNAVAILABLE
+    peer.keys = good
+    async with app.open_store(Settings(world="demo", **peer.settings), places) as (store, vault):
+        assert await store.key_id() == vault.key_id == good[0]
 
 
 async def test_while_it_is_away_the_person_may_still_stop(peer, bao, tmp_path, capsys):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from antechamber.vault.environment import Environment
 from antechamber.vault.key_file import KeyFile
+from antechamber.vault.kms import Kms
 from antechamber.vault.transit import Transit, token_of
 
 if TYPE_CHECKING:
@@ -30,5 +31,6 @@ def roots_of(settings: Settings, key_path: Path) -> list[Root]:
             authorities=settings.transit_ca_file,
             within=settings.duration("root"),
         ),
+        "kms": lambda: Kms(settings.kms_keys, within=settings.duration("root")),
     }
     return [known[name]() for name in settings.roots]

@@ -231,7 +231,7 @@ class StatusView(View):
     key_id: str | None
     """Which key seals credentials; never the key."""
     root: str | None
-    """Where that key is: `file`, `environment`, `transit`; that its service does not answer is among the faults."""
+    """Where that key is: `file`, `environment`, `transit`, `kms`; that its service is away is one of the faults."""
     folders: list[FolderView]
     checks: list[CheckView]
     """The driver's, from the service's start."""
