@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from antechamber import app, control
-from antechamber.errors import AntechamberError, OperatorError, VaultError
+from antechamber.errors import AntechamberError, Code, OperatorError, VaultError
 from antechamber.isolation import prove
 from antechamber.machine import Check
 from antechamber.model import IdPrefix, new_id
@@ -135,11 +135,15 @@ def _dumps(root: Path = _ROOT, limit: int | None = None) -> Check:
 
 
 async def _roots(settings: Settings, places: Places) -> list[Check]:
-    return [await at_the_root(_root_check, root, places) for root in roots_of(settings, places.key)]
+    try:
+        roots = roots_of(settings, places.key)
+    except OperatorError as error:
+        return [_fault("roots", error)]
+    return [await at_the_root(_root_check, root, places, len(roots) == 1) for root in roots]
 
 
-def _root_check(root: Root, places: Places) -> Check:
-    """Look at a root, and where it is elsewhere have it wrap and unwrap something."""
+def _root_check(root: Root, places: Places, alone: bool) -> Check:  # noqa: FBT001 - called by `at_the_root`
+    """Look at a root, `alone` or one of several, and where it is elsewhere have it wrap and unwrap something."""
     name = "key file" if root.kind == "file" else f"root {root.kind}"
     if root.kind == "file" and not places.key.exists() and not places.database.exists():
         return Check(name, ok=True, message=f"{places.key} is made at the first start")
@@ -149,7 +153,8 @@ def _root_check(root: Root, places: Places) -> Check:
         if root.elsewhere:
             vault.probe(vault.key_id)
     except (OperatorError, VaultError) as error:
-        return _fault(name, error)
+        # beside another one a root may have no key: a move has taken the last, or brings the first
+        return _fault(name, error, fatal=alone or error.code is not Code.KEY_MISSING)
     said = "it wraps and unwraps" if root.elsewhere else "back it up apart from the database"
     return Check(name, ok=True, message=f"{root.place}: {said}")
 

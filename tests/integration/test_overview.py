@@ -26,7 +26,8 @@ CHECKS = (
 
 @pytest.fixture
 async def service(tmp_path):
-    found = Installation(started_at=now(), checks=CHECKS, key_id=lambda: "123", folders={"data": tmp_path}, node="here")
+    about = {"checks": CHECKS, "key_id": lambda: "123", "root": lambda: "transit", "node": "here"}
+    found = Installation(started_at=now(), folders={"data": tmp_path}, **about)
     async with running(tmp_path, installation=found) as service:
         yield service
 
@@ -152,7 +153,8 @@ async def test_f096_f099_the_status_says_what_the_service_runs_on_and_what_is_wr
     told = await ask(service, "/api/status")
     assert told["database"] == {"reachable": True, "kind": "sqlite", "revision": told["database"]["revision"]}
     assert told["database"]["revision"]
-    assert (told["key_id"], told["node"], told["live_sessions"], told["machines"]) == ("123", "here", 1, 1)
+    assert (told["key_id"], told["root"], told["node"]) == ("123", "transit", "here")
+    assert (told["live_sessions"], told["machines"]) == (1, 1)
     [folder] = told["folders"]
     assert (folder["name"], folder["path"]) == ("data", str(tmp_path))
     assert 0 < folder["free"] <= folder["total"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import timedelta
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from antechamber import app, doctor
 from antechamber.errors import Code, OperatorError
 from antechamber.keys import Keys
-from antechamber.model import Actor, SessionStatus
+from antechamber.model import Actor, IdPrefix, SessionStatus, new_id
+from antechamber.nodes import Node
 from antechamber.places import Places
 from antechamber.settings import Settings
+from antechamber.vault import KeyFile, Vault
 from tests.integration.cli_scene import place
 from tests.integration.scene import ADA, WHOLE, scene, told
 from tests.opening import opened
@@ -201,18 +204,64 @@ async def test_a_service_whose_idea_of_the_key_is_old_seals_with_the_one_that_is
         assert b"DUMMY" in await opened(stage.signin, ADA, "codex")
 
 
+async def test_a_key_that_was_named_meanwhile_is_waited_for_and_not_passed_over(peer, bao, tmp_path, capsys):
+    async with scene(tmp_path):
+        pass
+    async with scene(tmp_path, **peer.settings | {"roots": ("file", "transit")}) as stage:
+        session, guest = await stage.awaiting()
+        roots = [KeyFile(tmp_path / "key"), peer.root()]
+        stale = Vault.of(roots, known_key_id=stage.vault.key_id, has_rows=True)
+        new = await Keys(stage.store, stage.vault, stage.clock).rotate()
+        stage.signin._vault = stale
+        with bao.sealed():
+            sending = begun(guest.sign_in(WHOLE))
+            assert Code.ROOT_UNAVAILABLE in await told(capsys, "a report waits")
+            assert await stage.signin.credentials() == []
+        assert await sending is None
+        await stage.until(session.id, SessionStatus.COMPLETED)
+        assert await stage.store.credentials.sealed_with() == {new: 1}
+
+
+async def test_services_that_share_the_engine_share_a_new_key_at_once(peer, tmp_path):
+    peer.give_token(f"transit/keys/{peer.name}/rotate")
+    async with scene(tmp_path, **peer.settings) as stage:
+        await Node(stage.store, new_id(IdPrefix.NODE), name="another", url=None, clock=stage.clock).join()
+        assert len(await stage.signin.nodes()) == 2
+        keys = Keys(stage.store, stage.vault, stage.clock)
+        first = stage.vault.key_id
+        added = await keys.add()
+        assert peer.vault(first).key_ids == (first, added)
+        assert await keys.rotate() == added
+        third = await keys.rotate()
+        assert third not in {first, added}
+        assert peer.vault(third).key_ids == (first, added, third)
+
+
 async def test_the_doctor_says_whether_it_wraps_and_unwraps(peer, bao, tmp_path):
     places = Places(data=tmp_path, run=tmp_path, shared=tmp_path)
-    check = doctor._root_check(peer.root(), places)
+    check = doctor._root_check(peer.root(), places, alone=True)
     assert (check.name, check.ok) == ("root transit", True)
     assert "wraps and unwraps" in check.message
     peer.paths = peer.paths[1:]
     peer.give_token()
-    check = doctor._root_check(peer.root(), places)
+    check = doctor._root_check(peer.root(), places, alone=True)
     assert (check.ok, "HTTP 403" in check.message) == (False, True)
     with bao.sealed():
-        check = doctor._root_check(peer.root(), places)
+        check = doctor._root_check(peer.root(), places, alone=True)
         assert (check.ok, "HTTP 503" in check.message) == (False, True)
+
+
+async def test_the_doctor_says_what_a_move_leaves_and_what_is_not_installed(tmp_path, monkeypatch):
+    places = Places(data=tmp_path, run=tmp_path, shared=tmp_path)
+    places.database.touch()
+    key = "arn:aws:kms:eu-central-1:123456789012:key/0cfcdb7f"
+    for roots, fatal in (("file", True), ("file,environment", False)):
+        check = (await doctor._roots(Settings(roots=roots), places))[0]
+        assert (check.name, check.ok, check.fatal) == ("key file", False, fatal)
+    monkeypatch.setitem(sys.modules, "boto3.session", None)
+    (check,) = await doctor._roots(Settings(roots="kms", kms_keys=key), places)
+    assert (check.name, check.ok, check.fatal) == ("roots", False, True)
+    assert "antechamber[kms]" in check.remedy
 
 
 async def test_the_command_line_moves_the_keys_there_and_back_to_a_file(bao):

@@ -116,7 +116,7 @@ class Vault:
         self._keys = keys
         self._answered_at = float("-inf")
         self._refused_at = float("-inf")
-        self._refusal: OperatorError | None = None
+        self._refusal = ""
         self._one_asks = threading.Lock()
 
     @property
@@ -224,14 +224,13 @@ class Vault:
             at = time.monotonic()
             if at - self._answered_at < _BELIEVED_S:
                 return
-            if self._refusal is not None and at - self._refused_at < _REFUSED_S:
-                raise self._refusal
+            if at - self._refused_at < _REFUSED_S:
+                raise unavailable(self.root.place, self._refusal)
             try:
                 self.probe(self.key_id)
             except (OperatorError, VaultError) as error:
-                self._refusal = unavailable(self.root.place, error.detail)
-                self._refused_at = time.monotonic()
-                raise self._refusal from error
+                self._refusal, self._refused_at = error.detail, time.monotonic()
+                raise unavailable(self.root.place, self._refusal) from error
 
     def probe(self, key_id: str) -> None:
         """Wrap something with that key, and unwrap it; raises OperatorError root_unavailable, VaultError."""

@@ -124,6 +124,8 @@ class Transit:
                 detail=error.detail,
             ) from error
         kind, derived = found.get("type"), found.get("derived")
+        if not isinstance(kind, str):
+            raise unavailable(self.place, "it answers something else than a key")
         if kind not in _KINDS or derived:
             what = "one whose keys are derived" if derived else f"of type {kind}"
             raise OperatorError(

@@ -200,13 +200,16 @@ class Server:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 asked.append(dict(self.headers))
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_GET(self):
+                self.do_POST()
 
             def log_message(self, *_):
                 pass
@@ -252,6 +255,7 @@ def test_an_answer_that_is_none_is_one_of_a_root_that_is_away(body):
         ring = TransitRing(root_at(server.url), {"a key": 1})
         away(ring.wrap, "a key", b"DUMMY", b"bound")
         away(ring.unwrap, "a key", b"vault:v1:AAAA", b"bound")
+        away(root_at(server.url).look)
 
 
 def test_an_answer_without_end_is_not_read_to_it():
