@@ -256,7 +256,6 @@ async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults
     fixed = Fixed(
         build={"version": "0", "world": world, "driver": "scripted"},
         key_id=lambda: vault.key_id,
-        root=lambda: vault.root.kind,
         checks={"sandbox": True},
         providers={spec.id: True for spec in providers.all()},
         folders={"data": folder},
