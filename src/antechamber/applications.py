@@ -70,7 +70,8 @@ class Applications:
         if "bind_url" in changes:
             values["bind_url"] = _bind_url(changes["bind_url"])
         if "disabled" in changes:
-            values["disabled_at"] = self._clock() if changes["disabled"] else None
+            known = await self.get(application_id)
+            values["disabled_at"] = (known.disabled_at or self._clock()) if changes["disabled"] else None
         if not values:
             raise CallerError(Code.BAD_REQUEST, message="There is nothing to change.")
         changed = await self._store.change(application_id, values)
@@ -120,6 +121,11 @@ class Applications:
                 # what is asked for may need no writing, and says so itself where it does
                 _log.warning("a key's use could not be noted", key=key.id, code=str(error.code))
         return key
+
+    async def require(self, key: ApiKey) -> None:
+        """Raise CallerError not_signed_in where a key that opened something before opens nothing any more."""
+        if not await self._store.opens(key.id, at=self._clock()):
+            raise CallerError(Code.NOT_SIGNED_IN, message="This API key opens nothing any more.")
 
 
 def allows(key: ApiKey, scope: ApiScope) -> bool:

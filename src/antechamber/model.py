@@ -566,6 +566,8 @@ class Erasure:
     user_id: str | None
     """Whose; None once it has finished: nothing is left of them, here neither."""
     asked_by: Actor
+    api_key: str | None
+    """The id of the application's key by whose right it was asked for."""
     asked_at: datetime
     finished_at: datetime | None
     sessions: int

@@ -48,7 +48,7 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         return [{"id": spec.id, "name": spec.name, "version": spec.version} for spec in providers.all()]
 
     async def list_sessions(arguments: Mapping[str, Any]) -> Any:
-        user_id, application = (_text(arguments, name, needed=False) for name in ("user_id", "application"))
+        user_id, application = _asked(arguments)
         found = await signin.sessions(user_id=user_id, application=application, limit=_limit(arguments))
         return [session_view(session) for session in found]
 
@@ -77,8 +77,7 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
 
 def _of_credentials(signin: SignIn) -> dict[str, Operation]:
     async def list_credentials(arguments: Mapping[str, Any]) -> Any:
-        user, application = (_text(arguments, name, needed=False) for name in ("user_id", "application"))
-        return [credential_view(found) for found in await signin.credentials(user, application)]
+        return [credential_view(found) for found in await signin.credentials(*_asked(arguments))]
 
     async def show_credential(arguments: Mapping[str, Any]) -> Any:
         credential = await signin.credential(_id(arguments, IdPrefix.CREDENTIAL))
@@ -282,6 +281,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
     erasure = progress.erasure
     return {
         "id": erasure.id,
+        "application": erasure.application,
         "asked_by": str(erasure.asked_by),
         "asked_at": erasure.asked_at,
         "finished_at": erasure.finished_at,
@@ -326,8 +326,20 @@ def _owner(arguments: Mapping[str, Any]) -> Owner:
     return Owner(_text(arguments, "user_id"), application or DEFAULT_APPLICATION)
 
 
+def _asked(arguments: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return which user's and which application's rows are wanted; a user alone is one of the operator's own."""
+    user_id, application = (_text(arguments, name, needed=False) for name in ("user_id", "application"))
+    return user_id, application or (None if user_id is None else DEFAULT_APPLICATION)
+
+
 def _asked_owner(arguments: Mapping[str, Any]) -> Owner | None:
-    return None if arguments.get("user_id") is None else _owner(arguments)
+    if arguments.get("user_id") is not None:
+        return _owner(arguments)
+    if arguments.get("application") is not None:
+        raise CallerError(
+            Code.BAD_REQUEST, message="The audit names no application; it can be asked for one of its users."
+        )
+    return None
 
 
 def _limit(arguments: Mapping[str, Any]) -> int:

@@ -55,13 +55,13 @@ class Owners:
             raise CallerError(Code.OWNER_NOT_FOUND)
         return AboutOwner(holdings, None if erasure is None else await self._progress(erasure))
 
-    async def erase(self, owner: Owner, *, by: Actor) -> Progress:
+    async def erase(self, owner: Owner, *, by: Actor, api_key: str | None = None) -> Progress:
         """Ask that everything of an owner be removed; asking again returns what is under way.
 
         From then on none of their credentials opens and no sign-in of theirs goes on. Raises CallerError
         owner_not_found.
         """
-        erasure = await self._store.erasures.begin(owner, by=by, at=self._clock())
+        erasure = await self._store.erasures.begin(owner, by=by, at=self._clock(), api_key=api_key)
         if erasure is None:
             raise CallerError(Code.OWNER_NOT_FOUND)
         _log.info("an owner is to be erased", erasure=erasure.id, by=erasure.asked_by)

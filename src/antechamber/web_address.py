@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MOST: Final = 2048
 """Characters of an address."""
+ASKED: Final = frozenset({"session_id", "challenge"})
+"""What is asked of an application at its address."""
+_LABEL: Final = re.compile(r"(?!xn--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?|xn--[A-Za-z0-9-]{1,58}[A-Za-z0-9]")
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
 def web_address(url: str) -> str:
@@ -27,8 +33,29 @@ def web_address(url: str) -> str:
 
 
 def bind_address(url: str) -> str:
-    """Return an address to which a question can be added; ValueError where it has a fragment or is too long."""
+    """Return an address to which a question can be added, and whose host every browser reads alike.
+
+    ValueError where it has a fragment, a question of ours, or another host than a name in ASCII or an IP address; where
+    it is too long, or no web address.
+    """
     if "#" in url or len(url) > MOST:
         message = f"must have no fragment, and at most {MOST} characters"
         raise ValueError(message)
-    return web_address(url)
+    parts = urlsplit(web_address(url))
+    if ASKED & {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}:
+        message = f"must not ask for {' or '.join(sorted(ASKED))} itself"
+        raise ValueError(message)
+    if "@" in parts.netloc or parts.port == 0 or not _is_host(parts.hostname or ""):
+        message = "must have a host that is a name in ASCII letters, digits and hyphens, or an IP address"
+        raise ValueError(message)
+    return url
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        labels = host.rstrip(".").split(".")
+        # a last label of digits makes an IPv4 address of it (https://url.spec.whatwg.org/#ends-in-a-number-checker)
+        return len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
+    return True

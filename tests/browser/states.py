@@ -122,6 +122,14 @@ async def offline(person, people):
     return page
 
 
+@state("sign_in", "closed", "application")
+async def application_gone(person, people):
+    _, started = await asked_by_an_application(person)
+    for one in await person.service.signin.applications.list():
+        await person.service.signin.applications.change(one.id, {"disabled": True})
+    return await person.page(started["sign_in_url"])
+
+
 @state("sign_in", "closed", "odd")
 async def odd(person, people):
     page = await person.page()

@@ -168,3 +168,29 @@ async def test_the_dashboard_says_what_each_key_may_and_when_it_was_used(people,
     for word in ("Disabled", "Revoked", "Expired", "Never", "Its links are opened here"):
         assert word in other
     await keep(page, f"applications-{width}")
+
+
+async def test_a_service_that_is_away_for_a_moment_is_asked_again_for_the_way(people):
+    person = await people()
+    async with acme_of(person) as acme:
+        await signed_in(person, acme, "ann")
+        page = await person.page()
+        tries = []
+
+        async def away_once(route):
+            tries.append(route.request.url)
+            await (route.abort() if len(tries) == 1 else route.continue_())
+
+        await page.route("**/binding", away_once)
+        await page.goto(acme.started["sign_in_url"])
+        await view(page, "consent")
+        assert len(tries) == 2
+
+
+async def test_what_an_application_calls_its_user_emphasises_nothing(people):
+    person = await people()
+    started = await person.service.start(user_id="ada** and of nobody else. **x", purpose="**all** of it")
+    page = await person.page(started["sign_in_url"])
+    await view(page, "consent")
+    strong = await page.locator("dl.terms strong").all_inner_texts()
+    assert strong[:2] == ["ada** and of nobody else. **x", "**all** of it"]

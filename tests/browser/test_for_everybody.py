@@ -60,7 +60,7 @@ async def test_the_whole_way_is_gone_by_keyboard_alone(person):
         await page.keyboard.press("Enter")
     tab = await opening.value
     await view(tab, "consent")
-    session = (await person.service.signin.sessions(owner=None))[0]
+    session = (await person.service.signin.sessions())[0]
     await tab_to(tab, "Agree and go on")
     await tab.keyboard.press("Enter")
     await person.service.ready(session.id)

@@ -29,7 +29,7 @@ async def test_a_story_tells_each_move_with_its_reason_and_the_machine_s_end_and
     assert all(re.match(r"\d\d:\d\d:\d\d", line) for line in lines)
     assert not any("cancelled" in line for line in lines)
     refused = await page.get_by_role("region", name="What was refused").get_by_role("listitem").all_inner_texts()
-    assert ["It was cancelled." in refused[0], "The link was opened." in refused[1]] == [True, True]
+    assert ["It was cancelled." in refused[0], "The sign-in was opened" in refused[1]] == [True, True]
     machine = await page.get_by_role("region", name="Its machine").inner_text()
     assert "killed by signal 9" in machine
     assert "137" in machine

@@ -7,7 +7,9 @@ import asyncio
 import httpx
 import pytest
 
+from antechamber.lifecycle import MachineFact
 from antechamber.model import ApiScope, new_secret
+from antechamber.tasks import spawn
 from antechamber.web.callers import RIGHTS
 from tests.integration.test_access_paths import ERASURE
 from tests.integration.web_service import OPERATIONS, error_of, now, running
@@ -230,10 +232,58 @@ async def test_what_an_application_deletes_stands_in_the_audit_with_its_key(serv
     key = (await service.signin.applications.keys(acme.id))[0]
     lines = (await (await service.operator()).get("/api/audit?limit=500")).json()["lines"]
     deleted = [line for line in lines if line["credential_id"] == names["credential_id"]][-1]
-    assert (deleted["action"], deleted["actor"], deleted["api_key"]) == (
-        "credential_deleted",
-        "application",
-        key.id,
-    )
-    erased = [line for line in lines if line["action"] == "owner_erased"]
-    assert all(line["actor"] == "application" for line in erased)
+    assert (deleted["action"], deleted["actor"], deleted["api_key"]) == ("credential_deleted", "application", key.id)
+    told = await carried_out(service, client, "ada")
+    assert (told["application"], told["user_id"]) == (acme.id, None)
+    lines = (await (await service.operator()).get("/api/audit?limit=500")).json()["lines"]
+    by = {(line["action"], line["actor"], line["api_key"]) for line in lines if line["actor"] != "person"}
+    assert by == {(action, "application", key.id) for action in ("credential_deleted", "owner_erased")}
+
+
+async def carried_out(service, client, user_id):
+    """Have everything of a person removed; return the erasure as the application sees it."""
+    erasure = (await client.delete(f"/api/owners/{user_id}")).json()
+    for session in await service.signin.sessions():
+        if (machine := await service.signin.machine(session.id)) is not None and not machine.state.ended:
+            await service.store.machines.apply(
+                machine.id, MachineFact.ENDED, incarnation=machine.incarnation, at=now(), exit_code=0
+            )
+    await service.signin.owners.go_on()
+    return (await client.get(f"/api/erasures/{erasure['id']}")).json()
+
+
+async def test_what_is_open_already_ends_with_the_key(service):
+    """A stream, and a request that waits, go on no longer than the key that opened them."""
+    for end in ("revoke", "disable"):
+        acme, client = await service.application(*ALL, name=f"Acme {end}")
+        started = (await client.post("/api/auth/session", json=OPERATIONS)).json()
+        base = f"/api/auth/session/{started['session_id']}"
+        waiting = spawn("waiting request", client.get(f"{base}?wait=30"))
+        async with client.stream("GET", f"{base}/events") as stream:
+            lines = stream.aiter_lines()
+            while "created" not in await anext(lines):
+                pass
+            if end == "revoke":
+                key = (await service.signin.applications.keys(acme.id))[0]
+                await service.signin.applications.revoke(key.id)
+            else:
+                await service.signin.applications.change(acme.id, {"disabled": True})
+            await service.ready(started["session_id"])
+            async with asyncio.timeout(10):
+                rest = [line async for line in lines]
+        assert "event: closing" in rest
+        assert not any("machine_ready" in line for line in rest)
+        assert error_of(await waiting) == (401, "not_signed_in")
+
+
+async def test_a_user_that_the_operator_names_alone_is_one_of_the_operators_own(service):
+    _, acme = await service.application(*ALL)
+    names = await what_it_has(service, acme)
+    operator = await service.operator()
+    for path, kind in (("/api/auth/sessions", "sessions"), ("/api/credentials", "credentials")):
+        assert (await operator.get(f"{path}?user_id=ada")).json()[kind] == []
+    own = (await service.start(user_id="ada"))["session_id"]
+    (row,) = (await operator.get("/api/auth/sessions?user_id=ada")).json()["sessions"]
+    assert (row["session_id"], row["application"]) == (own, "default")
+    assert own != names["session_id"]
+    assert error_of(await operator.get("/api/audit?application=default")) == (422, "bad_request")

@@ -283,8 +283,48 @@ async def test_a_bind_url_is_a_web_address_that_a_question_can_be_added_to(servi
         "https://acme.example.test/ x",
         "https://acme.example.test/" + "x" * 2048,
         "",
+        "https://1.2.3.4.5/",
+        "https://a.999/",
+        "https://a<b.example.test/",
+        "https://a%62.example.test/",
+        "https://a..example.test/",
+        "https://xn--/",
+        "https://@acme.example.test/",
+        "https://acme.example.test:0/",
+        "https://acmé.example.test/",
+        "https://acme.example.test/?challenge=fixed",
+        "https://acme.example.test/?x=1&session_id=",
     ):
         with pytest.raises(CallerError) as refused:
             await service.signin.applications.add("Acme", bind_url=url)
         assert refused.value.code is Code.BAD_REQUEST, url
     assert await service.signin.applications.list() == []
+    for url in ("https://192.0.2.1/bind", "https://[2001:db8::1]:8443/", "https://xn--acm-dma.example.test/?a=1&b="):
+        assert (await service.signin.applications.add(url[8:20], bind_url=url)).bind_url == url
+
+
+async def test_a_session_that_nobody_could_open_any_more_gives_way_to_one_that_can_be(service):
+    added, client = await service.application(*ApiScope, bind_url=BIND_URL)
+    first = (await client.post("/api/auth/session", json=OPERATIONS)).json()
+    await service.signin.applications.change(added.id, {"bind_url": None})
+    second = await client.post("/api/auth/session", json=OPERATIONS)
+    assert (second.status_code, second.json()["sign_in_url"]) == (201, None)
+    assert (await service.signin.session(first["session_id"])).reason == "superseded"
+    operator = await service.operator()
+    link = await operator.post(f"/api/auth/session/{second.json()['session_id']}/link", json={})
+    assert link.status_code == 200
+    await service.signin.applications.change(added.id, {"bind_url": BIND_URL})
+    third = (await client.post("/api/auth/session", json=OPERATIONS)).json()
+    assert third["sign_in_url"] is not None
+    # one that somebody has opened goes on
+    browser = await service.browser()
+    assert (
+        await come_back(
+            browser,
+            await Acme(service, client, {browser: "ada"}).visited(
+                browser, (await sent(browser, third["sign_in_url"]))[1]
+            ),
+        )
+    ).status_code == 204
+    await service.signin.applications.change(added.id, {"bind_url": None})
+    assert error_of(await client.post("/api/auth/session", json=OPERATIONS)) == (409, "already_open")

@@ -14,7 +14,7 @@ audit_cli = typer.Typer(no_args_is_help=True, help="The audit: who did what to w
 
 _PAGE: Final = 500
 _LOOK_S: Final = 1.0
-_WHAT: Final = ("purpose", "provider", "credential_id", "refused")
+_WHAT: Final = ("purpose", "provider", "credential_id", "refused", "api_key")
 
 After = Annotated[int, typer.Option(min=0, help="Only lines after that one: the last `seq` that you have.")]
 User = Annotated[str | None, typer.Option("--user", help="Only lines about that person.")]
@@ -31,9 +31,7 @@ def audit_list(
     as_json: AsJson = False,
 ) -> None:
     """Show lines of the audit, the oldest first."""
-    asked: dict[str, Any] = {"after": after, "limit": limit} | (
-        {} if user is None else {"user_id": user, "application": application}
-    )
+    asked: dict[str, Any] = {"after": after, "limit": limit, "user_id": user, "application": application}
     lines = carried_out(ask(world, "audit.list", **asked))
     if not as_json:
         for line in lines:

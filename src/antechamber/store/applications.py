@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.model import ApiKey, Application, Secret
@@ -135,19 +136,17 @@ class Applications:
     @to_its_end
     async def holder(self, secret: Secret, *, at: datetime) -> ApiKey | None:
         """Return the key that a secret is, unless it is revoked or expired, or its application is disabled."""
-        wanted = (
-            select(api_keys)
-            .join(applications, applications.c.id == api_keys.c.application)
-            .where(
-                api_keys.c.secret_hash == hash_of(secret),
-                api_keys.c.revoked_at.is_(None),
-                or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > at),
-                applications.c.disabled_at.is_(None),
-            )
-        )
+        wanted = select(api_keys).join(applications).where(api_keys.c.secret_hash == hash_of(secret), *_opening(at))
         async with self._database.read() as connection:
             row = (await connection.execute(wanted)).one_or_none()
         return None if row is None else api_key_of(row)
+
+    @to_its_end
+    async def opens(self, key_id: str, *, at: datetime) -> bool:
+        """Tell whether a key that is known opens anything now."""
+        wanted = select(api_keys.c.id).join(applications).where(api_keys.c.id == key_id, *_opening(at))
+        async with self._database.read() as connection:
+            return (await connection.execute(wanted)).one_or_none() is not None
 
     @to_its_end
     async def note_use(self, key: ApiKey, *, at: datetime) -> None:
@@ -163,6 +162,15 @@ class Applications:
                 )
                 .values(last_used_at=at)
             )
+
+
+def _opening(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions under which a key of an application opens what it may."""
+    return (
+        api_keys.c.revoked_at.is_(None),
+        or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > at),
+        applications.c.disabled_at.is_(None),
+    )
 
 
 async def _refuse_name(connection: AsyncConnection, name: str, *, but: str | None = None) -> None:

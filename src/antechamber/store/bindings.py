@@ -7,13 +7,14 @@ anybody else's hands. Everything here is one transaction each, and each secret s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import AccessKind
-from antechamber.store.access import grant_in, valid, void_binding, void_in
+from antechamber.store.access import grant_in, hash_of, valid, void_in
 from antechamber.store.database import to_its_end
 from antechamber.store.moves import Given, apply_fact, locked
 from antechamber.store.schema import access
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from antechamber.model import AuthSession, Secret
     from antechamber.store.database import Database, Write
+
+CHALLENGES: Final = 5
+"""How many challenges of one browser serve at once: a tab each."""
+AGAIN: Final = timedelta(minutes=1)
 
 Bound: TypeAlias = Literal["bound", "other_person", "bad_challenge"]
 Returned: TypeAlias = Literal["opened", "other_browser", "not_valid"]
@@ -39,16 +44,18 @@ class Bindings:
     async def challenge(
         self, cookie: Secret, challenge: Secret, *, session_id: str, at: datetime, expires_at: datetime
     ) -> bool:
-        """Give the browser with that cookie a challenge, which ends the one before; False where it is not that browser.
+        """Give the browser with that cookie a challenge; False where it is not that browser, or the session is open.
 
-        CallerError SESSION_NOT_FOUND.
+        One that was given before serves as well, once: a second tab must not end the way of the first. CallerError
+        SESSION_NOT_FOUND.
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            if not await _holds(write, AccessKind.BINDING_COOKIE, cookie, session_id, at):
+            held = await _holds(write, AccessKind.BINDING_COOKIE, cookie, session_id, at)
+            if session.opened_at is not None or not held:
                 return False
-            await void_in(write.connection, AccessKind.CHALLENGE, session_id)
-            await void_in(write.connection, AccessKind.RETURN, session_id)
+            if await _given(write, session_id) >= CHALLENGES:
+                await void_in(write.connection, AccessKind.CHALLENGE, session_id)
             await grant_in(write, AccessKind.CHALLENGE, challenge, session_id, at=at, expires_at=expires_at)
             await _note(write, session, SessionFact.SENT_TO_BIND, at)
             return True
@@ -70,6 +77,7 @@ class Bindings:
             if user_id != session.owner.user_id:
                 await _note(write, session, SessionFact.BIND_OTHER_PERSON, at)
                 return "other_person"
+            await void_in(write.connection, AccessKind.RETURN, session_id)
             await grant_in(write, AccessKind.RETURN, way_back, session_id, at=at, expires_at=expires_at)
             await _note(write, session, SessionFact.BOUND, at)
             return "bound"
@@ -87,20 +95,25 @@ class Bindings:
     ) -> Returned:
         """Exchange the way back, and the cookie of the browser that was sent, for the session's one cookie.
 
-        Whoever brings the way back uses it up: another browser has it only where somebody sent its person there.
-        CallerError SESSION_NOT_FOUND.
+        Whoever brings the way back uses it up: another browser has it only where somebody sent its person there. The
+        same browser may bring it again for `AGAIN`, should the answer not have come to it; what it got before is void
+        then. CallerError SESSION_NOT_FOUND.
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            if not await _use(write, AccessKind.RETURN, way_back, session_id, at):
+            used = await _use(write, AccessKind.RETURN, way_back, session_id, at)
+            if not used and not await _used_just_now(write, way_back, session_id, at):
                 return "not_valid"
             for one in cookies:
                 if await _holds(write, AccessKind.BINDING_COOKIE, one, session_id, at):
                     break
             else:
+                if not used:
+                    return "not_valid"
                 await _note(write, session, SessionFact.BIND_OTHER_BROWSER, at)
+                await void_in(write.connection, AccessKind.RETURN, session_id)
                 return "other_browser"
-            await void_binding(write.connection, session_id)
+            await void_in(write.connection, AccessKind.CHALLENGE, session_id)
             await void_in(write.connection, AccessKind.LINK, session_id)
             await void_in(write.connection, AccessKind.SESSION_COOKIE, session_id)
             await grant_in(write, AccessKind.SESSION_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at)
@@ -111,6 +124,23 @@ class Bindings:
 
 async def _note(write: Write, session: AuthSession, fact: SessionFact, at: datetime) -> None:
     await apply_fact(write, session, Given(fact=fact, at=at))
+
+
+async def _given(write: Write, session_id: str) -> int:
+    wanted = select(func.count()).select_from(access)
+    wanted = wanted.where(access.c.session_id == session_id, access.c.kind == AccessKind.CHALLENGE)
+    found: int = (await write.connection.execute(wanted)).scalar_one()
+    return found
+
+
+async def _used_just_now(write: Write, way_back: Secret, session_id: str, at: datetime) -> bool:
+    wanted = select(access.c.kind).where(
+        access.c.secret_hash == hash_of(way_back),
+        access.c.kind == AccessKind.RETURN,
+        access.c.session_id == session_id,
+        access.c.used_at > at - AGAIN,
+    )
+    return (await write.connection.execute(wanted)).one_or_none() is not None
 
 
 async def _holds(write: Write, kind: AccessKind, secret: Secret, session_id: str, at: datetime) -> bool:

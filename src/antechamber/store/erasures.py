@@ -70,7 +70,7 @@ class Erasures:
             return await _holdings(connection, owner)
 
     @to_its_end
-    async def begin(self, owner: Owner, *, by: Actor, at: datetime) -> Erasure | None:
+    async def begin(self, owner: Owner, *, by: Actor, at: datetime, api_key: str | None = None) -> Erasure | None:
         """Ask that everything of an owner be removed; return the erasure that is under way already where there is one.
 
         Their live sessions are cancelled and their credentials deleted in the same transaction. None when there is
@@ -89,12 +89,13 @@ class Erasures:
                     application=owner.application,
                     user_id=owner.user_id,
                     asked_by=by,
+                    api_key=api_key,
                     asked_at=at,
                 )
                 .returning(*erasures.c)
             )
             begun = erasure_of(row.one())
-            await _end_what_lives(write, owner, at, begun.asked_by)
+            await _end_what_lives(write, owner, at, begun)
             write.tell(ERASURES)
         await self._database.scrub()
         return begun
@@ -144,7 +145,7 @@ class Erasures:
                 return before, False
             owner = Owner(before.user_id, before.application)
             # what was created in the moment in which the erasure was asked for
-            buried = await _end_what_lives(write, owner, at, before.asked_by)
+            buried = await _end_what_lives(write, owner, at, before)
             # a line about the owner is still to be written at this transaction's end, so that it cannot be the last one
             if buried or await _runs(write.connection, owner):
                 return before, buried
@@ -153,7 +154,7 @@ class Erasures:
                 values = await _finish(write.connection, owner, at)
                 # the pseudonym leads nowhere from here on, and this line names nobody
                 await forget(write.connection, owner)
-                erased = Entry(before.asked_by, AuditAction.OWNER_ERASED, None)
+                erased = Entry(before.asked_by, AuditAction.OWNER_ERASED, None, api_key=before.api_key)
                 append(write, erased, at=at)
             changed = await write.connection.execute(
                 update(erasures)
@@ -217,7 +218,7 @@ async def _runs(connection: AsyncConnection, owner: Owner) -> bool:
     return (await connection.execute(wanted)).first() is not None
 
 
-async def _end_what_lives(write: Write, owner: Owner, at: datetime, by: Actor) -> bool:
+async def _end_what_lives(write: Write, owner: Owner, at: datetime, erasure: Erasure) -> bool:
     """Cancel their live sessions and delete their credentials; tell whether any was there to delete."""
     live = select(sessions).where(_is(owner, sessions), is_live()).order_by(sessions.c.id).with_for_update()
     for row in (await write.connection.execute(live)).all():
@@ -225,7 +226,7 @@ async def _end_what_lives(write: Write, owner: Owner, at: datetime, by: Actor) -
     sealed = select(credentials.c.id).where(_is(owner, credentials), credentials.c.deleted_at.is_(None))
     found = (await write.connection.execute(sealed.order_by(credentials.c.id))).all()
     for (credential_id,) in found:
-        await bury(write, credential_id, at=at, by=by)
+        await bury(write, credential_id, at=at, by=erasure.asked_by, api_key=erasure.api_key)
     return bool(found)
 
 

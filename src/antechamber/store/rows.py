@@ -193,6 +193,7 @@ def erasure_of(row: Row[Any]) -> Erasure:
         application=row.application,
         user_id=row.user_id,
         asked_by=Actor(row.asked_by),
+        api_key=row.api_key,
         asked_at=row.asked_at,
         finished_at=row.finished_at,
         sessions=row.sessions,

@@ -243,6 +243,15 @@ RULES: Final = (
         when="OLD.revoked_at IS NOT NULL",
         frozen=("revoked_at",),
     ),
+    # SQLite's REPLACE deletes and inserts, which no update trigger sees
+    Rule(
+        "api_key_not_replaced",
+        "api_keys",
+        Occasion.INSERT,
+        "a key is not replaced",
+        when="EXISTS (SELECT 1 FROM api_keys WHERE id = NEW.id OR secret_hash = NEW.secret_hash)",
+    ),
+    Rule("api_key_kept", "api_keys", Occasion.DELETE, "a key is kept, also a revoked one", when="OLD.id IS NOT NULL"),
     Rule(
         "application_kept",
         "applications",

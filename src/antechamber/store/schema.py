@@ -500,6 +500,7 @@ erasures: Final = Table(
     Column("application", WORD, nullable=False),
     Column("user_id", WORD),
     Column("asked_by", WORD, nullable=False),
+    Column("api_key", WORD),
     Column("asked_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
     Column("sessions", Integer, nullable=False, server_default="0"),

@@ -122,7 +122,8 @@ class Sessions:
                 return await _again(write, known, "repeated", links_void=links_void)
             live = await _live_of(write.connection, new.owner, new.provider)
             superseded = None
-            if live is not None and replace:
+            if live is not None and (replace or (live.opened_at is None and live.binds is not new.binds)):
+                # where its application has changed how links are opened, nobody could open one of before
                 superseded = (await apply_fact(write, live, Given(fact=SessionFact.SUPERSEDED, at=at))).session
             elif live is not None:
                 # once it has been opened the caller is refused, and a repetition must be refused again

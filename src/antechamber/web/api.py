@@ -175,7 +175,7 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
         ] = None,
     ) -> SessionList:
         """List sessions, newest first; `older` leads on to the next ones."""
-        chosen = caller.chosen(application)
+        chosen = caller.chosen(application, user_id)
         name = services.providers.get(provider).id if provider is not None else None
         if before is not None and caller.application not in {None, (await signin.session(before)).owner.application}:
             raise CallerError(Code.SESSION_NOT_FOUND)
@@ -195,9 +195,11 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
         )
 
     @app.get("/api/auth/session/{session_id}", tags=["sessions"])
-    async def session(session_id: SessionId, request: Request, wait: Wait = None) -> SessionView:
+    async def session(session_id: SessionId, request: Request, caller: CalledBy, wait: Wait = None) -> SessionView:
         """Say how a session stands; with `wait`, when it has changed or the time is up."""
         row = await sessions.changed(services, session_id, request, wait)
+        if wait is not None and caller.key is not None:
+            await signin.applications.require(caller.key)
         return await sessions.session_view(services, row)
 
     @app.get("/api/auth/session/{session_id}/credentials", tags=["sessions"])
@@ -207,9 +209,9 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
         return PollView.of(row, await signin.captured(row))
 
     @app.get("/api/auth/session/{session_id}/events", tags=["sessions"], response_class=Response, responses=STREAMED)
-    async def events(session_id: SessionId, request: Request) -> Response:
+    async def events(session_id: SessionId, request: Request, caller: CalledBy) -> Response:
         """Stream a session's events (Server-Sent Events), resumable by Last-Event-ID."""
-        return await sessions.event_stream(services, session_id, request)
+        return await sessions.event_stream(services, session_id, request, key=caller.key)
 
     @app.post("/api/auth/session/{session_id}/cancel", tags=["sessions"])
     async def cancel(session_id: SessionId, body: Nothing | None = None) -> SessionView:

@@ -82,13 +82,16 @@ class Caller:
 
     def owner(self, user_id: str, application: str | None = None) -> Owner:
         """Return the owner whom the caller calls that; see `chosen`."""
-        return Owner(user_id, self.chosen(application) or DEFAULT_APPLICATION)
+        return Owner(user_id, self.chosen(application, user_id) or DEFAULT_APPLICATION)
 
-    def chosen(self, application: str | None) -> str | None:
-        """Return the application that is meant: an application's own, or which the operator asks for, if any."""
+    def chosen(self, application: str | None, user_id: str | None = None) -> str | None:
+        """Return the application that is meant: an application's own, or which the operator asks for.
+
+        A user that the operator names without it is one of the operator's own: applications call theirs as they like.
+        """
         if self.application is not None and application not in {None, self.application}:
             raise CallerError(Code.APPLICATION_NOT_FOUND)
-        return self.application or application
+        return self.application or application or (None if user_id is None else DEFAULT_APPLICATION)
 
 
 def is_api_key(secret: Secret) -> bool:

@@ -79,7 +79,7 @@ def _add_looking(app: FastAPI, services: Services) -> None:
         application: AskedApplication = None,
     ) -> CredentialList:
         """List the metadata of stored credentials, of one user or all."""
-        rows = await signin.credentials(user_id, caller.chosen(application))
+        rows = await signin.credentials(user_id, caller.chosen(application, user_id))
         return CredentialList(credentials=[_view(services, row) for row in rows])
 
     @app.get("/api/credentials/{credential_id}", tags=["credentials"])

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from antechamber.model import Event
+    from antechamber.model import ApiKey, Event
     from antechamber.web.services import Services
     from antechamber.web.waiting import Waiter
 
@@ -133,9 +133,13 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, services: Services, session_id: str, after: int) -> None:
-        """Stream the events of a session with a seq above `after`; the session exists."""
+    def __init__(self, services: Services, session_id: str, after: int, *, key: ApiKey | None = None) -> None:
+        """Stream the events of a session with a seq above `after`; the session exists.
+
+        With an application's `key` the stream ends once that opens nothing any more.
+        """
         super().__init__()
+        self._key = key
         self._services = services
         self._session_id = session_id
         self._after = after
@@ -205,6 +209,8 @@ class EventStream(Response):
         return "closing" if self._services.closing.closed else None
 
     async def _look(self) -> tuple[list[bytes], bool]:
+        if self._key is not None:
+            await self._services.signin.applications.require(self._key)
         # the session is read first: whatever it has become by then has its event among those read after it
         session = await self._services.signin.session(self._session_id)
         fresh = list[bytes]()

@@ -43,6 +43,8 @@ class ErasureView(View):
     """The removal of everything of one person; once it has finished, the record of that, which names nobody."""
 
     id: str
+    application: str
+    """Whose user it is, or was."""
     user_id: str | None
     """Null once it has finished."""
     asked_by: Actor
@@ -62,6 +64,7 @@ class ErasureView(View):
         """Show an erasure; `nodes` has the names by their ids."""
         return cls(
             id=row.id,
+            application=row.application,
             user_id=row.user_id,
             asked_by=row.asked_by,
             asked_at=row.asked_at,
@@ -129,7 +132,7 @@ def _add_owners(app: FastAPI, services: Services) -> None:
         )
 
     async def begun(owner: Owner, caller: Caller) -> ErasureView:
-        return await _shown(services, await owners.erase(owner, by=caller.actor))
+        return await _shown(services, await owners.erase(owner, by=caller.actor, api_key=caller.api_key))
 
     @app.get("/api/owners/{user_id}", tags=["owners"])
     async def owner(user_id: OwnerId, caller: CalledBy, application: AskedApplication = None) -> OwnerView:

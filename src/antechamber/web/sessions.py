@@ -16,7 +16,7 @@ from antechamber.web.waiting import waiting
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from antechamber.model import AuthSession, Credential, MachineRow
+    from antechamber.model import ApiKey, AuthSession, Credential, MachineRow
     from antechamber.web.services import Services
 
 _ENDED_WAIT_S: Final = 1.0
@@ -112,7 +112,12 @@ def _receipt(services: Services, stored: Credential) -> Receipt:
     return Receipt(stored_at=stored.stored_at, tool_version=spec.version, tool_sha256=services.installed(spec).sha256)
 
 
-async def event_stream(services: Services, session_id: str, request: Request) -> EventStream:
-    """Stream a session's events from where the browser was; raises CallerError session_not_found."""
+async def event_stream(
+    services: Services, session_id: str, request: Request, *, key: ApiKey | None = None
+) -> EventStream:
+    """Stream a session's events from where the browser was, for as long as an application's `key` opens it.
+
+    Raises CallerError session_not_found.
+    """
     await services.signin.session(session_id)
-    return EventStream(services, session_id, last_event_id(request.headers.get("last-event-id")))
+    return EventStream(services, session_id, last_event_id(request.headers.get("last-event-id")), key=key)

@@ -115,3 +115,25 @@ async def test_what_there_is_not_is_said(store, noon):
             await work
         assert refused.value.code is code
     assert await store.applications.holder(secret, at=noon) is None
+
+
+async def test_a_key_is_neither_replaced_nor_deleted(add_key, prompt):
+    key, _ = await add_key()
+    columns = "id, application, name, secret_hash, scopes, created_at"
+    values = "SELECT id, application, name, secret_hash, 'admin', created_at FROM api_keys WHERE id = ?"
+    replace = "INSERT OR REPLACE" if prompt.kind == "sqlite" else "INSERT"
+    assert "a key is not replaced" in prompt.refusal(f"{replace} INTO api_keys ({columns}) {values}", key.id)
+    assert "a key is kept" in prompt.refusal("DELETE FROM api_keys WHERE id = ?", key.id)
+    if prompt.kind == "postgres":
+        assert "a key is kept" in prompt.refusal("TRUNCATE api_keys")
+
+
+async def test_whether_a_key_that_is_known_still_opens_is_asked_for_by_its_id(store, acme, add_key, noon):
+    lasting, _ = await add_key()
+    short, _ = await add_key(seconds=60)
+    assert [await store.applications.opens(key.id, at=later(59)) for key in (lasting, short)] == [True, True]
+    assert [await store.applications.opens(key.id, at=later(60)) for key in (lasting, short)] == [True, False]
+    await store.applications.revoke(lasting.id, at=noon)
+    assert not await store.applications.opens(lasting.id, at=noon)
+    await store.applications.change(acme.id, {"disabled_at": noon})
+    assert not await store.applications.opens(short.id, at=noon)

@@ -10,7 +10,7 @@ from tests.contract.store.conftest import NOON, Steps, later
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
 from antechamber.model import AccessKind, new_secret
-from antechamber.store import Store
+from antechamber.store import Store, bindings
 
 COOKIE = AccessKind.SESSION_COOKIE
 
@@ -76,8 +76,8 @@ async def test_the_whole_way_opens_the_session_once(store, way, noon):
     assert await way.come_back(session, way_back, cookie) == "opened"
     assert (await store.sessions.get(session.id)).opened_at == noon
     assert await kinds(store, session) == ["created", "sent_to_bind", "bound", "opened"]
-    # nothing of the way serves again, and no other link is given
-    assert await way.come_back(session, way_back, cookie) == "not_valid"
+    # nothing of the way leads anybody else in, and no other link is given
+    assert await way.come_back(session, way_back, new_secret()) == "not_valid"
     assert await way.challenge(session, cookie) is None
     assert (await way.bind(session, challenge))[0] == "bad_challenge"
     assert not await store.access.grant_link(new_secret(), session_id=session.id, at=noon, expires_at=later(60))
@@ -120,14 +120,33 @@ async def test_another_browser_does_not_come_back_and_uses_the_way_up(store, way
     assert await way.come_back(session, way_back, new_secret(), cookie) == "opened"
 
 
-async def test_a_newer_challenge_ends_the_one_before_and_its_way_back(way):
+async def test_each_tab_of_the_browser_has_a_challenge_that_serves_and_the_last_way_back_is_the_good_one(way):
     session, cookie = await way.begin()
-    first = await way.challenge(session, cookie)
-    _, way_back = await way.bind(session, first)
-    second = await way.challenge(session, cookie)
-    assert await way.come_back(session, way_back, cookie) == "not_valid"
-    assert (await way.bind(session, first))[0] == "bad_challenge"
-    assert (await way.bind(session, second))[0] == "bound"
+    first, second = await way.challenge(session, cookie), await way.challenge(session, cookie)
+    _, old = await way.bind(session, first)
+    outcome, way_back = await way.bind(session, second)
+    assert outcome == "bound"
+    assert await way.come_back(session, old, cookie) == "not_valid"
+    assert await way.come_back(session, way_back, cookie) == "opened"
+
+
+async def test_a_browser_has_a_bounded_number_of_challenges(way):
+    session, cookie = await way.begin()
+    given = [await way.challenge(session, cookie) for _ in range(bindings.CHALLENGES + 1)]
+    assert (await way.bind(session, given[0]))[0] == "bad_challenge"
+    assert (await way.bind(session, given[-1]))[0] == "bound"
+
+
+async def test_an_answer_that_did_not_come_is_given_again_to_the_same_browser_for_a_minute(store, way):
+    session, cookie = await way.begin()
+    _, way_back = await way.bind(session, await way.challenge(session, cookie))
+    assert await way.come_back(session, way_back, cookie) == "opened"
+    assert await way.come_back(session, way_back) == "not_valid"
+    assert await way.come_back(session, way_back, new_secret()) == "not_valid"
+    # after others who had it without the cookie too
+    assert await way.come_back(session, way_back, cookie, at=later(59)) == "opened"
+    assert await way.come_back(session, way_back, cookie, at=later(60)) == "not_valid"
+    assert (await kinds(store, session)).count("opened") == 1
 
 
 async def test_a_newer_link_puts_out_whoever_opened_the_one_before(way):

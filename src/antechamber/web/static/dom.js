@@ -8,7 +8,11 @@ export function say(name, values = {}) {
   if (typeof found !== "string") {
     throw new Error(`no text named ${name}`);
   }
-  return found.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
+  return fill(found, values);
+}
+
+function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
 }
 
 /** Return the text of that name, or undefined when there is none. */
@@ -46,6 +50,17 @@ export function button(label, style, action, attributes = {}) {
 /** Split a text at `**` into plain and strong parts. */
 export function emphasised(text) {
   return text.split("**").map((part, index) => (index % 2 ? make("strong", {}, part) : part));
+}
+
+/** Return the text of that name with its strong parts, filled in afterwards: what is filled in is emphasised as a whole or not at all. */
+export function strongly(name, values) {
+  return emphasised(say(name)).map((piece) => {
+    if (typeof piece === "string") {
+      return fill(piece, values);
+    }
+    piece.textContent = fill(piece.textContent, values);
+    return piece;
+  });
 }
 
 /** Split a service's sentence at backticks: what stands between them is to be typed as it is. */

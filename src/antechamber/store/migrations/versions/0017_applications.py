@@ -52,7 +52,11 @@ UPDATES: Final = (
     ("api_key_stays_revoked", "api_keys", "a revoked key stays revoked", ("revoked_at",)),
 )
 """Triggers before an UPDATE: name, table, what they say, and the columns that stay or the whole condition."""
-KEPT: Final = "an application is kept, for what is its own names it"
+KEPT: Final = (
+    ("application_kept", "applications", "an application is kept, for what is its own names it"),
+    ("api_key_kept", "api_keys", "a key is kept, also a revoked one"),
+)
+NOT_REPLACED: Final = "EXISTS (SELECT 1 FROM api_keys WHERE id = NEW.id OR secret_hash = NEW.secret_hash)"
 
 
 def upgrade() -> None:
@@ -86,6 +90,7 @@ def upgrade() -> None:
     op.add_column("auth_sessions", sa.Column("binds", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_index("sessions_of_application", "auth_sessions", ["application", "created_at", "id"])
     op.add_column("audit", sa.Column("api_key", WORD, nullable=True))
+    op.add_column("erasures", sa.Column("api_key", WORD, nullable=True))
     if op.get_bind().dialect.name == "sqlite":
         _change_text()
         statements = _sqlite()
@@ -131,11 +136,16 @@ def _sqlite() -> list[str]:
         f"RAISE(ABORT, '{said}'); END"
         for name, table, said, columns in UPDATES
     ]
-    kept = (
-        "CREATE TRIGGER application_kept BEFORE DELETE ON applications WHEN OLD.id IS NOT NULL BEGIN SELECT "
-        f"RAISE(ABORT, '{KEPT}'); END"
+    made += [
+        f"CREATE TRIGGER {name} BEFORE DELETE ON {table} WHEN OLD.id IS NOT NULL BEGIN SELECT RAISE(ABORT, '{said}'); "
+        "END"
+        for name, table, said in KEPT
+    ]
+    replaced = (
+        f"CREATE TRIGGER api_key_not_replaced BEFORE INSERT ON api_keys WHEN {NOT_REPLACED} BEGIN SELECT "
+        "RAISE(ABORT, 'a key is not replaced'); END"
     )
-    return [*made, kept]
+    return [*made, replaced]
 
 
 def _postgresql() -> list[str]:
@@ -147,15 +157,23 @@ def _postgresql() -> list[str]:
             _function(name, f"BEGIN IF {when} THEN {refused}; END IF; RETURN NEW; END"),
             f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
         ]
-    refused = f"RAISE EXCEPTION '{KEPT}' {REFUSED}"
-    some = "EXISTS (SELECT 1 FROM applications AS kept WHERE kept.id IS NOT NULL)"
-    row, whole = "application_kept", "application_kept_whole"
+    for row, table, said in KEPT:
+        whole, refused = f"{row}_whole", f"RAISE EXCEPTION '{said}' {REFUSED}"
+        some = f"EXISTS (SELECT 1 FROM {table} AS kept WHERE kept.id IS NOT NULL)"
+        made += [
+            _function(row, f"BEGIN IF OLD.id IS NOT NULL THEN {refused}; END IF; RETURN OLD; END"),
+            f"CREATE TRIGGER {row} BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {row}()",
+            _function(
+                whole, f"BEGIN IF {some} THEN {refused}; END IF; RETURN NULL; END", " SET search_path FROM CURRENT"
+            ),
+            f"CREATE TRIGGER {whole} BEFORE TRUNCATE ON {table} EXECUTE FUNCTION {whole}()",
+        ]
+    new, refused = "api_key_not_replaced", f"RAISE EXCEPTION 'a key is not replaced' {REFUSED}"
+    body = f"BEGIN IF {NOT_REPLACED} THEN {refused}; END IF; RETURN NEW; END"
     return [
         *made,
-        _function(row, f"BEGIN IF OLD.id IS NOT NULL THEN {refused}; END IF; RETURN OLD; END"),
-        f"CREATE TRIGGER {row} BEFORE DELETE ON applications FOR EACH ROW EXECUTE FUNCTION {row}()",
-        _function(whole, f"BEGIN IF {some} THEN {refused}; END IF; RETURN NULL; END", " SET search_path FROM CURRENT"),
-        f"CREATE TRIGGER {whole} BEFORE TRUNCATE ON applications EXECUTE FUNCTION {whole}()",
+        _function(new, body, " SET search_path FROM CURRENT"),
+        f"CREATE TRIGGER {new} BEFORE INSERT ON api_keys FOR EACH ROW EXECUTE FUNCTION {new}()",
     ]
 
 

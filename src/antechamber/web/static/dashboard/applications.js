@@ -11,16 +11,12 @@ function label(name, values) {
   return say(`dashboard.applications.${name}`, values);
 }
 
-function stateOf(key) {
-  if (key.revoked_at) {
-    return make("span", { class: "mark bad" }, label("revoked"));
-  }
-  return key.expires_at && Date.parse(key.expires_at) <= now()
-    ? make("span", { class: "mark bad" }, label("expired"))
-    : make("span", { class: "mark good" }, label("works"));
+function stateOf(key, disabled) {
+  const word = key.revoked_at ? "revoked" : key.expires_at && Date.parse(key.expires_at) <= now() ? "expired" : disabled ? "disabled" : "works";
+  return make("span", { class: `mark ${word === "works" ? "good" : "bad"}` }, label(word));
 }
 
-function keyRow(key) {
+function keyRow(key, disabled) {
   return make(
     "tr",
     {},
@@ -28,7 +24,7 @@ function keyRow(key) {
     cell("scopes", label("scopes"), key.scopes.map((scope) => make("span", { class: "code small" }, `${scope} `))),
     cell("made", label("made"), timeMark(key.created_at)),
     cell("used", label("used"), key.last_used_at ? timeMark(key.last_used_at) : label("never")),
-    cell("state", label("state"), stateOf(key)),
+    cell("state", label("state"), stateOf(key, disabled)),
   );
 }
 
@@ -45,7 +41,7 @@ function application(one) {
       [label("id"), make("span", { class: "code" }, one.id)],
     ]),
     make("h3", {}, label("keys", { application: one.name })),
-    one.keys.length ? table("keys", COLUMNS.map((name) => label(name)), one.keys.map(keyRow)) : make("p", { class: "quiet" }, label("noKeys")),
+    one.keys.length ? table("keys", COLUMNS.map((name) => label(name)), one.keys.map((key) => keyRow(key, Boolean(one.disabled_at)))) : make("p", { class: "quiet" }, label("noKeys")),
   );
 }
 

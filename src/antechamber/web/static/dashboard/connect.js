@@ -55,15 +55,19 @@ export function connectView(context) {
     root,
     owner,
     async load() {
-      const [sessions, credentials] = await Promise.all([call("GET", `/api/auth/sessions?limit=${LISTED}`), call("GET", `/api/credentials?application=${OPERATORS}`)]);
-      return { sessions: sessions.sessions, credentials: credentials.credentials };
+      const [latest, own, credentials] = await Promise.all([
+        call("GET", `/api/auth/sessions?limit=${LATEST}`),
+        call("GET", `/api/auth/sessions?limit=${LISTED}&application=${OPERATORS}`),
+        call("GET", `/api/credentials?application=${OPERATORS}`),
+      ]);
+      return { latest: latest.sessions, sessions: own.sessions, credentials: credentials.credentials };
     },
-    moving: (known) => known.sessions.some(underWay),
+    moving: (known) => [...known.latest, ...known.sessions].some(underWay),
     state: (_, own) => JSON.stringify([owner(), [...own.asked]]),
     variant: (_, own) => (own.providers.some(({ id }) => own.asked.get(slotOf(id, owner()))?.state === "trouble") ? "connect-trouble" : "connect"),
     fill(known, own) {
       cards.replaceChildren(...own.providers.map((provider) => card(provider, owner(), known, own.asked.get(slotOf(provider.id, owner())), own)));
-      latest.replaceChildren(sessionList(known.sessions.slice(0, LATEST), own));
+      latest.replaceChildren(sessionList(known.latest, own));
     },
   };
 }

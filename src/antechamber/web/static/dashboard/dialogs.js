@@ -7,7 +7,7 @@ import { slotOf } from "./cards.js";
 import { withPage } from "./marks.js";
 import { remains } from "./owner.js";
 
-export function setUpDialogs({ nameOf, look, draw, asked, providerOf, placeOf }) {
+export function setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf, placeOf }) {
   let removing = null;
   let ending = null;
   let stopping = null;
@@ -77,7 +77,7 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf, placeOf })
 
   function askStop(session) {
     stopping = session;
-    part("stop-lead").textContent = say("dashboard.stop.lead", { provider: nameOf(session.provider), label: session.user_id });
+    part("stop-lead").textContent = say("dashboard.stop.lead", { provider: nameOf(session.provider), label: labelOf(session) });
     // nobody signs in at the vendor before they have agreed
     const page = session.consented_at && providerOf(session.provider)?.revoke_url;
     part("stop-revoke").replaceChildren(...withPage(say("dashboard.stop.revoke"), page));
@@ -105,9 +105,9 @@ export function setUpDialogs({ nameOf, look, draw, asked, providerOf, placeOf })
   /* The question names the person, and so does the button: the page behind it could have been another's. */
   function askErase(owner, credentials) {
     erasing = owner;
-    part("erase-question").textContent = say("dashboard.erasure.heading", { label: owner.user_id });
-    part("erase-lead").textContent = say("dashboard.erasure.lead", { label: owner.user_id, sessions: owner.sessions, credentials: owner.credentials });
-    part("erase-confirm").textContent = say("dashboard.erasure.confirm", { label: owner.user_id });
+    part("erase-question").textContent = say("dashboard.erasure.heading", { label: labelOf(owner) });
+    part("erase-lead").textContent = say("dashboard.erasure.lead", { label: labelOf(owner), sessions: owner.sessions, credentials: owner.credentials });
+    part("erase-confirm").textContent = say("dashboard.erasure.confirm", { label: labelOf(owner) });
     const urls = new Set(credentials.map((one) => providerOf(one.provider)?.revoke_url).filter(Boolean));
     const links = [...urls].map((address) => webAddress(address)).filter(Boolean);
     part("erase-revoke").replaceChildren(

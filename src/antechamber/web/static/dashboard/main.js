@@ -188,8 +188,8 @@ async function look() {
 }
 
 /* A place in the line changes with what happens to others: no hint is about that. */
-function inLine({ sessions = [], session }) {
-  return [...sessions, session].some((row) => row?.status === "pending");
+function inLine({ sessions = [], latest = [], session }) {
+  return [...sessions, ...latest, session].some((row) => row?.status === "pending");
 }
 
 /* What was known stays, marked with its age; a view that never had anything says so instead. */
@@ -230,7 +230,7 @@ function own() {
 }
 
 const context = { go, look, draw, own };
-const dialogs = setUpDialogs({ nameOf, look, draw, asked, providerOf: (id) => providers.find((one) => one.id === id), placeOf: focusedPlace });
+const dialogs = setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf: (id) => providers.find((one) => one.id === id), placeOf: focusedPlace });
 
 function draw() {
   if (!known) {

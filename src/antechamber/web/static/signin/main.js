@@ -95,16 +95,24 @@ async function open(code, way) {
 
 /* The application says first whose browser this is; return null, as there is no session here yet. */
 async function bind(going) {
-  try {
-    const way = await call("POST", `/api/auth/session/${id}/binding`);
-    show("binding", panels.binding(way, { going }), { variant: going ? "going" : "" });
-    if (going) {
-      location.assign(way.url);
+  const waits = backoff(1000, 10_000);
+  for (;;) {
+    try {
+      const way = await call("POST", `/api/auth/session/${id}/binding`);
+      show("binding", panels.binding(way, { going }), { variant: going ? "going" : "" });
+      if (going) {
+        location.assign(way.url);
+      }
+      return null;
+    } catch (error) {
+      const refusal = Refusal.of(error);
+      showClosed(refusal);
+      if (!refusal.unreachable) {
+        return null;
+      }
+      await new Promise((resume) => setTimeout(resume, waits.next()));
     }
-  } catch (error) {
-    showClosed(Refusal.of(error));
   }
-  return null;
 }
 
 function take(answered) {

@@ -1,6 +1,6 @@
 /* What stands in the middle of the page when the screen does not: one function a view, each returns the panel's content. */
 
-import { button, emphasised, language, make, outward, prose, say, sayIf, webAddress } from "../dom.js";
+import { button, emphasised, language, make, outward, prose, say, sayIf, strongly, webAddress } from "../dom.js";
 import { stepsOf } from "./status.js";
 
 const stamp = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "short" });
@@ -47,7 +47,7 @@ function beforeText({ before, replace_account: any }) {
   if (!before.account) {
     return say("signIn.consent.beforeUnnamed");
   }
-  return say(any ? "signIn.consent.beforeAny" : "signIn.consent.beforeSame", { account: before.account });
+  return strongly(any ? "signIn.consent.beforeAny" : "signIn.consent.beforeSame", { account: before.account });
 }
 
 export function opening() {
@@ -59,7 +59,7 @@ export function binding({ application, url }, { going }) {
   return [
     heading(say("signIn.binding.heading", { application })),
     lead(say("signIn.binding.lead", { application })),
-    make("div", { class: "row actions" }, make("a", { class: "button main", href: url, rel: "noreferrer" }, say("signIn.binding.go", { host: new URL(url).host }))),
+    make("div", { class: "row actions" }, make("a", { class: "button main", href: url, rel: "noreferrer" }, say("signIn.binding.go", { host: webAddress(url)?.host ?? application }))),
     going ? make("p", { class: "quiet small", role: "status" }, say("signIn.binding.going")) : null,
   ];
 }
@@ -69,20 +69,20 @@ export function consent(session, actions) {
   const provider = session.provider.name;
   const owner = session.display_name ? `${session.display_name} (${session.owner})` : session.owner;
   const { application } = session;
-  const purpose = session.purpose ? say(`signIn.consent.${application ? "purposeOf" : "purpose"}`, { purpose: sentence(session.purpose) }) : "";
+  const keeper = `signIn.consent.keeper${application ? "Of" : "Text"}${session.purpose ? "For" : ""}`;
   const terms = [
     ["captured", session.provider.captures.join(" ")],
-    ["keeper", application ? say("signIn.consent.keeperOf", { application, owner, purpose }) : say("signIn.consent.keeperText", { owner, purpose })],
+    ["keeper", strongly(keeper, { application, owner, purpose: sentence(session.purpose ?? "") })],
     ...(session.before ? [["before", beforeText(session)]] : []),
     ["machine", say("signIn.consent.machineText", { machine: capitalised(session.machine), minutes: Math.round(session.lasts_s / 60) })],
-    ["runs", say("signIn.consent.runsText", { operator: session.operator })],
+    ["runs", strongly("signIn.consent.runsText", { operator: session.operator })],
     ["screen", say("signIn.consent.screenText")],
   ];
   const notices = session.provider.notices;
   return [
     heading(say("signIn.consent.heading", { provider })),
     lead(...emphasised(say("signIn.consent.lead"))),
-    make("dl", { class: "terms" }, terms.map(([term, text]) => [make("dt", {}, say(`signIn.consent.${term}`)), make("dd", {}, emphasised(text))])),
+    make("dl", { class: "terms" }, terms.map(([term, text]) => [make("dt", {}, say(`signIn.consent.${term}`)), make("dd", {}, text)])),
     notices.length
       ? make("div", { class: "notices" }, make("h2", {}, say("signIn.consent.notices")), make("ul", {}, notices.map((text) => make("li", {}, text))))
       : null,
@@ -249,6 +249,9 @@ export function ended(session) {
 export function closedKind(refusal) {
   if (refusal.unreachable) {
     return "offline";
+  }
+  if (refusal.code === "application_not_found") {
+    return "application";
   }
   if (refusal.status === 404 || refusal.code === "malformed_id") {
     return "missing";

@@ -3,7 +3,7 @@
 /** Every view of the page with its variants: the tests look into each of them, so that a new one is looked into as well. */
 export const VIEWS = Object.freeze({
   opening: [],
-  closed: ["used", "browser", "missing", "offline", "odd"],
+  closed: ["used", "browser", "missing", "application", "offline", "odd"],
   binding: ["going"],
   consent: [],
   starting: ["slow", "waiting"],
