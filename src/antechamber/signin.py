@@ -598,6 +598,12 @@ class SignIn:
         """Return lines of the audit with a seq above `after`, the oldest first; of one owner with `owner`."""
         return await self._store.audit.list(after=after, limit=limit, owner=owner)
 
+    async def done_with(self, session: AuthSession, *, limit: int) -> Sequence[AuditLine]:
+        """Return the audit's lines of the credential that a session stored, the last first."""
+        if session.captured_credential_id is None:
+            return []
+        return await self._store.audit.of_credential(session.owner, session.captured_credential_id, limit=limit)
+
     # -- the dashboard's own access ----------------------------------------------------------------------------------
 
     async def dashboard_link(self) -> Secret:

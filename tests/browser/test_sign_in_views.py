@@ -3,7 +3,7 @@
 import pytest
 
 from antechamber.lifecycle import SessionFact
-from antechamber.model import IdPrefix, Reason, SessionStatus, new_id
+from antechamber.model import Actor, IdPrefix, Purpose, Reason, SessionStatus, new_id
 from antechamber.providers import Providers
 from antechamber.texts import english
 from tests.browser.conftest import installed, view
@@ -233,3 +233,20 @@ async def test_afterwards_there_is_a_receipt_with_the_tool_and_where_it_is_ended
     for said in (spec.version, installed(spec).sha256[:16], session_id, "person@example.com", "ada"):
         assert said in words, said
     assert await receipt.get_by_role("link").get_attribute("href") == spec.revoke_url
+
+
+async def test_its_person_sees_what_was_done_with_it_and_can_still_delete_it(person):
+    session_id, page, _ = await person.at_screen()
+    await person.capture(session_id)
+    signin = person.service.signin
+    session = await signin.session(session_id)
+    await signin.open_credential(session.owner, session.provider, purpose=Purpose.CHECK, by=Actor.COMMAND_LINE)
+    await page.get_by_role("button", name="Yes, that is me").click()
+    done = page.get_by_role("region", name="What was done with it")
+    await done.get_by_role("listitem").nth(1).wait_for()
+    lines = await done.get_by_role("listitem").all_inner_texts()
+    assert ["It was opened, for the tool" in lines[0], "It was stored." in lines[1]] == [True, True]
+    assert "on the command line" in lines[0]
+    await page.get_by_role("button", name="Delete it here").click()
+    await page.get_by_role("heading", name="Deleted").wait_for()
+    assert (await signin.session(session_id)).rejected_at is not None

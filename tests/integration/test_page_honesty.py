@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from antechamber.model import Actor, Purpose
 from antechamber.web.services import InstalledTool
 from tests.integration.web_service import now, running
 
@@ -45,3 +46,29 @@ async def test_names_that_the_sign_in_is_known_to_need_are_told_from_others(tmp_
         rows = (await browser.get(f"/api/auth/session/{session_id}/destinations")).json()["destinations"]
         assert {row["name"] for row in rows if row["known"]} == {"auth.openai.com"}
         assert len(rows) == 3
+
+
+async def test_the_page_is_told_what_was_done_with_what_the_session_stored_and_with_nothing_else(tmp_path):
+    async with running(tmp_path) as service:
+        session_id, browser = await service.opened()
+        path = f"/api/auth/session/{session_id}/audit"
+        assert (await browser.get(path)).json() == {"done": []}
+        await service.ready(session_id)
+        await service.capture(session_id)
+        # another credential of the same person's, and another person's
+        for other in ({"provider": "claude_code"}, {"user_id": "eve"}):
+            started = await service.start(**other)
+            await service.ready(started["session_id"])
+            if "user_id" in other:
+                await service.capture(started["session_id"])
+        owner = (await service.signin.session(session_id)).owner
+        await service.signin.open_credential(owner, "codex", purpose=Purpose.CHECK, by=Actor.COMMAND_LINE)
+        told = (await browser.get(path)).json()["done"]
+        assert [(line["action"], line["actor"], line["purpose"]) for line in told] == [
+            ("credential_opened", "command_line", "check"),
+            ("credential_stored", "person", None),
+        ]
+        assert (await browser.post(f"/api/auth/session/{session_id}/reject", json={})).status_code == 200
+        assert (await browser.get(path)).json()["done"][0]["action"] == "credential_rejected"
+        stranger = await service.browser()
+        assert (await stranger.get(path)).status_code == 401

@@ -23,6 +23,7 @@ from antechamber.store.rows import audit_line_of
 from antechamber.store.schema import audit, audit_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -67,6 +68,18 @@ class Audit:
                 if key is None:
                     return []
                 wanted = wanted.where(audit.c.owner == _pseudonym(key, owner))
+            return [audit_line_of(row) for row in await connection.execute(wanted)]
+
+    @to_its_end
+    async def of_credential(self, owner: Owner, credential_id: str, *, limit: int) -> Sequence[AuditLine]:
+        """Return what was done with one credential of an owner, the last first."""
+        async with self._database.read() as connection:
+            key = await _key(connection, owner)
+            if key is None:
+                return []
+            # by the owner, for whom there is an index
+            theirs = and_(audit.c.owner == _pseudonym(key, owner), audit.c.credential_id == credential_id)
+            wanted = select(audit).where(theirs).order_by(audit.c.seq.desc()).limit(limit)
             return [audit_line_of(row) for row in await connection.execute(wanted)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request, Response
 from starlette.routing import WebSocketRoute
@@ -15,13 +15,24 @@ from antechamber.web.bodies import Again, Exchange, Nothing, SessionId, Wait
 from antechamber.web.events import STREAMED
 from antechamber.web.relay import Relays
 from antechamber.web.terminal import Terminals
-from antechamber.web.views import BindingView, DestinationList, DestinationView, PageView, TicketView
+from antechamber.web.views import (
+    BindingView,
+    DestinationList,
+    DestinationView,
+    DoneList,
+    DoneView,
+    PageView,
+    TicketView,
+)
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from antechamber.model import Secret
     from antechamber.web.services import Services
+
+
+_LINES: Final = 50
 
 
 class _SocketRoute:
@@ -36,6 +47,7 @@ class _SocketRoute:
 
 def add_routes(app: FastAPI, services: Services) -> None:
     """Add the person's routes to the sign-in site."""
+    _add_opening(app, services)
     _add_looking(app, services)
     _add_deciding(app, services)
     for name, relays in (("screen", Relays(services)), ("terminal", Terminals(services))):
@@ -43,7 +55,7 @@ def add_routes(app: FastAPI, services: Services) -> None:
         app.router.routes.append(route)
 
 
-def _add_looking(app: FastAPI, services: Services) -> None:
+def _add_opening(app: FastAPI, services: Services) -> None:
     signin = services.signin
 
     @app.post("/api/auth/session/{session_id}/open", status_code=204, tags=["person"])
@@ -80,6 +92,10 @@ def _add_looking(app: FastAPI, services: Services) -> None:
     def _cookies(request: Request, session_id: str) -> list[Secret]:
         return cookies(request.scope, session_cookie(services.addresses.sign_in, session_id))
 
+
+def _add_looking(app: FastAPI, services: Services) -> None:
+    signin = services.signin
+
     @app.get("/api/auth/session/{session_id}", tags=["person"])
     async def session(session_id: SessionId, request: Request, wait: Wait = None) -> PageView:
         """Show the session to its own browser; with `wait`, when it has changed or the time is up."""
@@ -96,6 +112,24 @@ def _add_looking(app: FastAPI, services: Services) -> None:
         hosts = services.providers.get((await signin.session(session_id)).provider).sign_in_hosts
         rows = await signin.destinations(session_id)
         return DestinationList(destinations=[DestinationView.of(row, known=matches(row.name, hosts)) for row in rows])
+
+    @app.get("/api/auth/session/{session_id}/audit", tags=["person"])
+    async def done(session_id: SessionId) -> DoneList:
+        """List what was done with the credential that the session stored: who opened or deleted it, and when."""
+        lines = await signin.done_with(await signin.session(session_id), limit=_LINES)
+        return DoneList(
+            done=[
+                DoneView(
+                    at=line.at,
+                    action=line.action,
+                    outcome=line.outcome,
+                    actor=line.actor,
+                    purpose=line.purpose,
+                    version=line.version,
+                )
+                for line in lines
+            ]
+        )
 
 
 def _add_deciding(app: FastAPI, services: Services) -> None:

@@ -71,6 +71,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("POST", f"{_S}/return"): _SESSION | {Code.RETURN_NOT_VALID},
     ("POST", f"{_S}/open"): _SESSION | {Code.LINK_NOT_VALID},
     ("GET", f"{_S}/destinations"): _SESSION,
+    ("GET", f"{_S}/audit"): _SESSION,
     ("POST", f"{_S}/consent"): _SESSION | {Code.SESSION_ENDED},
     ("POST", f"{_S}/ticket"): _SESSION
     | {Code.SESSION_ENDED, Code.CONSENT_NEEDED, Code.SCREEN_NOT_READY, Code.WRONG_NODE},

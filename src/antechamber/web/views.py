@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from antechamber.model import CredentialReason, CredentialStatus, MachineState, Reason, SessionStatus
+from antechamber.model import (
+    Actor,
+    AuditAction,
+    AuditOutcome,
+    CredentialReason,
+    CredentialStatus,
+    MachineState,
+    Purpose,
+    Reason,
+    SessionStatus,
+)
 from antechamber.texts import speaking
 
 if TYPE_CHECKING:
@@ -359,6 +369,23 @@ class Step(View):
 
     step: str
     at: datetime
+
+
+class DoneView(View):
+    """Something that was done with a stored credential, or that somebody tried: a line of the audit, for its owner."""
+
+    at: datetime
+    action: AuditAction
+    outcome: AuditOutcome
+    actor: Actor
+    purpose: Purpose | None
+    version: int | None
+
+
+class DoneList(View):
+    """What was done with the credential that a session stored, the last first."""
+
+    done: list[DoneView]
 
 
 class Receipt(View):

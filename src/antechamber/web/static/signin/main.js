@@ -31,6 +31,7 @@ let shownKey = "";
 let watcher = null;
 let answer = "";
 let answerTrouble = "";
+let done = null; // what was done with what is stored: {lines} or {trouble}; null until it is asked for
 let againAsked = 0; // the run after which another was asked for
 let againTrouble = "";
 let againSince = 0;
@@ -218,7 +219,7 @@ function render() {
   const slow = view === "starting" && !waiting && startedLongAgo();
   speakPlace(waiting);
   // drawn again only when something in it changed: whoever is in it keeps the place
-  const state = JSON.stringify([view, session.status, session.reason, session.steps, session.account, session.plan, answer, answerTrouble, slow, away, session.attempt, session.cli_said, againAsked, againTrouble, waiting]);
+  const state = JSON.stringify([view, session.status, session.reason, session.steps, session.account, session.plan, answer, answerTrouble, done, session.rejectable, slow, away, session.attempt, session.cli_said, againAsked, againTrouble, waiting]);
   if (state === drawn) {
     return;
   }
@@ -264,11 +265,14 @@ const DRAW = {
   },
   completed() {
     const key = `completed ${answer === "yes" || answer === "deleted" ? answer : ""}`;
-    show("completed", panels.completed(session, { answer, trouble: answerTrouble }, { yes: confirmed, no: reject }), {
+    show("completed", panels.completed(session, { answer, trouble: answerTrouble, done }, { yes: confirmed, no: reject }), {
       key,
       variant: answerTrouble ? "trouble" : answer,
     });
     tellShown();
+    if (answer === "yes" && !done) {
+      lookAtDone();
+    }
   },
   failed: () => show("failed", panels.ended(session)),
   cancelled: () => show("cancelled", panels.ended(session)),
@@ -384,7 +388,18 @@ function confirmed() {
   render();
 }
 
+async function lookAtDone() {
+  done = { lines: [] };
+  try {
+    done = { lines: (await call("GET", `/api/auth/session/${id}/audit`)).done };
+  } catch (error) {
+    done = { trouble: Refusal.of(error).code };
+  }
+  render();
+}
+
 async function reject() {
+  const before = answer;
   answer = "deleting";
   answerTrouble = "";
   render();
@@ -393,7 +408,7 @@ async function reject() {
     answer = "deleted";
     remember();
   } catch (refusal) {
-    answer = "";
+    answer = before;
     answerTrouble = say("errors.detail", { message: refusal.message, next: refusal.next });
   }
   render();

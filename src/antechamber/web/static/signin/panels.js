@@ -194,8 +194,26 @@ function receipt(session) {
   );
 }
 
+/* What was done with the stored credential; null while it is not known. */
+function history(done) {
+  if (!done) {
+    return null;
+  }
+  const words = (line) => {
+    const what = say(`signIn.done.actions.${line.action}`, { purpose: line.purpose ? say(`signIn.done.purposes.${line.purpose}`) : "" });
+    return line.outcome === "denied" ? say("signIn.done.denied", { what }) : what;
+  };
+  return make(
+    "section",
+    { class: "receipt", "aria-labelledby": "done" },
+    make("h2", { id: "done" }, say("signIn.done.heading")),
+    make("p", { class: "quiet small" }, done.trouble ? say("signIn.done.unavailable") : say("signIn.done.lead")),
+    make("ol", { class: "done" }, (done.lines ?? []).map((line) => make("li", {}, words(line), make("p", { class: "quiet small" }, say("signIn.done.at", { when: stamp.format(new Date(line.at)), actor: say(`signIn.done.actors.${line.actor}`) }))))),
+  );
+}
+
 /** After the capture: the question, then what followed from its answer (`answer` is "", "yes", "deleting" or "deleted"). */
-export function completed(session, { answer, trouble }, actions) {
+export function completed(session, { answer, trouble, done }, actions) {
   const provider = session.provider.name;
   const { account } = session;
   if (answer === "deleted") {
@@ -211,8 +229,10 @@ export function completed(session, { answer, trouble }, actions) {
       make("span", { class: "seal", "aria-hidden": "true" }),
       heading(say("signIn.completed.doneHeading")),
       lead(account ? say("signIn.completed.doneLead", { provider, account }) : say("signIn.completed.doneLeadPlain", { provider })),
+      trouble ? make("p", { class: "note bad", role: "alert" }, say("signIn.completed.notDeleted", { message: trouble })) : null,
       receipt(session),
-      make("div", { class: "row actions" }, backLink(session, "main")),
+      history(done),
+      make("div", { class: "row actions" }, backLink(session, "main"), session.rejectable ? button(say("signIn.completed.later"), "", actions.no) : null),
     ];
   }
   const deleting = answer === "deleting";
