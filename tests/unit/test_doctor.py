@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
-from typer.testing import CliRunner
+import typer
 
-from antechamber import doctor
-from antechamber.cli import cli
+from antechamber import cli, doctor
 from antechamber.isolation import Finding
 
 HEAD = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
@@ -83,7 +83,7 @@ def test_where_it_cannot_be_told_that_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_an_attempt_that_was_not_refused_is_an_exit_code_and_is_named(monkeypatch, refused):
+def test_an_attempt_that_was_not_refused_is_an_exit_code_and_is_named(monkeypatch, capsys, refused):
     findings = [
         Finding("outside", "the network", "Find a route.", "it is not there", refused=True, saw="there is no route"),
         Finding("keys", "the kernel", "Reach the keys.", "it is refused", refused=refused, saw="[bold]it[/] went"),
@@ -92,17 +92,21 @@ def test_an_attempt_that_was_not_refused_is_an_exit_code_and_is_named(monkeypatc
     async def isolation(settings):
         return "namespace", findings
 
+    def printed(*, as_json):
+        with contextlib.nullcontext() if refused else pytest.raises(typer.Exit) as ended:
+            cli.doctor(isolation=True, as_json=as_json)
+        assert refused or ended.value.exit_code == 1
+        return capsys.readouterr().out
+
     monkeypatch.setattr(doctor, "isolation", isolation)
-    told = CliRunner().invoke(cli, ["doctor", "--isolation", "--json"])
-    assert told.exit_code == (0 if refused else 1)
-    assert [(one["name"], one["refused"]) for one in json.loads(told.stdout)] == [("outside", True), ("keys", refused)]
-    shown = CliRunner().invoke(cli, ["doctor", "--isolation"])
-    assert shown.exit_code == told.exit_code
-    lines = shown.stdout.splitlines()
+    told = json.loads(printed(as_json=True))
+    assert [(one["name"], one["refused"]) for one in told] == [("outside", True), ("keys", refused)]
+    lines = printed(as_json=False).splitlines()
     assert lines[0].startswith("refused the network: Find a route.")
     assert lines[1].startswith("refused" if refused else "NOT REFUSED")
     assert "[bold]it[/] went" in lines[1]
 
 
 def test_it_does_not_go_with_an_installation():
-    assert CliRunner().invoke(cli, ["doctor", "--isolation", "--install"]).exit_code == 2
+    with pytest.raises(typer.BadParameter):
+        cli.doctor(isolation=True, install_missing=True)
