@@ -85,7 +85,10 @@ def test_a_variable_that_is_not_set_is_said_and_no_key_is_made(nothing, tmp_path
     assert "keys make" in refused.value.next
 
 
-@pytest.mark.parametrize(("given", "said"), [("vault", "no root; there are file, environment, transit, kms"), ("file,file", "twice"), (",", "at least 1")])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("vault", "no root; there are file, environment, transit, kms"), ("file,file", "twice"), (",", "at least 1")],
+)
 def test_roots_that_there_are_not_are_refused(given, said, monkeypatch):
     monkeypatch.setenv("ANTECHAMBER_ROOTS", given)
     with pytest.raises(OperatorError, match=said):
