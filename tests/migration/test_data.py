@@ -43,9 +43,33 @@ ROWS = (
 )
 
 
+LATER = {
+    "0001": (
+        "INSERT INTO access (secret_hash, kind, session_id, granted_at, expires_at)"
+        f" VALUES ('DUMMY hash', 'session_cookie', 'ses_3', '{AT}', '{AT}')",
+    ),
+    "0011": (
+        "INSERT INTO erasures (id, application, user_id, asked_by, asked_at)"
+        f" VALUES ('era_1', 'default', 'bob', 'command_line', '{AT}')",
+    ),
+    "0016": (
+        "INSERT INTO audit (id, at, actor, action, outcome, credential_id)"
+        f" VALUES ('aud_1', '{AT}', 'person', 'credential_stored', 'granted', 'cred_1')",
+    ),
+}
+"""Rows of tables whose CHECKs a later migration changes, by the migration since when they are there."""
+
+
 def rows_of(revision):
-    """Return the rows as that schema takes them: a credential has a status since one of the migrations."""
-    if LINE.index(LINE[-1] if revision == "head" else revision) < LINE.index(STATUS_SINCE):
+    """Return the rows as that schema takes them."""
+    at = LINE.index(LINE[-1] if revision == "head" else revision)
+    later = [row for since, rows in LATER.items() if LINE.index(since) <= at for row in rows]
+    return (*credentials_of(at), *later)
+
+
+def credentials_of(at):
+    """Return the rows that each schema takes: a credential has a status since one of the migrations."""
+    if at < LINE.index(STATUS_SINCE):
         return ROWS
     with_status = ROWS[1].replace("stored_at) VALUES", "stored_at, status, status_reason, status_at) VALUES")
     return (ROWS[0], with_status.removesuffix(")") + f", 'active', 'signed_in', '{AT}')", *ROWS[2:])
@@ -82,6 +106,10 @@ async def test_what_an_earlier_schema_held_is_there_after_the_upgrade(place, rev
         assert [one.fields for one in await store.sessions.events("ses_2")] == [{"attempt": 1}]
         assert [one.bytes_in for one in await store.destinations.list("ses_2")] == [2]
         assert await store.sessions.time_out("ses_3", at=datetime.now(UTC)) is not None
+        assert len(await store.erasures.list(9)) == (LINE.index("0011") <= LINE.index(revision))
+        assert [line.id for line in await store.audit.list()][:1] == (
+            ["aud_1"] if LINE.index("0016") <= LINE.index(revision) else []
+        )
     finally:
         await store.close()
     assert (await Store.revisions(url)).pending == ()

@@ -26,6 +26,8 @@ from antechamber.web.views import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.types import Receive, Scope, Send
 
     from antechamber.model import Secret
@@ -61,27 +63,25 @@ def _add_opening(app: FastAPI, services: Services) -> None:
     @app.post("/api/auth/session/{session_id}/open", status_code=204, tags=["person"])
     async def open_link(session_id: SessionId, body: Exchange) -> Response:
         """Exchange a link's code for the session's cookie, once."""
-        try:
-            cookie = await signin.open(session_id, body.secret())
-        except CallerError:
-            services.streams.tell(session_id, "link_refused")
-            raise
-        response = Response(status_code=204)
-        set_session_cookie(response, services.addresses.sign_in, session_id, cookie)
-        return response
+        return await with_cookie(session_id, signin.open(session_id, body.secret()))
 
     @app.post("/api/auth/session/{session_id}/binding", tags=["person"])
     async def binding(session_id: SessionId, request: Request, body: Nothing | None = None) -> BindingView:
         """Say which application asks, and where this browser is to go so that the application says whose it is."""
         del body
-        way = await signin.binding.way(session_id, _cookies(request, session_id))
+        way = await signin.binding.way(session_id, cookies_of(request, session_id))
         return BindingView(application=way.application, url=way.url.reveal())
 
     @app.post("/api/auth/session/{session_id}/return", status_code=204, tags=["person"])
     async def come_back(session_id: SessionId, body: Exchange, request: Request) -> Response:
         """Exchange the way back for the session's cookie, in the browser that was sent to the application."""
+        sent = signin.binding.come_back(session_id, body.secret(), cookies_of(request, session_id))
+        return await with_cookie(session_id, sent)
+
+    async def with_cookie(session_id: str, exchange: Awaitable[Secret]) -> Response:
+        """Answer with the cookie that comes of an exchange; the session's own page hears of one that was refused."""
         try:
-            cookie = await signin.binding.come_back(session_id, body.secret(), _cookies(request, session_id))
+            cookie = await exchange
         except CallerError:
             services.streams.tell(session_id, "link_refused")
             raise
@@ -89,7 +89,7 @@ def _add_opening(app: FastAPI, services: Services) -> None:
         set_session_cookie(response, services.addresses.sign_in, session_id, cookie)
         return response
 
-    def _cookies(request: Request, session_id: str) -> list[Secret]:
+    def cookies_of(request: Request, session_id: str) -> list[Secret]:
         return cookies(request.scope, session_cookie(services.addresses.sign_in, session_id))
 
 

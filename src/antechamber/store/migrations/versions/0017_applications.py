@@ -46,12 +46,18 @@ BOUND: Final = (
     "NEW.binds AND NEW.opened_at IS NULL AND (NEW.consented_at IS NOT NULL OR NEW.screen_seen_at IS NOT NULL)"
 )
 UPDATES: Final = (
-    ("session_binding", "auth_sessions", "whether a session binds its browser is settled when it begins", ("binds",)),
-    ("bound_before_consent", "auth_sessions", "a session opens to nobody before its browser is bound", BOUND),
-    ("api_key_identity", "api_keys", "a key stays what it is", KEY_IDENTITY),
-    ("api_key_stays_revoked", "api_keys", "a revoked key stays revoked", ("revoked_at",)),
+    (
+        "session_binding",
+        "auth_sessions",
+        "whether a session binds its browser is settled when it begins",
+        "",
+        ("binds",),
+    ),
+    ("bound_before_consent", "auth_sessions", "a session opens to nobody before its browser is bound", BOUND, ()),
+    ("api_key_identity", "api_keys", "a key stays what it is", "", KEY_IDENTITY),
+    ("api_key_stays_revoked", "api_keys", "a revoked key stays revoked", "OLD.revoked_at IS NOT NULL", ("revoked_at",)),
 )
-"""Triggers before an UPDATE: name, table, what they say, and the columns that stay or the whole condition."""
+"""Triggers before an UPDATE: name, table, what they say, when they refuse, and the columns that stay then."""
 KEPT: Final = (
     ("application_kept", "applications", "an application is kept, for what is its own names it"),
     ("api_key_kept", "api_keys", "a key is kept, also a revoked one"),
@@ -123,18 +129,16 @@ def _change_text() -> None:
     bind.execute(sa.text("PRAGMA writable_schema = OFF"))
 
 
-def _when(name: str, columns: str | tuple[str, ...], changed: str) -> str:
-    if isinstance(columns, str):
-        return columns
+def _when(when: str, columns: tuple[str, ...], changed: str) -> str:
     changes = " OR ".join(f"NEW.{column} {changed} OLD.{column}" for column in columns)
-    return f"(OLD.revoked_at IS NOT NULL) AND ({changes})" if name == "api_key_stays_revoked" else changes
+    return f"({when}) AND ({changes})" if when and changes else when or changes
 
 
 def _sqlite() -> list[str]:
     made = [
-        f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} WHEN {_when(name, columns, 'IS NOT')} BEGIN SELECT "
+        f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} WHEN {_when(when, columns, 'IS NOT')} BEGIN SELECT "
         f"RAISE(ABORT, '{said}'); END"
-        for name, table, said, columns in UPDATES
+        for name, table, said, when, columns in UPDATES
     ]
     made += [
         f"CREATE TRIGGER {name} BEFORE DELETE ON {table} WHEN OLD.id IS NOT NULL BEGIN SELECT RAISE(ABORT, '{said}'); "
@@ -150,11 +154,11 @@ def _sqlite() -> list[str]:
 
 def _postgresql() -> list[str]:
     made = []
-    for name, table, said, columns in UPDATES:
+    for name, table, said, when, columns in UPDATES:
         refused = f"RAISE EXCEPTION '{said}' {REFUSED}"
-        when = _when(name, columns, "IS DISTINCT FROM")
+        refuses = _when(when, columns, "IS DISTINCT FROM")
         made += [
-            _function(name, f"BEGIN IF {when} THEN {refused}; END IF; RETURN NEW; END"),
+            _function(name, f"BEGIN IF {refuses} THEN {refused}; END IF; RETURN NEW; END"),
             f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
         ]
     for row, table, said in KEPT:
