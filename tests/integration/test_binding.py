@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import ApiScope
+from antechamber.model import ApiScope, new_secret
 from tests.integration.web_service import OPERATIONS, error_of, running
 
 BIND_URL = "https://acme.example.test/signed-in?from=antechamber"
@@ -97,6 +99,28 @@ async def is_refused_everything(browser, base, code):
     for method, path in ASKED:
         body = {"json": {"attempt": 1} if path == "/again" else {}} if method == "POST" else {}
         assert error_of(await browser.request(method, base + path, **body))[1] == code, path
+
+
+async def test_no_screen_and_no_terminal_opens_to_a_browser_that_is_not_bound(service, acme):
+    started = await acme.start("ada")
+    eve = await acme.browser("eve")
+    await sent(eve, started["sign_in_url"])
+    await service.ready(started["session_id"])
+    site = service.addresses.sign_in
+    cookie = "; ".join(f"{name}={value}" for name, value in eve.cookies.items())
+    for which in ("screen", "terminal"):
+        for headers, status in (({"Cookie": cookie}, 403), ({}, 401)):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(
+                    f"ws://{site.host}/api/auth/session/{started['session_id']}/{which}",
+                    host="127.0.0.1",
+                    port=service.port,
+                    origin=site.origin,
+                    subprotocols=["binary", f"ticket.{new_secret().reveal()}"],
+                    additional_headers=headers,
+                    proxy=None,
+                )
+            assert refused.value.response.status_code == status, (which, headers)
 
 
 async def test_the_owner_in_one_browser_comes_to_the_consent_and_to_the_screen(service, acme):
