@@ -67,11 +67,14 @@ async def test_the_second_report_of_one_credential_changes_nothing(site):
 async def test_a_capture_for_a_cancelled_session_is_refused_and_nothing_is_stored(site):
     async with scene(site.folder, database_url=site.url, stop_s=5) as stage:
         session, guest = await stage.awaiting()
-        cancelling = asyncio.gather(stage.signin.cancel(session.id, by_person=True), guest.sign_in(WHOLE))
-        cancelled, refused = await cancelling
+        both = asyncio.gather(
+            stage.signin.cancel(session.id, by_person=True), guest.sign_in(WHOLE), return_exceptions=True
+        )
+        cancelled, refused = await both
         after = await stage.signin.session(session.id)
         if after.status is SessionStatus.CANCELLED:
-            assert refused in {"capture_refused", None}
+            # the machine may have ended before it could hear of it
+            assert refused in {"capture_refused", None} or isinstance(refused, asyncio.CancelledError)
             assert await stage.signin.credentials() == []
         assert cancelled.status is after.status
 

@@ -63,6 +63,11 @@ class LinkEnd:
         """Whether a host has said welcome and is there."""
         return self._writer is not None
 
+    def end(self) -> None:
+        """Cancel whoever waits for a report to be settled: nobody settles it any more."""
+        for settled in self._settled.values():
+            settled.cancel()
+
     async def report(self, kind: ReportKind, body: Mapping[str, Any]) -> str | None:
         """Send a report until the host settles it; return None when accepted, the code when refused."""
         report_id = new_id(IdPrefix.REPORT)
@@ -170,7 +175,10 @@ class SignInGuest:
             orders = tasks.spawn("orders", self._obey(link))
             crash = tasks.spawn("crash", self._crash.wait())
             tasks.spawn("course", self._course(guest, link, tasks))
-            await asyncio.wait({orders, crash}, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait({orders, crash}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                link.end()
             return self._code if crash.done() else 0
 
     async def sign_in(self, files: Mapping[str, bytes]) -> str | None:
