@@ -39,6 +39,15 @@ class AboutOwner:
     erasing: Progress | None
 
 
+def unnamed() -> CallerError:
+    """Return the error of a question about an application where only one about a person can be answered."""
+    return CallerError(
+        Code.OWNER_NOT_FOUND,
+        message="The audit names no application.",
+        next_step="Ask for one of its users: name the user_id too.",
+    )
+
+
 class Owners:
     """The owners of one store."""
 

@@ -189,12 +189,15 @@ async def test_a_route_of_both_hosts_is_described_with_both_and_each_route_with_
         for operation in item.values()
     }
     assert described["components"]["securitySchemes"].keys() == set.union(*opened_by.values())
-    operators, persons = {"operator_token", "dashboard_cookie"}, {"session_cookie"}
-    assert opened_by["/api/credentials"] == operators
+    operators, persons, keys = {"operator_token", "dashboard_cookie"}, {"session_cookie"}, {"api_key"}
+    assert opened_by["/api/credentials"] == operators | keys
+    assert opened_by["/api/audit"] == operators
+    assert described["paths"]["/api/credentials"]["get"]["security"][-1] == {"api_key": ["credentials:read"]}
     assert opened_by["/metrics"] == {*operators, "metrics_token"}
     assert opened_by["/api/auth/session/{session_id}/ticket"] == persons
-    assert opened_by["/api/auth/session/{session_id}/cancel"] == operators | persons
-    open_to_all = {"/healthz", "/readyz", "/api/dashboard/open", "/api/auth/session/{session_id}/open"}
+    assert opened_by["/api/auth/session/{session_id}/cancel"] == operators | persons | keys
+    exchanges = {f"/api/auth/session/{{session_id}}/{word}" for word in ("open", "binding", "return")}
+    open_to_all = {"/healthz", "/readyz", "/api/dashboard/open", *exchanges}
     assert {path for path, schemes in opened_by.items() if not schemes} == open_to_all
 
 

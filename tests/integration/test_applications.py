@@ -286,4 +286,4 @@ async def test_a_user_that_the_operator_names_alone_is_one_of_the_operators_own(
     (row,) = (await operator.get("/api/auth/sessions?user_id=ada")).json()["sessions"]
     assert (row["session_id"], row["application"]) == (own, "default")
     assert own != names["session_id"]
-    assert error_of(await operator.get("/api/audit?application=default")) == (422, "bad_request")
+    assert error_of(await operator.get("/api/audit?application=default")) == (404, "owner_not_found")

@@ -54,7 +54,7 @@ async def service(tmp_path):
 
 async def answered(client, call, names):
     """Return (status, code) of what the page would ask for."""
-    address = re.sub(r"\$\{([^}]*)\}", lambda part: names[part[1]], call.address)
+    address = re.sub(r"\$\{((?:[^{}]|\{[^}]*\})*)\}", lambda part: names[part[1]], call.address)
     method, headers = call.method, {}
     if method == "WEBSOCKET":
         method, headers = "GET", {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
@@ -83,7 +83,9 @@ async def test_f007_f103_each_address_that_a_page_calls_is_a_route_of_its_own_si
         "query": "limit=10",
     }
     owner = (await service.signin.session(session_id)).owner.user_id
-    names |= {"encodeURIComponent(erasing)": "nobody", "label": owner, "LATEST": "10"}
+    erasing = "new URLSearchParams({ user_id: erasing.user_id, application: erasing.application })"
+    of_owner = f"user_id={owner}&application=default"
+    names |= {erasing: "user_id=nobody&application=default", "label": of_owner, "LATEST": "10", "OPERATORS": "default"}
     for call in told:
         site = SITES[call.file.partition("/")[0]]
         client = browser if site == "sign_in" else operator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Query
 
-from antechamber.errors import CallerError, Code
 from antechamber.model import DEFAULT_APPLICATION, Actor, AuditAction, AuditLine, AuditOutcome, Owner, Purpose
+from antechamber.owners import unnamed
 from antechamber.web.bodies import AskedApplication, UserId
 from antechamber.web.views import View
 
@@ -63,8 +63,7 @@ def add_routes(app: FastAPI, services: Services) -> None:
     ) -> AuditList:
         """List who stored, opened, rejected and deleted which credential, and whom nobody knows any more."""
         if application is not None and user_id is None:
-            message = "The audit names no application; it can be asked for one of its users."
-            raise CallerError(Code.BAD_REQUEST, message=message)
+            raise unnamed()
         owner = Owner(user_id, application or DEFAULT_APPLICATION) if user_id is not None else None
         found = await services.signin.audit(after=after, limit=limit, owner=owner)
         return AuditList(lines=[AuditLineView.of(line) for line in found])

@@ -96,7 +96,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("GET", "/api/credentials/{credential_id}/story"): _CREDENTIAL,
     ("POST", "/api/credentials/{credential_id}/said"): _CREDENTIAL,
     ("GET", "/api/applications"): frozenset(),
-    ("GET", "/api/audit"): frozenset({Code.BAD_REQUEST}),
+    ("GET", "/api/audit"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND}),
 }
 """What each route may be answered with besides."""
 

@@ -50,7 +50,7 @@ async function begin() {
   const code = bound ? fragment.slice(BOUND.length) : fragment.replace(/^code=/, "");
   // the code is spent at once: it stays neither in the address bar nor in the history
   history.replaceState(null, "", location.pathname);
-  const first = await open(code, bound ? "return" : "open");
+  const first = await open(code, bound ? comeBack : openLink);
   if (!first) {
     return;
   }
@@ -61,15 +61,23 @@ async function begin() {
   }
 }
 
-/* Return the session, or null once the page has said why there is none here; `way` is how the code is exchanged. */
-async function open(code, way) {
+function openLink(code) {
+  return call("POST", `/api/auth/session/${id}/open`, { code });
+}
+
+function comeBack(code) {
+  return call("POST", `/api/auth/session/${id}/return`, { code });
+}
+
+/* Return the session, or null once the page has said why there is none here; `exchange` is what is done with the code. */
+async function open(code, exchange) {
   const waits = backoff(1000, 10_000);
   let unspent = code;
   let refused = null;
   for (;;) {
     try {
       if (unspent) {
-        await call("POST", `/api/auth/session/${id}/${way}`, { code });
+        await exchange(code);
         unspent = null;
       }
       return await call("GET", `/api/auth/session/${id}`);
@@ -83,7 +91,7 @@ async function open(code, way) {
       }
       if (refusal.code === "bind_needed") {
         // sent on by itself only from the link: whoever comes back by the browser's own button is not sent away again
-        return bind(Boolean(code) && way === "open" && !refused);
+        return bind(Boolean(code) && exchange === openLink && !refused);
       }
       showClosed(refusal.unreachable ? refusal : (refused ?? refusal));
       if (!refusal.unreachable) {
