@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from antechamber.vault.environment import Environment
 from antechamber.vault.key_file import KeyFile
 from antechamber.vault.kms import Kms
-from antechamber.vault.transit import Transit, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,15 +21,21 @@ def roots_of(settings: Settings, key_path: Path) -> list[Root]:
     known: dict[str, Callable[[], Root]] = {
         "file": lambda: KeyFile(key_path),
         "environment": lambda: Environment(settings.keys),
-        "transit": lambda: Transit(
-            settings.transit_url or "",
-            mount=settings.transit_mount,
-            name=settings.transit_key,
-            namespace=settings.transit_namespace,
-            token=token_of(settings.transit_token_file, settings.transit_token),
-            authorities=settings.transit_ca_file,
-            within=settings.duration("root"),
-        ),
+        "transit": lambda: _transit(settings),
         "kms": lambda: Kms(settings.kms_keys, within=settings.duration("root")),
     }
     return [known[name]() for name in settings.roots]
+
+
+def _transit(settings: Settings) -> Root:
+    from antechamber.vault.transit import Transit, token_of  # noqa: PLC0415 - its HTTP client costs each start 20 ms
+
+    return Transit(
+        settings.transit_url or "",
+        mount=settings.transit_mount,
+        name=settings.transit_key,
+        namespace=settings.transit_namespace,
+        token=token_of(settings.transit_token_file, settings.transit_token),
+        authorities=settings.transit_ca_file,
+        within=settings.duration("root"),
+    )
