@@ -24,8 +24,16 @@ class Door:
         self.answers, self.asked = answers, []
         self.breaks = breaks
         """How often it goes away with the question, as a service that is killed does."""
+        self._writers = []
+
+    async def end(self):
+        """Break what is still open; a connection that stalls is."""
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def __call__(self, reader, writer):
+        self._writers.append(writer)
         request = json.loads(await reader.readline())
         self.asked.append(request)
         if self.breaks:
@@ -58,6 +66,7 @@ async def way_out(tmp_path, answers=None, *, door=True, breaks=0):
         await egress.close()
         if server is not None:
             server.close()
+            await host.end()
 
 
 async def ask(egress, name, kind=dns.TYPE_A):
