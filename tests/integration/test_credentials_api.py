@@ -23,8 +23,8 @@ async def service(tmp_path):
         yield service
 
 
-async def stored(service):
-    session_id, _ = await service.opened()
+async def stored(service, **asked):
+    session_id, _ = await service.opened(await service.start(**asked))
     await service.ready(session_id)
     await service.capture(session_id)
     operator = await service.operator()

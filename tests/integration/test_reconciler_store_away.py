@@ -87,8 +87,10 @@ async def test_a_service_that_is_started_again_at_the_moment_of_a_capture_stores
             for _ in range(turns):
                 await asyncio.sleep(0)
             await stage.restart()
-            assert await sending is None
             await stage.until(session.id, SessionStatus.COMPLETED)
+            (settled,) = await asyncio.gather(sending, return_exceptions=True)
+            # stored before the restart, the machine may be ended before it dials again and hears so
+            assert settled is None or isinstance(settled, asyncio.CancelledError)
             assert (await stage.store.credentials.current(ADA, "codex")).version == version
             await stage.machine_ended(session.id)
 
