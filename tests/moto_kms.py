@@ -5,21 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import boto3.session
 
-from tests.bao import free_port
-
-STARTS_S = 60
+from tests.servers import Program, free_port
 
 
-class Moto:
+class Moto(Program):
     """One server; `close` ends it."""
 
     def __init__(self, folder: Path) -> None:
@@ -34,17 +29,12 @@ class Moto:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        log = folder / "log"
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, env={"PATH": os.environ["PATH"], "HOME": str(folder)}
-            )
-        until = time.monotonic() + STARTS_S
-        while "Running on" not in log.read_text():
-            assert self.process.poll() is None, log.read_text()
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.05)
+        super().__init__(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            environment={"PATH": os.environ["PATH"], "HOME": str(folder)},
+            log=folder / "log",
+            says_when_ready="Running on",
+        )
 
     def create_key(self) -> str:
         """Return the ARN of a new key."""
@@ -56,16 +46,3 @@ class Moto:
         client = session.client("kms", endpoint_url=self.url)
         with contextlib.closing(client):
             return getattr(client, operation)(**given)
-
-    @contextlib.contextmanager
-    def hanging(self):
-        """Have it take connections and say nothing."""
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()

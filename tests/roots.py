@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from antechamber.settings import Settings
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from antechamber.vault import Root
 
 
-class Peer:
+class Peer(ABC):
     """One root key of one installation, and the operator's hands on it."""
 
     kind: str
@@ -64,13 +65,13 @@ class Peer:
         folder.mkdir()
         return type(self)(folder, self.at)
 
+    @abstractmethod
     def add(self) -> None:
         """Add a key, in the way in which that is done here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_away(self, key_id: str) -> None:
         """Take a key away for ever, in the way in which that is done here."""
-        raise NotImplementedError
 
 
 class FilePeer(Peer):

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from antechamber.drivers.keepers import KeptFolder
 from antechamber.model import Secret
 from antechamber.testing.practice import StandInClient
 from tests.acceptance import processes
+from tests.servers import free_port
 
 ANTECHAMBER = Path(sys.executable).with_name("antechamber")
 UID_LOCKS = Path("/run/antechamber-uids") if os.geteuid() == 0 else Path(f"/tmp/antechamber-uids-{os.geteuid()}")
@@ -76,7 +76,7 @@ class Service:
         self.folder = Path(tempfile.mkdtemp(prefix="ac-", dir="/tmp"))
         self.folder.chmod(0o711)
         self.data, self.run, self.log = self.folder / "data", self.folder / "run", self.folder / "log"
-        self.port = _free_port()
+        self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.sign_in_base = f"http://localhost:{self.port}"
         self.control = Client(self.data / "control.sock")
@@ -195,9 +195,3 @@ async def _ask_keeper(folder, word):
 
 async def _keeper(folder):
     return (await _ask_keeper(folder, "status"))["keeper"]
-
-
-def _free_port():
-    with socket.socket() as trying:
-        trying.bind(("127.0.0.1", 0))
-        return trying.getsockname()[1]

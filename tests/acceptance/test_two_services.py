@@ -12,7 +12,8 @@ import pytest
 from antechamber.tasks import cancel_and_wait, spawn
 from tests.acceptance import processes
 from tests.acceptance.person import Person
-from tests.acceptance.service import Service, _free_port, until
+from tests.acceptance.service import Service, until
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(240)]
 
@@ -76,7 +77,7 @@ class Front:
 async def services(postgres_url):
     """Give the door and the two services."""
     async with contextlib.AsyncExitStack() as stack:
-        door = await stack.enter_async_context(Door(_free_port()).listening())
+        door = await stack.enter_async_context(Door(free_port()).listening())
         made = []
         for name in ("one", "other"):
             service = Service(

@@ -1,13 +1,12 @@
 """A sign-in whose machine is on another node that cannot be reached: what its person reads, and can do."""
 
-import socket
-
 import pytest
 
 from antechamber.model import IdPrefix, new_id
 from tests.browser.axe import violations
 from tests.browser.conftest import view
 from tests.integration.web_service import now
+from tests.servers import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,13 +25,6 @@ async def elsewhere(person, url):
     return session_id, page
 
 
-def nobodys_port():
-    """Return a port of this computer at which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @pytest.mark.parametrize("width", [390, 1440])
 async def test_whoever_s_machine_is_on_a_node_without_an_address_reads_that_it_does_not_answer(people, width):
     person = await people(width=width, height=844)
@@ -45,7 +37,7 @@ async def test_whoever_s_machine_is_on_a_node_without_an_address_reads_that_it_d
 
 
 async def test_whoever_s_machine_is_on_a_node_that_is_away_reads_the_same_and_can_still_cancel(person):
-    session_id, page = await elsewhere(person, f"http://127.0.0.1:{nobodys_port()}")
+    session_id, page = await elsewhere(person, f"http://127.0.0.1:{free_port()}")
     await page.get_by_text(AWAY).wait_for()
     async with page.expect_request("**/ticket"):
         await page.get_by_role("button", name="Try now").click()
@@ -57,7 +49,7 @@ async def test_whoever_s_machine_is_on_a_node_that_is_away_reads_the_same_and_ca
 
 
 async def test_the_terminal_of_a_node_that_is_away_says_so_too(person):
-    _, page = await elsewhere(person, f"http://127.0.0.1:{nobodys_port()}")
+    _, page = await elsewhere(person, f"http://127.0.0.1:{free_port()}")
     await page.get_by_role("button", name="Details").click()
     await page.get_by_role("button", name="Show what the tool writes").click()
     await page.locator("#terminal-state", has_text=AWAY).wait_for()

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import trustme
+
+from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 UNPACKED = ROOT / ".venv" / "proxies" / "usr"
@@ -116,12 +117,6 @@ def _caddy(folder, service_port, proxy, certificate):
     ours = f"{{\nadmin off\nhttp_port {proxy.plain_port}\nhttps_port {proxy.port}\ndefault_bind {LOOPBACK}\n}}\n"
     (folder / "Caddyfile").write_text(ours + site)
     return [UNPACKED / "bin" / "caddy", "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
 
 
 KINDS = {"nginx": _nginx, "caddy": _caddy}

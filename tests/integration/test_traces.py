@@ -6,9 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -19,6 +17,7 @@ from antechamber.settings import Settings, read_settings
 from antechamber.tracing import Story, Tracing, parent_of
 from tests.integration.scene import WHOLE, scene
 from tests.integration.web_service import running
+from tests.servers import Answering
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -29,39 +28,14 @@ def _no_proxy(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-class Collector:
-    """Takes traces by OTLP over HTTP; `url` is where."""
-
-    def __init__(self):
-        self.requests = []
-        outer = self
-
-        class Taking(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append((self.path, self.headers["Content-Type"], body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+class Collector(Answering):
+    """Takes traces by OTLP over HTTP."""
 
     def spans(self):
         """Return every span that has come, by name, and the resource's attributes."""
         found, resource = {}, {}
-        for path, kind, body in self.requests:
-            assert (path, kind) == ("/v1/traces", "application/x-protobuf")
+        for path, headers, body in self.asked:
+            assert (path, headers["Content-Type"]) == ("/v1/traces", "application/x-protobuf")
             for part in ExportTraceServiceRequest.FromString(body).resource_spans:
                 resource |= {one.key: one.value.string_value for one in part.resource.attributes}
                 for scope in part.scope_spans:
@@ -73,9 +47,8 @@ class Collector:
 
 @pytest.fixture
 def collector():
-    running_one = Collector()
-    yield running_one
-    running_one.close()
+    with Collector() as running_one:
+        yield running_one
 
 
 def seconds(span):
@@ -139,9 +112,9 @@ async def test_a_sign_in_is_one_trace_with_the_times_of_its_events(tmp_path, col
 
 async def test_no_user_and_no_secret_is_in_a_trace(tmp_path, collector):
     await signed_in(tmp_path, collector.url, user_id="ada-lovelace", display_name="Ada L", purpose="nightly")
-    everything = b"".join(body for _, _, body in collector.requests)
+    everything = b"".join(body for _, _, body in collector.asked)
 
-    assert collector.requests
+    assert collector.asked
     assert [word for word in (b"ada-lovelace", b"Ada L", b"nightly", b"DUMMY", b"openai") if word in everything] == []
 
 
@@ -156,7 +129,7 @@ async def test_a_trace_hangs_on_the_callers_span(tmp_path, collector):
 async def test_what_the_caller_does_not_record_is_not_sent(tmp_path, collector):
     await signed_in(tmp_path, collector.url, traceparent=CALLER[:-2] + "00")
 
-    assert collector.requests == []
+    assert collector.asked == []
 
 
 async def test_a_failed_sign_in_says_its_reason_and_leaves_out_what_never_was(tmp_path, collector):

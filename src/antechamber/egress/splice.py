@@ -61,13 +61,12 @@ async def splice(
     whole = False
     try:
         left = pumps
-        whole = True
-        while left and whole:
+        while left:
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-            whole = all(task.result() for task in done)
-    except BaseException:
-        whole = False
-        raise
+            if not all(task.result() for task in done):
+                break
+        else:
+            whole = True
     finally:
         if not whole:
             for stream in (guest, remote):

@@ -117,19 +117,7 @@ def _add_looking(app: FastAPI, services: Services) -> None:
     async def done(session_id: SessionId) -> DoneList:
         """List what was done with the credential that the session stored: who opened or deleted it, and when."""
         lines = await signin.done_with(await signin.session(session_id), limit=_LINES)
-        return DoneList(
-            done=[
-                DoneView(
-                    at=line.at,
-                    action=line.action,
-                    outcome=line.outcome,
-                    actor=line.actor,
-                    purpose=line.purpose,
-                    version=line.version,
-                )
-                for line in lines
-            ]
-        )
+        return DoneList(done=[DoneView.of(line) for line in lines])
 
 
 def _add_deciding(app: FastAPI, services: Services) -> None:

@@ -25,7 +25,7 @@ from antechamber.model import (
 from antechamber.texts import speaking
 
 if TYPE_CHECKING:
-    from antechamber.model import AuthSession, Credential, Destination, Event, MachineRow
+    from antechamber.model import AuditLine, AuthSession, Credential, Destination, Event, MachineRow
     from antechamber.providers import ProviderSpec
 
 
@@ -380,6 +380,18 @@ class DoneView(View):
     actor: Actor
     purpose: Purpose | None
     version: int | None
+
+    @classmethod
+    def of(cls, line: AuditLine) -> DoneView:
+        """Show of a line what is its owner's to see."""
+        return cls(
+            at=line.at,
+            action=line.action,
+            outcome=line.outcome,
+            actor=line.actor,
+            purpose=line.purpose,
+            version=line.version,
+        )
 
 
 class DoneList(View):

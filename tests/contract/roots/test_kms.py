@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -17,6 +15,7 @@ from antechamber.model import SealIdentity
 from antechamber.settings import Settings, read_settings
 from antechamber.vault import Vault
 from tests.roots import KmsPeer, made_of
+from tests.servers import Answering
 
 ADA = SealIdentity("ins_1", "default", "ada", "codex", "cred_1", 3)
 BOUND = b"what a data key is bound to"
@@ -62,46 +61,14 @@ def test_without_credentials_it_is_away_and_the_error_says_so(peer, monkeypatch)
     assert "NoCredentialsError" in away(peer.vault().seal, b"DUMMY", ADA)
 
 
-class Denying:
-    """An HTTP server of ours that answers as KMS does whoever may not use a key."""
-
-    def __init__(self):
-        self.asked = asked = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                asked.append(self.headers["X-Amz-Target"])
-                self.rfile.read(int(self.headers["Content-Length"]))
-                body = b'{"__type": "AccessDeniedException", "message": "DUMMY"}'
-                self.send_response(400)
-                self.send_header("Content-Type", "application/x-amz-json-1.1")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 def test_a_role_that_may_not_use_the_key_says_nothing_of_what_is_wrapped(peer, monkeypatch):
     sealed = peer.vault().seal(b"DUMMY", ADA)
-    with Denying() as server:
+    body = b'{"__type": "AccessDeniedException", "message": "DUMMY"}'
+    with Answering(400, {"Content-Type": "application/x-amz-json-1.1"}, body) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", server.url)
         assert "AccessDeniedException" in away(peer.vault().unseal, sealed, ADA)
-        assert server.asked == ["TrentService.Decrypt", "TrentService.Encrypt"]
+        targets = [headers["X-Amz-Target"] for _, headers, _ in server.asked]
+        assert targets == ["TrentService.Decrypt", "TrentService.Encrypt"]
 
 
 def test_a_service_that_hangs_is_away_in_time(peer):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import http.server
 import secrets
 import socket
-import threading
 import time
 from datetime import timedelta
 
@@ -20,6 +18,7 @@ from antechamber.settings import Settings, read_settings
 from antechamber.vault import Vault, at_the_root
 from antechamber.vault.transit import Transit, TransitRing, token_of
 from tests.roots import TransitPeer
+from tests.servers import Answering
 
 FRESH = {"known_key_id": None, "has_rows": False}
 ADA = SealIdentity("ins_1", "default", "ada", "codex", "cred_1", 3)
@@ -191,43 +190,6 @@ def test_whether_it_answers_is_asked_once_for_a_moment(peer, bao):
     vault.answers()
 
 
-class Server:
-    """An HTTP server of ours that answers as it is told, and remembers who asked it."""
-
-    def __init__(self, status, headers, body=b""):
-        self.asked = asked = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                asked.append(dict(self.headers))
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_GET(self):
-                self.do_POST()
-
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 def root_at(url):
     return Transit(
         url,
@@ -241,7 +203,7 @@ def root_at(url):
 
 
 def test_a_redirect_is_not_followed_with_the_token():
-    with Server(200, {}) as other, Server(307, {"Location": f"{other.url}/v1/x"}) as first:
+    with Answering(200, {}) as other, Answering(307, {"Location": f"{other.url}/v1/x"}) as first:
         assert "HTTP 307" in away(root_at(first.url).ask, "encrypt/antechamber", {})
         assert len(first.asked) == 1
         assert other.asked == []
@@ -251,7 +213,7 @@ def test_a_redirect_is_not_followed_with_the_token():
     "body", [b"", b"[]", b"<html>", b'{"data": {"ciphertext": 7}}', b'{"data": {"ciphertext": "x"}}']
 )
 def test_an_answer_that_is_none_is_one_of_a_root_that_is_away(body):
-    with Server(200, {}, body) as server:
+    with Answering(200, {}, body) as server:
         ring = TransitRing(root_at(server.url), {"a key": 1})
         away(ring.wrap, "a key", b"DUMMY", b"bound")
         away(ring.unwrap, "a key", b"vault:v1:AAAA", b"bound")
@@ -259,7 +221,7 @@ def test_an_answer_that_is_none_is_one_of_a_root_that_is_away(body):
 
 
 def test_an_answer_without_end_is_not_read_to_it():
-    with Server(200, {}, b"x" * (3 * 2**20)) as server:
+    with Answering(200, {}, b"x" * (3 * 2**20)) as server:
         assert "without end" in away(root_at(server.url).ask, "encrypt/antechamber", {})
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from tests.servers import free_port
 
 from antechamber.errors import Code
 from antechamber.guest.agent import Agent
@@ -158,12 +158,6 @@ PORT = (
     "listening.listen()\n"
     "print(sorted(path.name for path in home.iterdir()), (home / '.tool.json').read_text())\n"
 )
-
-
-def free_port():
-    with socket.socket() as trying:
-        trying.bind(("127.0.0.1", 0))
-        return trying.getsockname()[1]
 
 
 async def test_started_again_the_cli_finds_an_empty_home_its_seeds_and_its_port(tmp_path):
