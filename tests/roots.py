@@ -77,11 +77,15 @@ class Peer(ABC):
 class FilePeer(Peer):
     kind = "file"
 
+    def __init__(self, folder, at=None):
+        super().__init__(folder, at)
+        self.file = folder / "key"
+
     def add(self):
-        KeyFile(self.folder / "key").add(first=False)
+        KeyFile(self.file).add(first=False)
 
     def take_away(self, key_id):
-        KeyFile(self.folder / "key").remove(key_id)
+        KeyFile(self.file).remove(key_id)
 
 
 class EnvironmentPeer(FilePeer):
@@ -97,12 +101,6 @@ class EnvironmentPeer(FilePeer):
     @property
     def settings(self):
         return {"roots": (self.kind,), "keys": self.file.read_text()}
-
-    def add(self):
-        KeyFile(self.file).add(first=False)
-
-    def take_away(self, key_id):
-        KeyFile(self.file).remove(key_id)
 
 
 class TransitPeer(Peer):

@@ -41,7 +41,8 @@ def _secret(given: object) -> Secret | None:
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-Hidden = Annotated[Secret | None, NoDecode, PlainValidator(_secret)]
+_HIDES: Final = PlainValidator(_secret)
+Hidden = Annotated[Secret | None, NoDecode, _HIDES]
 """A secret: `read_settings` takes its variable out of the environment."""
 
 
@@ -336,7 +337,7 @@ class Settings(BaseSettings):
         return timedelta(seconds=float(getattr(self, f"{name}_s")))
 
 
-SECRETS: Final = ("keys", "transit_token")
+SECRETS: Final = tuple(name for name, field in Settings.model_fields.items() if _HIDES in field.metadata)
 """The settings that are secrets, a `Hidden` each."""
 
 _taken: Final[dict[str, Secret]] = {}

@@ -14,7 +14,7 @@ import pytest
 
 from antechamber.errors import Code, OperatorError
 from antechamber.model import SealIdentity
-from antechamber.vault import Vault
+from antechamber.vault import KeyFile, Vault
 
 IDENTITY = SealIdentity("ins_1", "default", "ada", "codex", "cred_1", 1)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another owner")
@@ -133,6 +133,10 @@ def test_a_file_that_is_no_keyset_is_refused_and_left_as_it_is(path, raw):
     path.write_bytes(raw)
     path.chmod(0o600)
     assert refusal(path).code is Code.KEY_UNREADABLE
+    for change in (lambda: KeyFile(path).add(first=False), lambda: KeyFile(path).remove("key_00000001")):
+        with pytest.raises(OperatorError) as refused:
+            change()
+        assert refused.value.code is Code.KEY_UNREADABLE
     assert path.read_bytes() == raw
 
 

@@ -101,7 +101,7 @@ def backup(database: DatabaseFile = None, key: KeyFile = None, *, world: World =
 
         copies.copy(source, database)
         found = copies.within(database)
-        _fits_roots(found, settings, places)
+        _fits(found, settings, places)
         out.print(f"The database is at {escape(str(database))}.")
         if key is None:
             needed = ", ".join(sorted(found.keys | ({found.key_id} if found.key_id else set())))
@@ -236,19 +236,15 @@ def _copy_key(key: Path, target: Path) -> None:
         ) from error
 
 
-def _fits(found: Within, key: Path) -> None:
-    """Raise OperatorError key_mismatch, or another of the vault's, where a key does not open that database."""
-    from antechamber.vault import Vault  # noqa: PLC0415 - see `cli`
+def _fits(found: Within, settings: Settings, places: Places, key: Path | None = None) -> None:
+    """Raise OperatorError key_mismatch, or another of the vault's, where that database does not open.
 
-    Vault.open(key, known_key_id=found.key_id, has_rows=True).require(found.keys)
+    It is tried with the key in that file, or with the roots that the settings name.
+    """
+    from antechamber import vault  # noqa: PLC0415 - see `cli`
 
-
-def _fits_roots(found: Within, settings: Settings, places: Places) -> None:
-    """Raise as `_fits` does, where the roots that the settings name do not open that database."""
-    from antechamber.vault import Vault, roots_of  # noqa: PLC0415 - see `cli`
-
-    roots = roots_of(settings, places.key)
-    Vault.of(roots, known_key_id=found.key_id, has_rows=True).require(found.keys)
+    roots = vault.roots_of(settings, places.key) if key is None else [vault.KeyFile(key)]
+    vault.Vault.of(roots, known_key_id=found.key_id, has_rows=True).require(found.keys)
 
 
 @contextlib.asynccontextmanager
@@ -326,7 +322,7 @@ async def _rolled_back(settings: Settings) -> str | None:
         found = copies.within(kept[0])
         if places.key.exists() or not _in_a_file(settings):
             # a key that was retired since then may be what it needs
-            _fits_roots(found, settings, places)
+            _fits(found, settings, places)
         copies.put_back(kept[0], database)
         kept[0].unlink()
     return found.revision
@@ -343,10 +339,7 @@ async def _restored(settings: Settings, database: Path, key: Path | None, *, rep
         raise OperatorError(Code.SCHEMA_TOO_NEW, detail=f"the backup is at revision {found.revision}")
     if found.world != settings.world:
         raise OperatorError(Code.WRONG_WORLD, detail=f"the backup belongs to {found.world}, this is {settings.world}")
-    if key is None:
-        _fits_roots(found, settings, places)
-    else:
-        _fits(found, key)
+    _fits(found, settings, places, key)
     async with _alone(places):
         there = [path for path in (target, *([places.key] if key else [])) if path.exists()]
         if there and not replace:

@@ -47,19 +47,22 @@ class KeyFile:
         """Add a key to the file, or make it with its first one."""
         if first:
             return self.look(make=True).preferred
-        changed, added = keyset.with_another(json.loads(self._text()))
+        changed, added = keyset.with_another(self._keyset())
         self._replace(changed)
         return added
 
     def remove(self, key_id: str) -> None:
         """Take a key out of the file; the file goes with the last one."""
-        left = keyset.without(json.loads(self._text()), key_id)
+        left = keyset.without(self._keyset(), key_id)
         if left is None:
             with _faults_of(self._path):
                 self._path.unlink()
                 _sync(self._path.parent)
             return
         self._replace(left)
+
+    def _keyset(self) -> Any:
+        return keyset.read(self._text(), self.place)
 
     def _text(self) -> str:
         try:

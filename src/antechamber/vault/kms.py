@@ -7,14 +7,12 @@ with, and is none of our business.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import threading
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from antechamber.errors import Code, OperatorError, VaultError
-from antechamber.vault.root import not_here, unavailable
+from antechamber.vault.root import digest_of, not_here, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,5 +143,4 @@ class _Library:
 
 
 def _bound(bound_to: bytes) -> dict[str, str]:
-    # a digest: AWS shows the context in its logs
-    return {_CONTEXT: base64.b64encode(hashlib.sha256(bound_to).digest()).decode("ascii")}
+    return {_CONTEXT: digest_of(bound_to)}

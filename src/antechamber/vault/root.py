@@ -6,6 +6,8 @@ be away, whether every service has the same keys) is said by the root itself.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 from antechamber.errors import CallerError, Code, OperatorError
@@ -64,6 +66,11 @@ class Root(Protocol):
 
     def remove(self, key_id: str) -> None:
         """Take a key out; raises CallerError keys_elsewhere where that is not for the service to do."""
+
+
+def digest_of(bound_to: bytes) -> str:
+    """Return what a root elsewhere is told of an identity: what a user is called need not be known or logged there."""
+    return base64.b64encode(hashlib.sha256(bound_to).digest()).decode("ascii")
 
 
 def unavailable(place: str, detail: str) -> OperatorError:

@@ -194,6 +194,9 @@ class Vault:
         keys = _Keys.look(self._roots)
         if sealing not in keys.of:
             raise keys.missing or _mismatch(self._roots, f"{self._roots[-1].place} has no {sealing}")
+        if keys.of[sealing][0] is not self.root:
+            # what was heard of the other root says nothing of this one
+            self._answered_at = self._refused_at = float("-inf")
         self._keys = replace(keys, sealing=sealing)
 
     def add_key(self) -> str:
@@ -231,6 +234,7 @@ class Vault:
             except (OperatorError, VaultError) as error:
                 self._refusal, self._refused_at = error.detail, time.monotonic()
                 raise unavailable(self.root.place, self._refusal) from error
+            self._answered_at = time.monotonic()
 
     def probe(self, key_id: str) -> None:
         """Wrap something with that key, and unwrap it; raises OperatorError root_unavailable, VaultError."""
@@ -238,7 +242,6 @@ class Vault:
         tried = secrets.token_bytes(32)
         if ring.unwrap(key_id, ring.wrap(key_id, tried, _PROBE), _PROBE) != tried:
             raise unavailable(root.place, "what it unwraps is not what it wrapped")
-        self._answered_at = time.monotonic()
 
     def seal(self, plain: bytes, identity: SealIdentity) -> Sealed:
         """Seal under a data key of its own; VaultError SEAL_FAILED."""

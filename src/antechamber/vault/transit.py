@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ import httpx
 
 from antechamber.errors import Code, OperatorError, VaultError
 from antechamber.model import Secret
-from antechamber.vault.root import not_here, unavailable
+from antechamber.vault.root import digest_of, not_here, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +47,7 @@ class TransitRing:
     def wrap(self, key_id: str, data_key: bytes, bound_to: bytes) -> bytes:
         """Have the engine wrap it with exactly that version."""
         version = self._versions[key_id]
-        body = {"plaintext": _text(data_key), "associated_data": _bound(bound_to), "key_version": version}
+        body = {"plaintext": _text(data_key), "associated_data": digest_of(bound_to), "key_version": version}
         wrapped = self._root.ask(f"encrypt/{self._root.name}", body).get("ciphertext")
         if not isinstance(wrapped, str) or not wrapped.startswith(f"vault:v{version}:"):
             raise unavailable(self._root.place, f"what it has wrapped is not of version {version}")
@@ -62,7 +61,7 @@ class TransitRing:
             ciphertext = ""
         if not ciphertext.startswith(f"vault:v{self._versions[key_id]}:"):
             raise VaultError(Code.OPEN_FAILED, detail=f"what is wrapped is not of {key_id}")
-        body = {"ciphertext": ciphertext, "associated_data": _bound(bound_to)}
+        body = {"ciphertext": ciphertext, "associated_data": digest_of(bound_to)}
         try:
             said = self._root.ask(f"decrypt/{self._root.name}", body)
         except _RefusedError as error:
@@ -260,11 +259,6 @@ def token_of(path: Path | None, given: Secret | None) -> Callable[[], Secret]:
         return Secret(raw.decode("ascii"))
 
     return read
-
-
-def _bound(bound_to: bytes) -> str:
-    # a digest: what a user is called need not be known there
-    return _text(hashlib.sha256(bound_to).digest())
 
 
 def _text(raw: bytes) -> str:
