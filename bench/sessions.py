@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from antechamber.lifecycle import MachineFact, SessionFact
-from antechamber.model import Claims, Fields, IdPrefix, Owner, Sealed, new_id
+from antechamber.model import DEFAULT_APPLICATION, Claims, Fields, IdPrefix, Owner, Sealed, new_id
 from antechamber.store import NewSession, Store
 from bench.databases import Database, databases
 from bench.figures import Figure, Size, Target, say
@@ -115,7 +115,9 @@ async def _old(many: Store, few: Store, among: str, size: Size) -> list[Figure]:
             getattr(move, side).extend(took[name] for name in took if name.startswith("move"))
             getattr(capture, side).append(took["capture"])
             getattr(page, side).append(await _timed(store.sessions.list(limit=100)))
-            getattr(owner, side).append(await _timed(store.sessions.list(owner=Owner("user-7"), limit=100)))
+            getattr(owner, side).append(
+                await _timed(store.sessions.list(user_id="user-7", application=DEFAULT_APPLICATION, limit=100))
+            )
             getattr(live, side).append(await _timed(store.sessions.list(live=True, limit=100)))
             getattr(sweep, side).append(await _timed(_sweep(store)))
     return [move, start, capture, page, owner, live, sweep]

@@ -338,6 +338,14 @@ class Owner:
     application: str = DEFAULT_APPLICATION
 
 
+def application_meant(application: str | None, user_id: str | None) -> str | None:
+    """Return the application whose rows are asked for, None: everybody's.
+
+    A user whom the operator names without one is one of the operator's own: applications call theirs as they like.
+    """
+    return application or (None if user_id is None else DEFAULT_APPLICATION)
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
     """What a caller says about a session beyond its owner; labels only, never used to authorise."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 from antechamber.credential_life import CredentialFact
 from antechamber.errors import CallerError, Code
-from antechamber.model import DEFAULT_APPLICATION, Actor, ApiScope, IdPrefix, Owner, is_id
+from antechamber.model import DEFAULT_APPLICATION, Actor, ApiScope, IdPrefix, Owner, application_meant, is_id
 from antechamber.nodes import give_up
+from antechamber.owners import unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -151,12 +152,14 @@ def of_applications(applications: Applications) -> dict[str, Operation]:
             raise CallerError(Code.BAD_REQUEST, message=f"`{wrong[0]}` is not of its kind.")
         return asdict(await applications.change(_id(arguments, IdPrefix.APPLICATION), changes))
 
-    return {"applications.list": list_applications, "applications.add": add, "applications.change": change} | _of_keys(
-        applications
-    )
+    return {
+        "applications.list": list_applications,
+        "applications.add": add,
+        "applications.change": change,
+    } | _of_api_keys(applications)
 
 
-def _of_keys(applications: Applications) -> dict[str, Operation]:
+def _of_api_keys(applications: Applications) -> dict[str, Operation]:
     async def list_keys(arguments: Mapping[str, Any]) -> Any:
         of = None if arguments.get("id") is None else (await applications.get(_id(arguments, IdPrefix.APPLICATION))).id
         return [api_key_view(key) for key in await applications.keys(of)]
@@ -329,16 +332,14 @@ def _owner(arguments: Mapping[str, Any]) -> Owner:
 def _asked(arguments: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Return which user's and which application's rows are wanted; a user alone is one of the operator's own."""
     user_id, application = (_text(arguments, name, needed=False) for name in ("user_id", "application"))
-    return user_id, application or (None if user_id is None else DEFAULT_APPLICATION)
+    return user_id, application_meant(application, user_id)
 
 
 def _asked_owner(arguments: Mapping[str, Any]) -> Owner | None:
     if arguments.get("user_id") is not None:
         return _owner(arguments)
     if arguments.get("application") is not None:
-        raise CallerError(
-            Code.BAD_REQUEST, message="The audit names no application; it can be asked for one of its users."
-        )
+        raise unnamed()
     return None
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from antechamber.model import Secret
+    from antechamber.model import AuthSession, Secret
     from antechamber.store.database import Database, Write
 
 
@@ -77,10 +77,7 @@ class Access:
             session = await locked(write.connection, session_id)
             if session.opened_at is not None:
                 return False
-            used = await write.connection.execute(
-                update(access).where(valid(AccessKind.LINK, code, session_id, at)).values(used_at=at)
-            )
-            if used.rowcount != 1:
+            if not await use_in(write, AccessKind.LINK, code, session_id, at=at):
                 return False
             if session.binds:
                 # whoever opened an earlier link and was not bound is out
@@ -89,27 +86,20 @@ class Access:
                     write, AccessKind.BINDING_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at
                 )
                 return True
-            await void_in(write.connection, AccessKind.SESSION_COOKIE, session_id)
-            await grant_in(write, AccessKind.SESSION_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at)
-            # a session that has ended refuses the fact and shows its end all the same
-            await apply_fact(write, session, Given(fact=SessionFact.OPENED, at=at))
+            await open_in(write, session, cookie, at=at, cookie_expires_at=cookie_expires_at)
             return True
 
     @to_its_end
     async def redeem(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
         """Use a right up; tell whether it was there, of that kind and session, unused and not expired."""
         async with self._database.write() as write:
-            used = await write.connection.execute(
-                update(access).where(valid(kind, secret, session_id, at)).values(used_at=at)
-            )
-            return used.rowcount == 1
+            return await use_in(write, kind, secret, session_id, at=at)
 
     @to_its_end
     async def holds(self, kind: AccessKind, secret: Secret, *, session_id: str | None, at: datetime) -> bool:
         """Tell whether a right is there without using it up."""
-        wanted = select(access.c.kind).where(valid(kind, secret, session_id, at))
         async with self._database.read() as connection:
-            return (await connection.execute(wanted)).one_or_none() is not None
+            return await holds_in(connection, kind, secret, session_id, at=at)
 
     @to_its_end
     async def void(self, kind: AccessKind, session_id: str | None) -> None:
@@ -129,6 +119,30 @@ async def grant_in(
     )
 
 
+async def holds_in(
+    connection: AsyncConnection, kind: AccessKind, secret: Secret, session_id: str | None, *, at: datetime
+) -> bool:
+    """Tell whether a right is there, within the caller's transaction."""
+    wanted = select(access.c.kind).where(_valid(kind, secret, session_id, at))
+    return (await connection.execute(wanted)).one_or_none() is not None
+
+
+async def use_in(write: Write, kind: AccessKind, secret: Secret, session_id: str | None, *, at: datetime) -> bool:
+    """Use a right up within the caller's transaction; tell whether it was there."""
+    used = await write.connection.execute(update(access).where(_valid(kind, secret, session_id, at)).values(used_at=at))
+    return used.rowcount == 1
+
+
+async def open_in(
+    write: Write, session: AuthSession, cookie: Secret, *, at: datetime, cookie_expires_at: datetime
+) -> None:
+    """Let that cookie alone look at a session, and note that it was opened, within the caller's transaction."""
+    await void_in(write.connection, AccessKind.SESSION_COOKIE, session.id)
+    await grant_in(write, AccessKind.SESSION_COOKIE, cookie, session.id, at=at, expires_at=cookie_expires_at)
+    # a session that has ended refuses the fact and shows its end all the same
+    await apply_fact(write, session, Given(fact=SessionFact.OPENED, at=at))
+
+
 async def void_in(connection: AsyncConnection, kind: AccessKind, session_id: str | None) -> None:
     """End every right of that kind and session within the caller's transaction."""
     await connection.execute(
@@ -142,7 +156,7 @@ async def void_binding(connection: AsyncConnection, session_id: str) -> None:
         await void_in(connection, kind, session_id)
 
 
-def valid(kind: AccessKind, secret: Secret, session_id: str | None, at: datetime) -> ColumnElement[bool]:
+def _valid(kind: AccessKind, secret: Secret, session_id: str | None, at: datetime) -> ColumnElement[bool]:
     """Return the condition that a right is that one, unused and not expired."""
     return and_(
         access.c.secret_hash == hash_of(secret),

@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import AccessKind
-from antechamber.store.access import grant_in, hash_of, valid, void_in
+from antechamber.store.access import grant_in, hash_of, holds_in, open_in, use_in, void_in
 from antechamber.store.database import to_its_end
 from antechamber.store.moves import Given, apply_fact, locked
 from antechamber.store.schema import access
@@ -51,7 +51,7 @@ class Bindings:
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            held = await _holds(write, AccessKind.BINDING_COOKIE, cookie, session_id, at)
+            held = await holds_in(write.connection, AccessKind.BINDING_COOKIE, cookie, session_id, at=at)
             if session.opened_at is not None or not held:
                 return False
             if await _given(write, session_id) >= CHALLENGES:
@@ -71,7 +71,7 @@ class Bindings:
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            if not await _use(write, AccessKind.CHALLENGE, challenge, session_id, at):
+            if not await use_in(write, AccessKind.CHALLENGE, challenge, session_id, at=at):
                 await _note(write, session, SessionFact.BIND_BAD_CHALLENGE, at)
                 return "bad_challenge"
             if user_id != session.owner.user_id:
@@ -101,11 +101,11 @@ class Bindings:
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            used = await _use(write, AccessKind.RETURN, way_back, session_id, at)
+            used = await use_in(write, AccessKind.RETURN, way_back, session_id, at=at)
             if not used and not await _used_just_now(write, way_back, session_id, at):
                 return "not_valid"
             for one in cookies:
-                if await _holds(write, AccessKind.BINDING_COOKIE, one, session_id, at):
+                if await holds_in(write.connection, AccessKind.BINDING_COOKIE, one, session_id, at=at):
                     break
             else:
                 if not used:
@@ -115,10 +115,7 @@ class Bindings:
                 return "other_browser"
             await void_in(write.connection, AccessKind.CHALLENGE, session_id)
             await void_in(write.connection, AccessKind.LINK, session_id)
-            await void_in(write.connection, AccessKind.SESSION_COOKIE, session_id)
-            await grant_in(write, AccessKind.SESSION_COOKIE, cookie, session_id, at=at, expires_at=cookie_expires_at)
-            # a session that has ended refuses the fact and shows its end all the same
-            await _note(write, session, SessionFact.OPENED, at)
+            await open_in(write, session, cookie, at=at, cookie_expires_at=cookie_expires_at)
             return "opened"
 
 
@@ -141,13 +138,3 @@ async def _used_just_now(write: Write, way_back: Secret, session_id: str, at: da
         access.c.used_at > at - AGAIN,
     )
     return (await write.connection.execute(wanted)).one_or_none() is not None
-
-
-async def _holds(write: Write, kind: AccessKind, secret: Secret, session_id: str, at: datetime) -> bool:
-    wanted = select(access.c.kind).where(valid(kind, secret, session_id, at))
-    return (await write.connection.execute(wanted)).one_or_none() is not None
-
-
-async def _use(write: Write, kind: AccessKind, secret: Secret, session_id: str, at: datetime) -> bool:
-    used = await write.connection.execute(update(access).where(valid(kind, secret, session_id, at)).values(used_at=at))
-    return used.rowcount == 1

@@ -229,7 +229,6 @@ class Sessions:
     async def list(
         self,
         *,
-        owner: Owner | None = None,
         application: str | None = None,
         user_id: str | None = None,
         provider: str | None = None,
@@ -240,8 +239,6 @@ class Sessions:
     ) -> list[AuthSession]:
         """Return sessions, newest first; `before` is the id of a session whose elders are wanted."""
         conditions: list[ColumnElement[bool]] = []
-        if owner is not None:
-            conditions += [sessions.c.application == owner.application, sessions.c.user_id == owner.user_id]
         if application is not None:
             conditions.append(sessions.c.application == application)
         if user_id is not None:

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 
 from antechamber.applications import KEY_PREFIX, allows
 from antechamber.errors import CallerError, Code
-from antechamber.model import DEFAULT_APPLICATION, Actor, ApiScope, IdPrefix, Owner, Secret, is_id
+from antechamber.model import DEFAULT_APPLICATION, Actor, ApiScope, IdPrefix, Owner, Secret, application_meant, is_id
 from antechamber.web.front import header
 
 if TYPE_CHECKING:
@@ -85,13 +85,10 @@ class Caller:
         return Owner(user_id, self.chosen(application, user_id) or DEFAULT_APPLICATION)
 
     def chosen(self, application: str | None, user_id: str | None = None) -> str | None:
-        """Return the application that is meant: an application's own, or which the operator asks for.
-
-        A user that the operator names without it is one of the operator's own: applications call theirs as they like.
-        """
+        """Return the application that is meant: an application's own, or which the operator asks for."""
         if self.application is not None and application not in {None, self.application}:
             raise CallerError(Code.APPLICATION_NOT_FOUND)
-        return self.application or application or (None if user_id is None else DEFAULT_APPLICATION)
+        return self.application or application_meant(application, user_id)
 
 
 def is_api_key(secret: Secret) -> bool:

@@ -160,7 +160,9 @@ async def test_who_comes_again_starts_from_nothing(store, steps, begin):
     key = Idempotency("key of ada", "another hash", "test")
     created = await steps.create("ada", idempotency=key)
     assert created.outcome == "created"
-    assert [one.id for one in await store.sessions.list(owner=ADA)] == [created.session.id]
+    assert [one.id for one in await store.sessions.list(user_id=ADA.user_id, application=ADA.application)] == [
+        created.session.id
+    ]
     await store.sessions.apply(created.session.id, SessionFact.CANCELLED, at=NOON)
     captured = await steps.completed("ada")
     assert captured.credential.version == 1
@@ -190,7 +192,9 @@ async def test_the_record_is_kept_and_is_not_changed_at_a_prompt_either(store, s
     live = await begin()
     assert prompt.refused_change("erasures", "asked_by = 'dashboard'", live.id) == "an erasure stays whose it is"
     assert "names_nobody_when_finished" in prompt.refused_change("erasures", "user_id = NULL", live.id)
-    await steps.end_machine(await steps.machine((await store.sessions.list(owner=ADA))[0]))
+    await steps.end_machine(
+        await steps.machine((await store.sessions.list(user_id=ADA.user_id, application=ADA.application))[0])
+    )
     await finished(store, live.id)
     assert prompt.refused_change("erasures", "sessions = 0", live.id) == "a finished erasure does not change"
     assert prompt.refusal("DELETE FROM erasures") == "the record of an erasure is kept"

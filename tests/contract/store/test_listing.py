@@ -7,7 +7,7 @@ from tests.contract.store.conftest import DAY
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
-from antechamber.model import Owner, SessionStatus
+from antechamber.model import DEFAULT_APPLICATION, SessionStatus
 
 
 async def test_sessions_are_listed_newest_first_and_page_by_page(store, steps, noon):
@@ -31,14 +31,14 @@ async def test_sessions_can_be_chosen_by_owner_provider_and_life(store, steps):
     async def chosen(**wishes):
         return {session.id for session in await store.sessions.list(**wishes)}
 
-    assert await chosen(owner=Owner("ada")) == {ended.id, live.id, gemini.id}
-    assert await chosen(owner=Owner("ada", "another")) == set()
+    assert await chosen(user_id="ada", application=DEFAULT_APPLICATION) == {ended.id, live.id, gemini.id}
+    assert await chosen(user_id="ada", application="another") == set()
     assert await chosen(provider="codex") == {ended.id, live.id, other.id}
     assert await chosen(live=True) == {live.id, gemini.id, other.id}
     assert await chosen(live=False) == {ended.id}
-    assert await chosen(owner=Owner("ada"), provider="codex", live=True) == {live.id}
+    assert await chosen(user_id="ada", application=DEFAULT_APPLICATION, provider="codex", live=True) == {live.id}
     assert await chosen(status=SessionStatus.CANCELLED) == {ended.id}
-    assert await chosen(status=SessionStatus.PENDING, owner=Owner("bob")) == {other.id}
+    assert await chosen(status=SessionStatus.PENDING, user_id="bob", application=DEFAULT_APPLICATION) == {other.id}
 
 
 async def test_a_page_before_an_unknown_session_is_an_error_of_the_caller(store):

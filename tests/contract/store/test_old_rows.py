@@ -40,7 +40,7 @@ async def daily_round(store):
     await store.sessions.due(NOON)
     await store.sessions.deadlines()
     await store.sessions.list(live=True, limit=1)
-    await store.sessions.list(owner=ADA, limit=1)
+    await store.sessions.list(user_id=ADA.user_id, application=ADA.application, limit=1)
     await store.sessions.list(limit=1)
     await store.retention.prune(NOON, Kept(timedelta(1), timedelta(1), timedelta(1)))
     await store.credentials.current(ADA, "codex")

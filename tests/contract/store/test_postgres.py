@@ -13,7 +13,7 @@ from tests.opening import BY
 
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.lifecycle import Act, MachineFact, SessionFact
-from antechamber.model import Owner
+from antechamber.model import DEFAULT_APPLICATION
 from antechamber.store import SESSIONS, Store, session_topic
 from antechamber.store.database import to_its_end, translated
 from antechamber.store.postgres import Found, fault_of
@@ -167,9 +167,9 @@ async def test_a_transaction_that_was_overtaken_is_run_again_and_not_for_ever(ov
 
 async def test_a_caller_who_names_somebody_with_a_nul_is_refused_and_nothing_else_breaks(store, postgres_only):
     with pytest.raises(CallerError) as error:
-        await store.sessions.list(owner=Owner("ada\0"))
+        await store.sessions.list(user_id="ada\0", application=DEFAULT_APPLICATION)
     assert error.value.code is Code.BAD_REQUEST
-    assert await store.sessions.list(owner=Owner("ada")) == []
+    assert await store.sessions.list(user_id="ada", application=DEFAULT_APPLICATION) == []
 
 
 async def test_what_is_written_is_on_the_disk_also_where_the_server_would_be_quicker(postgres_only, store):
