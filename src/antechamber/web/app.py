@@ -100,7 +100,6 @@ def create_app(
         providers=providers,
         settings=settings,
         addresses=addresses,
-        operator_token=operator_token,
         world_name=world_name,
         version=antechamber.__version__,
         driver=driver,

@@ -26,6 +26,7 @@ UNSAFE: Final = frozenset({Code.WRONG_ORIGIN, Code.BODY_TOO_LARGE, Code.NOT_JSON
 """Besides, where a request changes something."""
 
 _SESSION: Final = frozenset({Code.MALFORMED_ID, Code.SESSION_NOT_FOUND, Code.BAD_REQUEST})
+_OWNER: Final = frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND, Code.APPLICATION_NOT_FOUND})
 _CREDENTIAL: Final = frozenset({Code.MALFORMED_ID, Code.CREDENTIAL_NOT_FOUND})
 _A: Final = "/api/auth/session"
 _S: Final = f"{_A}/{{session_id}}"
@@ -83,14 +84,10 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("GET", "/api/credentials"): frozenset({Code.BAD_REQUEST, Code.APPLICATION_NOT_FOUND}),
     ("GET", "/api/credentials/{credential_id}"): _CREDENTIAL,
     ("DELETE", "/api/credentials/{credential_id}"): _CREDENTIAL,
-    ("GET", "/api/owners/{user_id}"): frozenset(
-        {Code.MALFORMED_ID, Code.OWNER_NOT_FOUND, Code.APPLICATION_NOT_FOUND, Code.BAD_REQUEST}
-    ),
-    ("DELETE", "/api/owners/{user_id}"): frozenset(
-        {Code.MALFORMED_ID, Code.OWNER_NOT_FOUND, Code.APPLICATION_NOT_FOUND, Code.BAD_REQUEST}
-    ),
-    ("GET", "/api/owners"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND, Code.APPLICATION_NOT_FOUND}),
-    ("DELETE", "/api/owners"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND, Code.APPLICATION_NOT_FOUND}),
+    ("GET", "/api/owners/{user_id}"): _OWNER | {Code.MALFORMED_ID},
+    ("DELETE", "/api/owners/{user_id}"): _OWNER | {Code.MALFORMED_ID},
+    ("GET", "/api/owners"): _OWNER,
+    ("DELETE", "/api/owners"): _OWNER,
     ("GET", "/api/erasures"): frozenset({Code.BAD_REQUEST, Code.APPLICATION_NOT_FOUND}),
     ("GET", "/api/erasures/{erasure_id}"): frozenset({Code.MALFORMED_ID, Code.ERASURE_NOT_FOUND}),
     ("GET", "/api/credentials/{credential_id}/story"): _CREDENTIAL,

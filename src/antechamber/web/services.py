@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from antechamber.link import TerminalView
     from antechamber.machine import Capabilities, Check, Stream
     from antechamber.metrics import Metrics
-    from antechamber.model import Secret
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
@@ -97,7 +96,6 @@ class Services:
     providers: Providers
     settings: Settings
     addresses: Addresses
-    operator_token: Secret
     world_name: str
     version: str
     driver: DriverAbout

@@ -3,8 +3,8 @@
 import { call, Refusal } from "../api.js";
 import { button, make, say, sayIf } from "../dom.js";
 import { outcome, slotOf } from "./cards.js";
-import { credentialMark, credentialWhy, head, isLive, storyLink, terms, within, withPage } from "./marks.js";
-import { OPERATORS, ownerOf, SECTIONS } from "./routes.js";
+import { credentialMark, credentialWhy, head, isLive, ownerLink, storyLink, terms, within, withPage } from "./marks.js";
+import { OPERATORS, SECTIONS } from "./routes.js";
 import { momentMark, timeMark } from "./time.js";
 
 const GRAVE = new Set(["needs_sign_in", "revoked"]);
@@ -15,7 +15,7 @@ function label(name, values) {
 
 function factsOf(credential, { labelOf }) {
   return terms([
-    [label("label"), within(ownerOf(credential), labelOf(credential), { "aria-label": say("dashboard.owner.page", { label: credential.user_id }) })],
+    [label("label"), ownerLink(credential, labelOf)],
     [label("account"), credential.account ?? (credential.deleted_at ? null : label("noAccount"))],
     [label("plan"), credential.plan],
     [label("version"), String(credential.version)],

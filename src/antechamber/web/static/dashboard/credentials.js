@@ -2,8 +2,7 @@
 
 import { call } from "../api.js";
 import { button, make, say } from "../dom.js";
-import { cell, credentialLink, credentialMark, credentialWhy, head, table, within } from "./marks.js";
-import { ownerOf } from "./routes.js";
+import { cell, credentialLink, credentialMark, credentialWhy, head, ownerLink, table } from "./marks.js";
 import { timeMark } from "./time.js";
 
 const COLUMNS = ["tool", "status", "account", "label", "version", "stored"];
@@ -15,7 +14,7 @@ function label(name, values) {
 }
 
 function ownerCell(row, labelOf) {
-  return cell("label", label("label"), within(ownerOf(row), labelOf(row), { "aria-label": say("dashboard.owner.page", { label: row.user_id }) }));
+  return cell("label", label("label"), ownerLink(row, labelOf));
 }
 
 function toolCell(row, nameOf) {

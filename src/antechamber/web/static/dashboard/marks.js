@@ -1,7 +1,7 @@
 /* The small marks of state, and links between the dashboard's own views. */
 
 import { make, outward, say, sayIf, webAddress } from "../dom.js";
-import { credentialOf, storyOf } from "./routes.js";
+import { credentialOf, ownerOf, storyOf } from "./routes.js";
 
 const SESSION_MARKS = { completed: "good", failed: "bad", pending: "busy", starting: "busy", awaiting_sign_in: "busy", cancelled: "", expired: "warn" };
 const MACHINE_MARKS = { requested: "busy", booting: "busy", ready: "good", stopping: "busy", gone: "", lost: "warn" };
@@ -51,6 +51,12 @@ export function exitOf(code, state) {
 /** Make a link to another view of this page; `main.js` takes its click. */
 export function within(href, label, attributes = {}) {
   return make("a", { href, "data-within": "", ...attributes }, label);
+}
+
+/** Make a link to the page of the label that a session or a credential has. */
+export function ownerLink(row, labelOf) {
+  const label = labelOf(row);
+  return within(ownerOf(row), label, { "aria-label": say("dashboard.owner.page", { label }) });
 }
 
 export function storyLink(id, label, attributes = {}) {

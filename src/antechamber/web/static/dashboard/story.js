@@ -2,8 +2,8 @@
 
 import { call, Refusal } from "../api.js";
 import { button, make, prose, say, sayIf } from "../dom.js";
-import { credentialLink, exitOf, head, isLive, machineMark, sessionMark, terms, whyOf, within, withPage } from "./marks.js";
-import { OPERATORS, ownerOf, SECTIONS } from "./routes.js";
+import { credentialLink, exitOf, head, isLive, machineMark, ownerLink, sessionMark, terms, whyOf, within, withPage } from "./marks.js";
+import { OPERATORS, SECTIONS } from "./routes.js";
 import { between, clockMark, lasted, timeMark } from "./time.js";
 
 function connectionsOf(counts) {
@@ -13,7 +13,7 @@ function connectionsOf(counts) {
 function factsOf({ session, connections, cli_said: said }, { labelOf }) {
   const label = (name) => say(`dashboard.story.${name}`);
   return terms([
-    [label("label"), within(ownerOf(session), labelOf(session), { "aria-label": say("dashboard.owner.page", { label: session.user_id }) })],
+    [label("label"), ownerLink(session, labelOf)],
     [label("person"), session.display_name],
     [label("purpose"), session.purpose],
     [label("asked"), timeMark(session.created_at)],

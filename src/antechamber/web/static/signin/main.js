@@ -50,7 +50,7 @@ async function begin() {
   const code = bound ? fragment.slice(BOUND.length) : fragment.replace(/^code=/, "");
   // the code is spent at once: it stays neither in the address bar nor in the history
   history.replaceState(null, "", location.pathname);
-  const first = await open(code, bound ? comeBack : openLink);
+  const first = await open(code, bound ? "return" : "open");
   if (!first) {
     return;
   }
@@ -61,15 +61,7 @@ async function begin() {
   }
 }
 
-function openLink(code) {
-  return call("POST", `/api/auth/session/${id}/open`, { code });
-}
-
-function comeBack(code) {
-  return call("POST", `/api/auth/session/${id}/return`, { code });
-}
-
-/* Return the session, or null once the page has said why there is none here; `exchange` is what is done with the code. */
+/* Return the session, or null once the page has said why there is none here; `exchange` is the route that takes the code. */
 async function open(code, exchange) {
   const waits = backoff(1000, 10_000);
   let unspent = code;
@@ -77,7 +69,7 @@ async function open(code, exchange) {
   for (;;) {
     try {
       if (unspent) {
-        await exchange(code);
+        await call("POST", `/api/auth/session/${id}/${exchange}`, { code });
         unspent = null;
       }
       return await call("GET", `/api/auth/session/${id}`);
@@ -91,7 +83,7 @@ async function open(code, exchange) {
       }
       if (refusal.code === "bind_needed") {
         // sent on by itself only from the link: whoever comes back by the browser's own button is not sent away again
-        return bind(Boolean(code) && exchange === openLink && !refused);
+        return bind(Boolean(code) && exchange === "open" && !refused);
       }
       showClosed(refusal.unreachable ? refusal : (refused ?? refusal));
       if (!refusal.unreachable) {

@@ -188,7 +188,7 @@ function receipt(session) {
   ];
   return make(
     "section",
-    { class: "receipt", "aria-labelledby": "receipt" },
+    { class: "kept", "aria-labelledby": "receipt" },
     make("h2", { id: "receipt" }, say("signIn.completed.receipt")),
     make("dl", { class: "terms" }, rows.filter(([, value]) => value).map(([name, value]) => [make("dt", {}, say(`signIn.completed.${name}`)), make("dd", {}, value)])),
   );
@@ -205,10 +205,10 @@ function history(done) {
   };
   return make(
     "section",
-    { class: "receipt", "aria-labelledby": "done" },
+    { class: "kept", "aria-labelledby": "done" },
     make("h2", { id: "done" }, say("signIn.done.heading")),
     make("p", { class: "quiet small" }, done.trouble ? say("signIn.done.unavailable") : say("signIn.done.lead")),
-    make("ol", { class: "done" }, (done.lines ?? []).map((line) => make("li", {}, words(line), make("p", { class: "quiet small" }, say("signIn.done.at", { when: stamp.format(new Date(line.at)), actor: say(`signIn.done.actors.${line.actor}`) }))))),
+    make("ol", { class: "history" }, (done.lines ?? []).map((line) => make("li", {}, words(line), make("p", { class: "quiet small" }, say("signIn.done.at", { when: stamp.format(new Date(line.at)), actor: say(`signIn.done.actors.${line.actor}`) }))))),
   );
 }
 
