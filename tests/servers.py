@@ -35,11 +35,15 @@ class Program:
         """Start it and return when that stands in its log."""
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-        until = time.monotonic() + STARTS_S
-        while says_when_ready not in log.read_text():
-            assert self.process.poll() is None, log.read_text()
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.05)
+        try:
+            until = time.monotonic() + STARTS_S
+            while says_when_ready not in log.read_text():
+                assert self.process.poll() is None, log.read_text()
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.05)
+        except BaseException:
+            self.close()
+            raise
 
     @contextlib.contextmanager
     def hanging(self) -> Iterator[None]:

@@ -163,14 +163,12 @@ def _credentials() -> list[str]:
 
 def logs_page() -> str:
     """Return docs/logs.md with the table of lines in it; the rest of that page is written by hand."""
-    before, _, rest = (DOCS / "logs.md").read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
     rows = [
         f"| `{event}` | {level} | `{part}` | {', '.join(f'`{one}`' for one in fields)} |"
         for event, level, part, fields in sorted(logged())
     ]
     table = ["| event | level | part | fields of its own |", "|---|---|---|---|", *rows]
-    return "\n".join([before + BEGIN, "", *table, "", END + after])
+    return with_made("logs.md", table)
 
 
 def logged() -> set[tuple[str, str, str, tuple[str, ...]]]:
@@ -434,11 +432,9 @@ def worded(codes: Iterable[str]) -> str:
 
 def isolation_page() -> str:
     """Return docs/isolation.md with the table of attempts in it; the rest of that page is written by hand."""
-    before, _, rest = (DOCS / "isolation.md").read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
     rows = [f"| {one.wall} | {one.attempt} | {one.expected} | `{one.name}` |" for one in ATTEMPTS]
-    table = ["", "", "| wall | attempt | what has to become of it | name |", "|---|---|---|---|", *rows, "", ""]
-    return before + BEGIN + "\n".join(table) + END + after
+    table = ["| wall | attempt | what has to become of it | name |", "|---|---|---|---|", *rows]
+    return with_made("isolation.md", table)
 
 
 PAGES = {

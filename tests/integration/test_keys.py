@@ -173,7 +173,7 @@ async def test_a_service_whose_file_lacks_the_new_key_stores_a_sign_in_all_the_s
     assert await guest.sign_in(WHOLE) is None
     await stage.until(session.id, "completed")
     assert await stage.store.credentials.sealed_with() == {first: 1}
-    assert "the key file lacks the key that seals" in "".join(capsys.readouterr())
+    assert "no root has the key that seals" in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("answering", [True, False], ids=["asked_of_the_service", "done_in_the_store"])

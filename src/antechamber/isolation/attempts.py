@@ -135,7 +135,7 @@ def host_processes(targets: dict[str, Any]) -> None:
     """See a process of the host in /proc."""
     for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
         with contextlib.suppress(OSError), open(f"/proc/{process}/cmdline") as file:  # noqa: PTH123
-            if targets["process_mark"] in file.read().split("\0"):
+            if targets["mark"] in file.read().split("\0"):
                 return
     raise RefusedError("none is seen")
 
@@ -160,7 +160,7 @@ def host_signal(targets: dict[str, Any]) -> None:
 def _must_be_the_host(targets: dict[str, Any]) -> None:
     # that number may be another's in here
     with open(f"/proc/{targets['pid']}/cmdline") as file:  # noqa: PTH123
-        refuse_unless(targets["process_mark"] in file.read().split("\0"), "that number is another process's here")
+        refuse_unless(targets["mark"] in file.read().split("\0"), "that number is another process's here")
 
 
 def trace(targets: dict[str, Any]) -> None:

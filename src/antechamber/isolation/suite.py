@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from antechamber.egress import Egress, Policy
     from antechamber.machine import Driver, Machine
-    from antechamber.model import GuestText as Text
 
 _PROGRAM: Final = "/opt/isolation/attempts.py"
 _WITHIN: Final = timedelta(seconds=180)
@@ -62,14 +61,15 @@ async def prove(driver: Driver, run_dir: Path, *, policy: Policy | None = None) 
                     Code.INTERNAL, message=f"On the host itself this cannot be reached: {', '.join(missing)}."
                 )
             async with _started(driver, program) as neighbour:
+                led = ways_out.leads()
                 told = {
                     **targets.described(),
                     "neighbour": str(neighbour.handle["incarnation"]),
                     "neighbour_folder": str(neighbour.handle.get("folder", "")),
-                    "egress": ways_out.requests(),
+                    "egress": ways_out.requests(led),
                     "attempts": list(attempts.ATTEMPTS),
                 }
-                network = ways_out.MadeUp.of_the_requests()
+                network = ways_out.MadeUp.of(led)
                 async with _started(driver, program, json.dumps(told)) as machine:
                     said = await _heard(machine, ways_out.egress(network, policy))
             return _findings(said, targets.reached, network.connected)
@@ -152,7 +152,7 @@ def _findings(said: dict[str, dict[str, Any]], reached: set[str], connected: Seq
     for one in CATALOGUE:
         told = [said[name] for name in said if name == one.name or name.rpartition(" ")[0] == one.name]
         refused = bool(told) and all(line["refused"] for line in told) and one.name not in reached
-        saw: list[Text] = [GuestText(str(line["saw"])) for line in told]
+        saw = [GuestText(str(line["saw"])) for line in told]
         found.append(
             Finding(one.name, one.wall, one.attempt, one.expected, refused, "; ".join(dict.fromkeys(saw)) or "nothing")
         )

@@ -43,7 +43,6 @@ class Targets:
             "abstract": self.abstract,
             "port": self.port,
             "pid": self.pid,
-            "process_mark": self.mark,
         }
 
 

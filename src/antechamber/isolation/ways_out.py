@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
@@ -13,6 +14,8 @@ from antechamber.guest.protocol import EgressAnswer
 from antechamber.machine import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from antechamber.egress.addresses import Address
 
 _ZONE: Final = "isolation.example.com"
@@ -53,20 +56,28 @@ _PORTS: Final = (22, 25, 0, 65536, 8080)
 _RAW: Final = {"oversized": "x" * 65536 + "\n", "nonsense": '["connect"]\n'}
 
 
-def requests() -> dict[str, dict[str, Any]]:
+def leads() -> dict[str, dict[str, str]]:
+    """Return for each attempt by an address the names that are made up for it, and where each leads.
+
+    The host's own addresses are among them, which may change at any time: taken once for a run.
+    """
+    own = [str(net.network_address) for net in host_addresses() if net.num_addresses == 1]
+    addresses = {**_LEADS, "own_address": tuple(sorted(own)[:8])}
+    return {
+        name: {f"{name.replace('_', '-')}{i}.{_ZONE}": one for i, one in enumerate(several)}
+        for name, several in addresses.items()
+    }
+
+
+def requests(led: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
     """Return what the machine sends through its egress door, by `ATTEMPT NUMBER`, and what must be let out."""
     asked: dict[str, dict[str, Any]] = {"public 0": _connect(PUBLIC_NAME)}
-    for name, addresses in _leads().items():
-        asked |= {f"egress_{name} {i}": _connect(f"{name.replace('_', '-')}{i}.{_ZONE}") for i in range(len(addresses))}
+    for name, made_up in led.items():
+        asked |= {f"egress_{name} {number}": _connect(one) for number, one in enumerate(made_up)}
     for name, names in _ASKED.items():
         asked |= {f"egress_{name} {number}": _connect(one) for number, one in enumerate(names)}
     asked |= {f"egress_port {number}": _connect(PUBLIC_NAME, port) for number, port in enumerate(_PORTS)}
     return asked | {f"egress_{name} 0": {"raw": raw} for name, raw in _RAW.items()}
-
-
-def _leads() -> dict[str, tuple[str, ...]]:
-    own = [str(net.network_address) for net in host_addresses() if net.num_addresses == 1]
-    return {**_LEADS, "own_address": tuple(sorted(own)[:8])}
 
 
 def _connect(name: str, port: int = 80) -> dict[str, Any]:
@@ -82,12 +93,12 @@ class MadeUp:
     """The addresses that the egress would have connected to."""
 
     @classmethod
-    def of_the_requests(cls) -> MadeUp:
-        """Return the network in which the requested names lead where the catalogue says."""
-        zone = {PUBLIC_NAME: (_PUBLIC,), OWN_NAME: (_OWN_PUBLIC,)}
-        for name, addresses in _leads().items():
-            zone |= {f"{name.replace('_', '-')}{i}.{_ZONE}": (one,) for i, one in enumerate(addresses)}
-        return cls({name: tuple(map(ip_address, addresses)) for name, addresses in zone.items()})
+    def of(cls, led: Mapping[str, Mapping[str, str]]) -> MadeUp:
+        """Return the network in which the names lead there, and the two public ones to public addresses."""
+        zone = {PUBLIC_NAME: _PUBLIC, OWN_NAME: _OWN_PUBLIC}
+        for made_up in led.values():
+            zone |= made_up
+        return cls({name: (ip_address(one),) for name, one in zone.items()})
 
     async def resolve(self, name: str) -> Resolution:
         """Say where a name leads."""
@@ -98,20 +109,9 @@ class MadeUp:
         """Count it, and give back a connection to nobody."""
         del port, name
         self.connected.append(address)
-        reader = asyncio.StreamReader()
-        reader.feed_eof()
-        here, there = await _pair()
+        here, there = socket.socketpair()
         there.close()
-        return Stream(here.reader, here.writer)
-
-
-async def _pair() -> tuple[Stream, asyncio.StreamWriter]:
-    import socket  # noqa: PLC0415 - of this one function
-
-    one, other = socket.socketpair()
-    reader, writer = await asyncio.open_connection(sock=one)
-    _, far = await asyncio.open_connection(sock=other)
-    return Stream(reader, writer), far
+        return Stream(*await asyncio.open_connection(sock=here))
 
 
 def egress(network: MadeUp, policy: Policy | None = None) -> Egress:

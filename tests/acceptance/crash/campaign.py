@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import socket
 from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from antechamber.settings import Settings
 from antechamber.tasks import Tasks
 from tests import invariants
 from tests.acceptance.crash.service import READY_S, Ears, Life, Nursery, ended, signalled
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from tests.acceptance.crash.person import Person
@@ -75,7 +75,7 @@ class Campaign:
         self.url = url
         self.chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self._points = points
-        port = _free_port()
+        port = free_port()
         self._settings = Settings(**settings)
         self._given = {
             **settings,
@@ -293,10 +293,3 @@ def _crashes_in(log: Path) -> list[str]:
     known = ("machine did not start", "a campaign's", "fault of the campaign")
     lines = log.read_text(errors="replace").splitlines()
     return [line[:600] for line in lines if any(word in line for word in bad) and not any(one in line for one in known)]
-
-
-def _free_port() -> int:
-    with socket.socket() as trying:
-        trying.bind(("127.0.0.1", 0))
-        port: int = trying.getsockname()[1]
-        return port
