@@ -432,7 +432,7 @@ class SignIn:
         raise MachineError(Code.CAPTURE_REFUSED, detail="the credential's version moved on at every try")
 
     async def _took_key(self) -> bool:
-        """Seal with the key that the database names from now on; False where this service's key file lacks it.
+        """Seal with the key that the database names from now on; False where no root of this service has it.
 
         A rotation by another service named it. What this one seals with its own key opens here, and is better stored
         than lost.
@@ -442,7 +442,7 @@ class SignIn:
         except OperatorError as error:
             if error.code in {Code.STORE_UNAVAILABLE, Code.ROOT_UNAVAILABLE}:
                 raise
-            _log.error("the key file lacks the key that seals", code=error.code, detail=error.detail)
+            _log.error("no root has the key that seals", code=error.code, detail=error.detail)
             return False
         return True
 
