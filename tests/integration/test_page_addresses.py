@@ -42,8 +42,16 @@ def calls():
             method = said[1] if said else "WEBSOCKET" if before.endswith("new URL(") else "GET"
             file = path.relative_to(STATIC).as_posix()
             address = literal[1] or literal[2].replace("${path}", "/api/auth/session/${id}")
-            found.append(Call(file, method, address))
+            found += [Call(file, method, address.replace("${exchange}", route)) for route in exchanges(text, address)]
     return found
+
+
+def exchanges(text, address):
+    """Return the routes that a page exchanges a code at, where the address is of these; else one that says nothing."""
+    if "${exchange}" not in address:
+        return [""]
+    (either,) = re.findall(r'await open\(code, \w+ \? "(\w+)" : "(\w+)"\)', text)
+    return either
 
 
 @pytest.fixture
