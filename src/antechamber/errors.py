@@ -322,7 +322,7 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.CREDENTIAL_MALFORMED: Meaning(502, "The credential file is not well-formed.", _ASK_OPERATOR),
     Code.CREDENTIAL_TOO_LARGE: Meaning(502, "The credential file is too large.", _ASK_OPERATOR),
     Code.CREDENTIAL_INCOMPLETE: Meaning(502, "The credential file lacks something that it must have.", _ASK_OPERATOR),
-    Code.CREDENTIAL_STALE: Meaning(502, "The credential file is older than its session.", _NEW_SESSION),
+    Code.CREDENTIAL_STALE: Meaning(502, "The credential file was there before the tool was started.", _NEW_SESSION),
     Code.OTHER_ACCOUNT: Meaning(
         409,
         "The sign-in is of another account than the stored one.",

@@ -102,7 +102,13 @@ SESSION_EVENTS: Final[dict[str, Telling]] = {
                 "How its account compares with that of the version before: `first` (there was none), `same`,"
                 " `replaced`, or `unknown` where one of the two named none.",
             ),
-            Detail("file_whole_at", str, "When the tool had last written its file (ISO 8601, the machine's clock)."),
+            Detail(
+                "file_whole_at",
+                str,
+                "When the tool had last written its file (ISO 8601, the machine's clock); not where that time lies"
+                " outside of the session.",
+                always=False,
+            ),
             Detail("checked_at", str, "When the service had checked it (ISO 8601); sealing and storing follow."),
         ),
     ),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from antechamber.errors import Code, ProviderError
+from antechamber.lifecycle import SessionFact
 from antechamber.model import IdPrefix, MachineState, SessionStatus, new_id
 from antechamber.providers import CapturedFile
 from antechamber.signin import now
@@ -140,9 +141,31 @@ async def test_a_service_says_that_it_lives_also_when_its_clock_has_gone_back(st
     assert (await stage.store.nodes.get(stage.node_id)).seen_at <= now()
 
 
-async def test_a_file_older_than_its_session_is_refused_where_the_clock_has_not_moved(stage):
+@pytest.mark.parametrize("written", [timedelta(0), 5 * HOUR], ids=["before its session", "in a time to come"])
+async def test_a_file_completes_its_session_though_the_clock_went_there_and_back_around_it(stage, written):
+    stage.clock.ahead = HOUR
+    session, guest = await stage.awaiting()
+    await seen(stage, session)
+    stage.clock.ahead = written
+    guest.write_file(WHOLE)
+    # the session comes due by this, and its guest is asked once more
+    stage.clock.ahead = 2 * HOUR
+    await stage.until(session.id, "completed")
+    (captured,) = [event for event in await stage.signin.events(session.id) if event.kind == SessionFact.CAPTURED]
+    assert "file_whole_at" not in captured.fields, "a time that cannot be is told to nobody"
+
+
+async def test_when_the_file_was_whole_is_told_where_the_clock_has_not_moved(stage):
+    session, guest = await stage.awaiting()
+    await guest.sign_in(WHOLE)
+    (captured,) = [event for event in await stage.signin.events(session.id) if event.kind == SessionFact.CAPTURED]
+    whole_at = datetime.fromisoformat(captured.fields["file_whole_at"])
+    assert session.created_at < whole_at <= datetime.fromisoformat(captured.fields["checked_at"])
+
+
+async def test_a_file_that_was_there_before_the_tool_by_its_machines_own_word_is_refused(stage):
     session, _ = await stage.awaiting()
-    old = CapturedFile(WHOLE["credential"], int((session.created_at - HOUR).timestamp() * 1e9))
+    old = CapturedFile(WHOLE["credential"], stage.clock.ns(), new=False)
     with pytest.raises(ProviderError, match=Code.CREDENTIAL_STALE):
         await stage.signin.capture(session.id, session.machine_id, new_id(IdPrefix.REPORT), {"credential": old})
     assert (await stage.signin.session(session.id)).reason == "credential_unusable"

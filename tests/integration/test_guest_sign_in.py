@@ -14,6 +14,8 @@ from tests.integration.machine_bench import Pages, machine_with, sign_in_job
 
 pytestmark = pytest.mark.machine
 
+CREDENTIAL = {"tokens": {"access_token": "DUMMY-access", "refresh_token": "DUMMY-refresh"}}
+
 
 @pytest.mark.parametrize(
     ("scene", "code", "file"),
@@ -22,7 +24,6 @@ pytestmark = pytest.mark.machine
         ("cut-off", 0, "incomplete"),
         ("huge", 0, "too_large"),
         ("symlink", 0, "not_a_file"),
-        ("stale", 0, "stale"),
     ],
 )
 async def test_f110_a_cli_that_ends_without_a_whole_file_is_told_with_what_it_left(scene, code, file):
@@ -31,6 +32,24 @@ async def test_f110_a_cli_that_ends_without_a_whole_file_is_told_with_what_it_le
         assert (ended.kind, ended.body["code"], ended.body["file"]) == (ReportKind.CLI_ENDED, code, file)
         if scene == "quits":
             assert ended.body["lines"] == ["no such account"]
+
+
+@pytest.mark.parametrize("scene", ["quits", "touches"])
+async def test_f037_what_was_there_before_the_cli_is_told_as_such(scene):
+    whole = {"path": "~/.fake/auth.json", "content": json.dumps(CREDENTIAL), "mode": 0o600}
+    async with machine_with(sign_in_job(scene, seed=[whole]), Pages()) as bench:
+        ended = await bench.next_of(ReportKind.CLI_ENDED, ReportKind.CREDENTIAL)
+        assert (ended.kind, ended.body["file"]) == (ReportKind.CLI_ENDED, "stale")
+
+
+@pytest.mark.parametrize("scene", ["of 1960", "of 2001", "of 2100", "of 2400"])
+async def test_a_file_is_captured_whatever_time_its_tool_gives_it(scene):
+    async with machine_with(sign_in_job(scene), Pages()) as bench:
+        captured = await bench.next_of(ReportKind.CREDENTIAL, ReportKind.CLI_ENDED)
+        assert captured.kind is ReportKind.CREDENTIAL
+        file = captured.body["files"]["credential"]
+        assert json.loads(base64.b64decode(file["content"])) == CREDENTIAL
+        assert file["new"] is True
 
 
 async def test_a_file_that_is_written_in_place_is_captured_while_the_cli_goes_on():

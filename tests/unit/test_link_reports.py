@@ -14,7 +14,7 @@ from antechamber.guest.protocol import MAX_CREDENTIAL, ReportKind
 from antechamber.link.reports import checked
 from antechamber.model import GuestText, IdPrefix, new_id
 
-FILE = {"content": base64.b64encode(b"{}").decode(), "mtime_ns": 1, "mode": 384}
+FILE = {"content": base64.b64encode(b"{}").decode(), "mtime_ns": 1, "mode": 384, "new": True}
 GOOD = {
     ReportKind.STARTED: {"cli_pid_started": True},
     ReportKind.SCREEN_UP: {},
@@ -69,6 +69,8 @@ def test_a_report_with_a_field_of_another_type_is_refused(kind):
         (ReportKind.CREDENTIAL, {"files": {"credential": {**FILE, "mtime_ns": -1}}}),
         (ReportKind.CREDENTIAL, {"files": {"credential": {**FILE, "mtime_ns": 2**70}}}),
         (ReportKind.CREDENTIAL, {"files": {"credential": {**FILE, "mode": True}}}),
+        (ReportKind.CREDENTIAL, {"files": {"credential": {**FILE, "new": 1}}}),
+        (ReportKind.CREDENTIAL, {"files": {"credential": {name: FILE[name] for name in FILE if name != "new"}}}),
         (ReportKind.CREDENTIAL, {"files": {"credential": FILE, "../x": FILE}}),
         (ReportKind.CREDENTIAL, {"files": {"credential": FILE} | {f"f{number}": FILE for number in range(16)}}),
         (ReportKind.CLI_ENDED, {"file": "whole"}),

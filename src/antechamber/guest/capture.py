@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from typing import TYPE_CHECKING, Any
 
 from antechamber.guest import files
@@ -31,9 +30,8 @@ class Capture:
         *,
         report: Callable[[dict[str, Any]], str],
         send_again: Callable[[str], bool],
-        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Begin to watch; raises OSError when inotify is not to be had.
+        """Begin to watch, and remember what is there already; raises OSError when inotify is not to be had.
 
         `report` sends the files and returns the report's id; `send_again` repeats one that is not acknowledged yet.
         """
@@ -41,14 +39,13 @@ class Capture:
         self._layout = layout
         self._report = report
         self._send_again = send_again
-        self._clock_ns = clock_ns
         self._sent: dict[bytes, str] = {}
         self._woken = asyncio.Event()
         self._cli_ended = False
         paths = {name: layout.in_home(watched.path) for name, watched in job.files.items()}
         self._paths = paths
         self._inotify = Inotify({path.parent for path in paths.values()}, self._woken.set)
-        self._since_ns = files.now_ns(layout.home)
+        self._before = {name: files.digest(path, job.files[name]) for name, path in paths.items()}
 
     def close(self) -> None:
         """Stop watching; nothing is reported after that."""
@@ -92,6 +89,8 @@ class Capture:
                         "content": base64.b64encode(file.content).decode(),
                         "mtime_ns": file.mtime_ns,
                         "mode": file.mode,
+                        # what is not is looked over above
+                        "new": True,
                     }
                     for name, file in together.items()
                 },
@@ -101,9 +100,7 @@ class Capture:
         return None
 
     def _look(self, name: str) -> files.WholeFile | FileState:
-        # where the clock has gone back, what is written now is older than the start
-        since_ns = self._since_ns if self._clock_ns() >= self._since_ns else 0
-        return files.look(self._paths[name], self._job.files[name], since_ns=since_ns)
+        return files.look(self._paths[name], self._job.files[name], before=self._before[name])
 
     async def _companions(self) -> None:
         """Wait until each companion is whole, the CLI has ended, or the time has passed."""

@@ -90,7 +90,7 @@ def _parsed(job: Job, layout: Layout) -> Verdict:
     watched = job.files.get("credential")
     if parser is None or watched is None:
         return Verdict(accepted=False, code=2, lines=["there is no such parser"])
-    found = files.look(layout.in_home(watched.path), watched, since_ns=0)
+    found = files.look(layout.in_home(watched.path), watched)
     if not isinstance(found, WholeFile):
         return Verdict(accepted=False, code=1, lines=[f"the file is {found.value}"])
     faults = parser(json.loads(found.content))

@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from antechamber.guest.protocol import FileState
+from antechamber.guest.protocol import LATEST_NS, FileState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WholeFile:
-    """A file that has everything that it must have; its repr does not show the content."""
+    """A file that was read to its end; its repr does not show the content."""
 
     content: bytes
     mtime_ns: int
+    """What the CLI, or the machine's clock, says; brought within what a report can carry."""
     mode: int
 
     def __repr__(self) -> str:
@@ -35,11 +36,28 @@ class WholeFile:
         return hashlib.sha256(self.content).digest()
 
 
-def look(path: Path, watched: Watched, *, since_ns: int) -> WholeFile | FileState:
+def look(path: Path, watched: Watched, *, before: bytes | None = None) -> WholeFile | FileState:
     """Return the file when it is whole, else what it is instead.
 
+    `before` is the digest of what was there before the CLI's start: with that content it is `STALE`. No time of day
+    says so, as a clock may have gone forward and back again, and a CLI can give a file whatever time it likes.
     Never follows a symlink or waits on a pipe: whatever the CLI put there, the answer comes at once.
     """
+    found = _read(path, watched)
+    if isinstance(found, FileState):
+        return found
+    if found.digest == before:
+        return FileState.STALE
+    return found if _complete(found.content, watched) else FileState.INCOMPLETE
+
+
+def digest(path: Path, watched: Watched) -> bytes | None:
+    """Return the digest of what is there now, whole or not; None where no file is that could ever be whole."""
+    found = _read(path, watched)
+    return None if isinstance(found, FileState) else found.digest
+
+
+def _read(path: Path, watched: Watched) -> WholeFile | FileState:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
@@ -48,7 +66,7 @@ def look(path: Path, watched: Watched, *, since_ns: int) -> WholeFile | FileStat
         return FileState.NOT_A_FILE if path.is_symlink() or path.is_socket() else FileState.UNREADABLE
     try:
         status = os.fstat(descriptor)
-        fault = _fault(status, watched, since_ns)
+        fault = _fault(status, watched)
         if fault is not None:
             return fault
         with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -57,20 +75,18 @@ def look(path: Path, watched: Watched, *, since_ns: int) -> WholeFile | FileStat
         os.close(descriptor)
     if len(content) > watched.max_bytes:
         return FileState.TOO_LARGE
-    if not _complete(content, watched):
-        return FileState.INCOMPLETE
-    return WholeFile(content, status.st_mtime_ns, stat.S_IMODE(status.st_mode))
+    return WholeFile(content, min(max(status.st_mtime_ns, 0), LATEST_NS), stat.S_IMODE(status.st_mode))
 
 
-def _fault(status: os.stat_result, watched: Watched, since_ns: int) -> FileState | None:
-    """Return what the file is instead of a fresh file of ours."""
+def _fault(status: os.stat_result, watched: Watched) -> FileState | None:
+    """Return what the file is instead of a file of ours."""
     if not stat.S_ISREG(status.st_mode):
         return FileState.NOT_A_FILE
     if status.st_uid != os.geteuid():
         return FileState.UNREADABLE
     if status.st_size > watched.max_bytes:
         return FileState.TOO_LARGE
-    return FileState.STALE if status.st_mtime_ns < since_ns else None
+    return None
 
 
 def _complete(content: bytes, watched: Watched) -> bool:
@@ -88,17 +104,6 @@ def has(value: Any, path: tuple[str, ...]) -> bool:
             return False
         value = value[name]
     return value is not None and value != ""
-
-
-def now_ns(folder: Path) -> int:
-    """Return the time as that folder's file system stamps it; the kernel's file clock lags behind the real one."""
-    stamp = folder / ".stamp"
-    descriptor = os.open(stamp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        return os.fstat(descriptor).st_mtime_ns
-    finally:
-        os.close(descriptor)
-        stamp.unlink()
 
 
 def plant(layout: Layout, seeds: tuple[Seed, ...]) -> None:

@@ -43,7 +43,7 @@ import struct
 from enum import Enum
 from typing import Any, Final
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Raised when either end could misread the other, or the job: an upgraded service goes on with the machines of before
 as long as this is the same, and fails their sessions where it is not."""
 
@@ -52,6 +52,9 @@ MAX_FRAME: Final = 1024 * 1024
 
 MAX_CREDENTIAL: Final = 256 * 1024
 """Bytes of one captured file."""
+
+LATEST_NS: Final = 2**63 - 1
+"""The latest time of a file, in nanoseconds since 1970 (which is the earliest)."""
 
 TERMINAL_PIECE: Final = 24 * 1024
 """Bytes of the CLI's output in one message."""
@@ -82,7 +85,8 @@ class ReportKind(str, Enum):
     TERMINAL_ASKS = "terminal_asks"
     """{}: the CLI waits at its terminal, has asked for no page, and what it wrote last is no whole line."""
     CREDENTIAL = "credential"
-    """{files: {name: {content: base64, mtime_ns: int, mode: int}}}: name is `credential` or a companion's."""
+    """{files: {name: {content: base64, mtime_ns: int, mode: int, new: bool}}, cli_version: str}: name is `credential`
+    or a companion's; `new` says that this content was not there when this run of the CLI began."""
     NOTHING_YET = "nothing_yet"
     """{}: answer to look_again."""
     CLI_ENDED = "cli_ended"
@@ -105,7 +109,7 @@ class FileState(str, Enum):
     NOT_A_FILE = "not_a_file"
     """A symlink, a folder, a pipe."""
     STALE = "stale"
-    """It is older than the CLI's start."""
+    """It is what was there before the CLI's start."""
 
 
 class Trouble(str, Enum):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from antechamber.errors import Code, MachineError
-from antechamber.guest.protocol import MAX_CREDENTIAL, FileState, ReportKind, Trouble
+from antechamber.guest.protocol import LATEST_NS, MAX_CREDENTIAL, FileState, ReportKind, Trouble
 from antechamber.model import GuestText, IdPrefix, is_id
 
 _LINES: Final = 20
@@ -116,8 +116,8 @@ def _files(files: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for file in files.values():
         if not isinstance(file, dict):
             raise _wrong("a file")
-        exactly(file, content=str, mtime_ns=int, mode=int)
-        _number(file["mtime_ns"], 0, 2**63 - 1)
+        exactly(file, content=str, mtime_ns=int, mode=int, new=bool)
+        _number(file["mtime_ns"], 0, LATEST_NS)
         _number(file["mode"], 0, 0o7777)
         # before decoding: nothing that is too large is unpacked
         if len(file["content"]) > (MAX_CREDENTIAL + 2) // 3 * 4:

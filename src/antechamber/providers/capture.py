@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.errors import Code, ProviderError
@@ -19,7 +18,6 @@ from antechamber.providers.paths import NotJsonError, all_unicode, find, leaves,
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from antechamber.model import Claims
     from antechamber.providers.definition import Companion, Kept, Shape
@@ -34,6 +32,9 @@ class CapturedFile:
 
     content: bytes
     mtime_ns: int = 0
+    """When it was last written, by the machine's clock or the CLI's word; it decides nothing."""
+    new: bool = True
+    """Whether the guest says that this content was not there before the CLI's start."""
 
     def __repr__(self) -> str:
         return f"CapturedFile({len(self.content)} bytes)"
@@ -53,7 +54,7 @@ class Parsed:
         return f"Parsed({len(self.bundle)} bytes, {self.claims!r}, {self.warnings!r})"
 
 
-def parse(spec: ProviderSpec, files: Mapping[str, CapturedFile], *, not_before: datetime | None) -> Parsed:
+def parse(spec: ProviderSpec, files: Mapping[str, CapturedFile]) -> Parsed:
     """Judge captured files; raises ProviderError credential_{incomplete,malformed,too_large,stale}."""
     form = spec.definition
     credential = files.get(CREDENTIAL)
@@ -64,8 +65,8 @@ def parse(spec: ProviderSpec, files: Mapping[str, CapturedFile], *, not_before: 
             Code.CREDENTIAL_TOO_LARGE,
             detail=f"{spec.id}: {len(credential.content)} bytes, at most {form.credential.max_bytes}",
         )
-    if not_before is not None and credential.mtime_ns < not_before.timestamp() * 10**9:
-        raise ProviderError(Code.CREDENTIAL_STALE, detail=f"{spec.id}: the file is older than its session")
+    if not credential.new:
+        raise ProviderError(Code.CREDENTIAL_STALE, detail=f"{spec.id}: the file was there before the tool's start")
     try:
         document = read_object(credential.content)
     except NotJsonError as error:
@@ -156,6 +157,9 @@ def _reduce(companion: Companion, file: CapturedFile | None, warnings: list[str]
     """Return a companion's kept values; whatever is wrong with it, the credential is none the worse."""
     if file is None:
         warnings.append(f"{companion.path}: was not sent")
+        return {}
+    if not file.new:
+        warnings.append(f"{companion.path}: was there before the tool's start and is left out")
         return {}
     if len(file.content) > companion.max_bytes:
         warnings.append(f"{companion.path}: is larger than {companion.max_bytes} bytes and is left out")

@@ -12,7 +12,6 @@ from antechamber.providers import capture, job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from antechamber.providers.capture import CapturedFile, Parsed
     from antechamber.providers.definition import Definition, Terms
@@ -155,9 +154,6 @@ class ProviderSpec:
         """
         return job.check(self, bundle)
 
-    def parse(self, files: Mapping[str, CapturedFile], *, not_before: datetime | None = None) -> Parsed:
-        """Judge captured files and return what is to be sealed, with its claims; raises ProviderError.
-
-        A credential file that was last written before `not_before` is stale.
-        """
-        return capture.parse(self, files, not_before=not_before)
+    def parse(self, files: Mapping[str, CapturedFile]) -> Parsed:
+        """Judge captured files and return what is to be sealed, with its claims; raises ProviderError."""
+        return capture.parse(self, files)

@@ -167,7 +167,7 @@ class SignInErrand:
 
     async def _capture(self, report: Report) -> Reply:
         files = {
-            name: CapturedFile(base64.b64decode(file["content"]), file["mtime_ns"])
+            name: CapturedFile(base64.b64decode(file["content"]), file["mtime_ns"], new=file["new"])
             for name, file in report.body["files"].items()
         }
         try:

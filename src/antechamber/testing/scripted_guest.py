@@ -155,7 +155,7 @@ class SignInGuest:
         self._sandbox = sandbox
         self._crash = asyncio.Event()
         self._code = 0
-        self._files: Mapping[str, bytes] | None = None
+        self._files: dict[str, Any] | None = None
         self.link: LinkEnd | None = None
         self.page_open = asyncio.Event()
         """Set when everything that readiness needs has been reported."""
@@ -183,12 +183,12 @@ class SignInGuest:
 
     async def sign_in(self, files: Mapping[str, bytes]) -> str | None:
         """Hand in the files (`credential` and companions); return None when the host took them, else its code."""
-        self._files = files
-        return await self._linked().report(ReportKind.CREDENTIAL, _credential(files, self._clock_ns()))
+        self.write_file(files)
+        return await self._linked().report(ReportKind.CREDENTIAL, self._files or {})
 
     def write_file(self, files: Mapping[str, bytes]) -> None:
-        """Have the files lie there without reporting them: `look_again` finds them."""
-        self._files = files
+        """Have the files lie there without reporting them, with the time of now: `look_again` finds them."""
+        self._files = _credential(files, self._clock_ns())
 
     async def end_cli(self, code: int, *lines: str, file: str = "none") -> str | None:
         """Report that the tool ended."""
@@ -240,7 +240,7 @@ class SignInGuest:
                 case "again":
                     self.again.set()
                 case "look_again" if self._files is not None:
-                    await link.report(ReportKind.CREDENTIAL, _credential(self._files, self._clock_ns()))
+                    await link.report(ReportKind.CREDENTIAL, self._files)
                 case "look_again":
                     await link.report(ReportKind.NOTHING_YET, {})
 
@@ -343,7 +343,7 @@ async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, widt
 def _credential(files: Mapping[str, bytes], mtime_ns: int) -> dict[str, Any]:
     return {
         "files": {
-            name: {"content": base64.b64encode(content).decode(), "mtime_ns": mtime_ns, "mode": 0o600}
+            name: {"content": base64.b64encode(content).decode(), "mtime_ns": mtime_ns, "mode": 0o600, "new": True}
             for name, content in files.items()
         },
         "cli_version": "scripted",

@@ -223,10 +223,13 @@ class Worker:
 
     async def capture(self, place: Place) -> str:
         session = await self._session(place)
-        mark = dummy(f"refresh-{next(self.world.marks)}")
+        number = next(self.world.marks)
+        mark = dummy(f"refresh-{number}")
         document = {**CODEX, "tokens": {**CODEX["tokens"], "refresh_token": mark}}
         self.world.written.setdefault(session.id, set()).add(mark)
-        file = CapturedFile(json.dumps(document).encode(), int(self.clock().timestamp() * 1e9))
+        # by no worker's clock: the machine's may have gone there and back meanwhile
+        written_at = self.world.at + timedelta(hours=number % 5 - 2)
+        file = CapturedFile(json.dumps(document).encode(), int(written_at.timestamp() * 1e9))
         await self.signin.capture(session.id, session.machine_id, new_id(IdPrefix.REPORT), {"credential": file})
         self.world.told.completed.add(session.id)
         return "stored"

@@ -88,11 +88,16 @@ def leaves_a_symlink():
     AUTH.symlink_to(HOME / "elsewhere.json")
 
 
-def leaves_an_old_file():
-    old = AUTH.with_suffix(".old")
-    by_rename(old, json.dumps(CREDENTIAL))
-    os.utime(old, (1_000_000_000, 1_000_000_000))
-    old.rename(AUTH)
+def leaves_a_file_of(seconds):
+    other = AUTH.with_suffix(".other")
+    by_rename(other, json.dumps(CREDENTIAL))
+    os.utime(other, (seconds, seconds))
+    other.rename(AUTH)
+
+
+def touches_its_file():
+    AUTH.touch()
+    by_rename(AUTH, AUTH.read_text())
 
 
 def writes_and_stays():
@@ -111,7 +116,11 @@ SCENES = {
     "cut-off": lambda: by_rename(AUTH, json.dumps(CREDENTIAL)[:-8]),
     "huge": lambda: by_rename(AUTH, json.dumps({**CREDENTIAL, "more": "x" * 300_000})),
     "symlink": leaves_a_symlink,
-    "stale": leaves_an_old_file,
+    "touches": touches_its_file,
+    "of 1960": lambda: leaves_a_file_of(-315_000_000),
+    "of 2001": lambda: leaves_a_file_of(1_000_000_000),
+    "of 2100": lambda: leaves_a_file_of(4_102_444_800),
+    "of 2400": lambda: leaves_a_file_of(13_569_465_600),
     "writes and stays": writes_and_stays,
 }
 

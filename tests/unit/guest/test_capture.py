@@ -29,17 +29,11 @@ class Watch:
             files["account"] = {"path": "~/.tool.json", "required": ["account.email"]}
         job = parse({"kind": "sign_in", "argv": ["x"], "files": files, "companion_wait_ms": companion_wait_ms})
         self.home, self.reported, self.again, self.tasks = home, asyncio.Queue(), [], Tasks()
-        self.behind_ns = 0
-        self.capture = Capture(
-            job,
-            Layout(home=home),
-            report=self._report,
-            send_again=self._again,
-            clock_ns=lambda: time.time_ns() - self.behind_ns,
-        )
+        self.capture = Capture(job, Layout(home=home), report=self._report, send_again=self._again)
         self.tasks.spawn("capture", self.capture.run())
 
     def _report(self, body):
+        assert all(file["new"] is True for file in body["files"].values())
         self.reported.put_nowait(
             {name: base64.b64decode(file["content"]).decode() for name, file in body["files"].items()}
         )
@@ -148,17 +142,28 @@ async def test_a_folder_that_the_cli_makes_anew_is_watched_again(watch, tmp_path
 async def test_f037_a_file_from_before_the_start_is_not_reported(watch, tmp_path):
     (tmp_path / ".tool").mkdir()
     (tmp_path / ".tool/auth.json").write_text(TOKENS)
-    os.utime(tmp_path / ".tool/auth.json", (1, 1))
     on = watch()
     assert on.capture.look_again() is FileState.STALE
+    on.rename(".tool/auth.json", TOKENS)
+    assert on.capture.look_again() is FileState.STALE
+    other = json.dumps({"tokens": {"access": "DUMMY-other"}})
+    on.rename(".tool/auth.json", other)
+    assert await on.next() == {"credential": other}
     assert on.reported.empty()
 
 
-async def test_what_is_written_after_the_clock_went_back_is_reported(watch, tmp_path):
+async def test_a_companion_from_before_the_start_is_not_reported(watch, tmp_path):
+    (tmp_path / ".tool.json").write_text(ACCOUNT)
+    on = watch(companion_wait_ms=30, companion=True)
+    on.rename(".tool/auth.json", TOKENS)
+    assert await on.next() == {"credential": TOKENS}
+
+
+@pytest.mark.parametrize("seconds", [-3600, 0, 3600, -(10**9), 10**9], ids=str)
+async def test_a_file_is_reported_whatever_time_it_has(watch, tmp_path, seconds):
     on = watch()
-    on.behind_ns = 3600 * 10**9
-    an_hour_ago = time.time_ns() - on.behind_ns
+    at = time.time() + seconds
     (tmp_path / ".tool/auth.json.new").write_text(TOKENS)
-    os.utime(tmp_path / ".tool/auth.json.new", ns=(an_hour_ago, an_hour_ago))
+    os.utime(tmp_path / ".tool/auth.json.new", (at, at))
     (tmp_path / ".tool/auth.json.new").rename(tmp_path / ".tool/auth.json")
     assert await on.next() == {"credential": TOKENS}

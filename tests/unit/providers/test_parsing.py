@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -93,15 +93,21 @@ def test_no_file_at_all_is_incomplete(providers):
     assert code_of(providers.get("codex"), {}) is Code.CREDENTIAL_INCOMPLETE
 
 
-def test_f037_a_file_older_than_its_session_is_stale(providers, samples):
-    spec, text = providers.get("codex"), samples.SAMPLES["codex"]["whole"]["credential"]
-    began = datetime(2026, 11, 22, 14, tzinfo=UTC)
-    for moment, accepted in ((began - timedelta(seconds=1), False), (began + timedelta(seconds=1), True)):
-        file = {"credential": CapturedFile(text.encode(), mtime_ns=int(moment.timestamp() * 10**9))}
-        if accepted:
-            assert spec.parse(file, not_before=began)
-        else:
-            assert code_of(spec, file, not_before=began) is Code.CREDENTIAL_STALE
+def test_f037_a_file_that_was_there_before_the_start_is_stale_and_its_time_says_nothing(providers, samples):
+    spec, text = providers.get("codex"), samples.SAMPLES["codex"]["whole"]["credential"].encode()
+    assert code_of(spec, {"credential": CapturedFile(text, new=False)}) is Code.CREDENTIAL_STALE
+    for mtime_ns in (0, 1, 2**63 - 1):
+        assert spec.parse({"credential": CapturedFile(text, mtime_ns)})
+
+
+def test_a_companion_that_was_there_before_the_start_is_left_out(providers, samples):
+    spec, texts = providers.get("claude_code"), samples.SAMPLES["claude_code"]["whole"]
+    files = {name: CapturedFile(text.encode()) for name, text in texts.items()}
+    (companion,) = set(files) - {"credential"}
+    files[companion] = CapturedFile(files[companion].content, new=False)
+    parsed = spec.parse(files)
+    assert set(open_bundle("claude_code", parsed.bundle)) == {"credential"}
+    assert any("was there before" in warning for warning in parsed.warnings)
 
 
 def test_a_new_field_of_the_vendors_is_a_warning_and_is_stored(providers, samples):
