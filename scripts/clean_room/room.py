@@ -51,7 +51,7 @@ class Room:
             # nobody needs what dpkg has written to survive a power cut
             (self._root / "etc/dpkg/dpkg.cfg.d/clean-room").write_text("force-unsafe-io\n")
             (self._root / "room").mkdir(mode=0o755)
-            for name in ("work.sh", "enter.sh"):
+            for name in ("work.sh", "step.sh", "enter.sh"):
                 shutil.copy(HERE / name, self._root / "room" / name)
             (self._root / "room" / "home").mkdir()
             self._settings.write_home(self._root / "room" / "home")

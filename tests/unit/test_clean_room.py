@@ -2,7 +2,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from scripts.clean_room import base, client_settings
+from scripts.clean_room import base, client_settings, second_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,10 +104,37 @@ def test_the_readme_asks_for_what_a_room_begins_with():
     assert [*first.partition("#")[0].split()[2:], "sudo"] == list(base.PACKAGES)
 
 
-@pytest.mark.parametrize("name", ["enter.sh", "work.sh"])
+@pytest.mark.parametrize("name", ["enter.sh", "step.sh", "work.sh"])
 def test_the_shell_can_read(name):
     read = subprocess.run(
         ["sh", "-n", ROOT / "scripts" / "clean_room" / name], capture_output=True, text=True, check=False
     )
 
     assert (read.returncode, read.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "command", "verdict"),
+    [
+        ("60", "true", "passed"),
+        ("60", "false", "FAILED"),
+        ("0.1", "sleep 600", "FAILED: not done in 0.1 s"),
+    ],
+)
+def test_a_step_of_a_room_has_a_time_of_its_own(tmp_path, limit, command, verdict):
+    program = (
+        f". {ROOT}/scripts/clean_room/step.sh; account=root failed=0 RESULTS={tmp_path}/results;"
+        f"do_it() {{ limited {command}; }}; step one {limit} do_it; exit $failed"
+    )
+
+    ended = subprocess.run(["sh", "-uc", program], capture_output=True, check=False, timeout=60).returncode
+
+    (line,) = (tmp_path / "results").read_text().splitlines()
+    assert (line.split("\t")[0], line.split("\t")[2], ended) == ("one", verdict, int(verdict != "passed"))
+
+
+@pytest.mark.parametrize(
+    ("median", "word", "code"), [(1.8, "within", 0), (3.0, "within", 0), (3.1, "OVER", 0), (12.1, "FAR OVER", 1)]
+)
+def test_a_second_run_fails_only_far_above_its_time(median, word, code):
+    assert second_run.verdict(median) == (word, code)
