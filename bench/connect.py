@@ -124,7 +124,7 @@ async def run(size: Size) -> list[Figure]:
                     ours, _ = await once(service, provider, f"somebody-{turn}")
                     figure.ours.append(ours)
                     figure.theirs.append(theirs)
-            for turn in range(size.of(2)):
+            for turn in range(size.of(5)):
                 say(f"a: {count} at once, {turn + 1}")
                 burst.theirs.append(await _bare_burst(standin, vendor, count))
                 burst.ours.append(await _burst(service, count, turn))

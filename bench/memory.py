@@ -96,13 +96,14 @@ async def run(size: Size) -> list[Figure]:
                     clis[provider].ours.append(parts.cli)
                     agent.ours.append(parts.agent)
                     keeper.ours.append(parts.keeper)
-            say(f"c: {many} bare sandboxes")
-            theirs = await _bare(standin, vendor, many) / many
-            say(f"c: {many} machines")
-            parts = await _machines(service, "codex", many, "many", service_many)
-            each.ours.append(parts.whole / many)
-            each.theirs.append(theirs)
-            each_over.ours.append((parts.whole - parts.cli) / many - theirs)
+            for turn in range(size.of(3)):
+                say(f"c: {many} bare sandboxes, {turn + 1}")
+                theirs = await _bare(standin, vendor, many) / many
+                say(f"c: {many} machines, {turn + 1}")
+                parts = await _machines(service, "codex", many, f"many-{turn}", service_many)
+                each.ours.append(parts.whole / many)
+                each.theirs.append(theirs)
+                each_over.ours.append((parts.whole - parts.cli) / many - theirs)
     figures = [*wholes.values(), *overs.values(), *clis.values(), agent, keeper, each, each_over]
     return [*figures, service_alone, service_many]
 
