@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +21,7 @@ from antechamber.errors import Code, OperatorError
 from antechamber.store import Store, file_url
 from antechamber.store.dialect import dialect_of
 from antechamber.store.migrate import migrate, scripts
+from antechamber.store.revisions import LINE
 from antechamber.store.schema import metadata
 
 
@@ -148,6 +151,20 @@ def test_the_revisions_are_one_line():
     assert len(directory.get_heads()) == 1
     assert len(directory.get_bases()) == 1
     assert all(not revision.is_merge_point for revision in directory.walk_revisions())
+
+
+def test_the_line_that_a_start_knows_is_the_one_that_an_upgrade_goes():
+    assert [one.revision for one in scripts().walk_revisions()][::-1] == list(LINE)
+
+
+def test_alembic_is_loaded_for_an_upgrade_alone(upgraded, place):
+    for url, loaded in ((upgraded, False), (place.new("fresh"), True)):
+        program = (
+            "import asyncio, sys; from antechamber.store import Store;"
+            f"asyncio.run(Store.open({url!r}, world='demo')); print('alembic' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == str(loaded)
 
 
 async def test_upgrading_twice_changes_nothing(place, upgraded):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from antechamber import control, operations
+from antechamber import control
 from antechamber.errors import Code, OperatorError
 from antechamber.places import node_id, place
 from antechamber.providers import Providers
@@ -68,7 +68,7 @@ async def ask(world: str, operation: str, **arguments: Any) -> Any:
 
 
 async def _do(settings: Settings, places: Places, operation: str, arguments: Mapping[str, Any]) -> Any:
-    from antechamber import app  # noqa: PLC0415 - see `cli`
+    from antechamber import app, operations  # noqa: PLC0415 - see `cli`
     from antechamber.keys import Keys  # noqa: PLC0415 - see `cli`
     from antechamber.signin import SignIn  # noqa: PLC0415 - see `cli`
 

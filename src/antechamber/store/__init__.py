@@ -13,11 +13,11 @@ from antechamber.store.credentials import Captured, Rejected, Version
 from antechamber.store.dialect import file_url
 from antechamber.store.erasures import Holdings
 from antechamber.store.limits import Limits
-from antechamber.store.migrate import Revisions, knows, release_of
 from antechamber.store.moves import Moved
 from antechamber.store.nodes import AWAY_AFTER
 from antechamber.store.observer import Observer, Recorded, Several
 from antechamber.store.retention import Kept, Pruned
+from antechamber.store.revisions import Revisions, knows, release_of
 from antechamber.store.sessions import CREATED, Created, Idempotency, NewSession
 from antechamber.store.standing import Standing
 from antechamber.store.store import About, Store

@@ -25,9 +25,9 @@ from antechamber.store.dialect import dialect_of
 from antechamber.store.erasures import Erasures
 from antechamber.store.line import Line
 from antechamber.store.machines import Machines
-from antechamber.store.migrate import Revisions, migrate, refuse_later, revisions
 from antechamber.store.nodes import Nodes
 from antechamber.store.retention import Retention
+from antechamber.store.revisions import Revisions, refuse_later, revisions
 from antechamber.store.schema import credentials, installation
 from antechamber.store.sessions import Sessions
 from antechamber.store.standing import Standing, standing
@@ -36,6 +36,7 @@ from antechamber.store.statuses import Statuses
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.store.observer import Observer
@@ -88,7 +89,7 @@ class Store:
         dialect = dialect_of(url)
         with _opening():
             async with dialect.migrating() as connection:
-                await connection.run_sync(migrate)
+                await connection.run_sync(_upgraded)
                 installation_id = await _installation(connection, world)
                 point(Point.MIGRATING)
         point(Point.MIGRATED)
@@ -206,6 +207,14 @@ def _opening() -> Iterator[None]:
             next_step="Mend what is named above, or name another database by ANTECHAMBER_DATABASE_URL.",
             detail=error.detail,
         ) from error
+
+
+def _upgraded(connection: Connection) -> None:
+    if refuse_later(connection).pending:
+        # Alembic is a good part of a start, and most have nothing to upgrade
+        from antechamber.store.migrate import migrate  # noqa: PLC0415
+
+        migrate(connection)
 
 
 async def _installation(connection: AsyncConnection, world: str) -> str:

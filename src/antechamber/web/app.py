@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
@@ -197,9 +198,13 @@ def _route_of(app: FastAPI) -> Callable[[Scope], tuple[str, dict[str, str]] | No
 
 
 def _add_openapi(dashboard: FastAPI, sign_in: FastAPI, services: Services) -> None:
-    """Add the description of both sites' routes."""
-    described = description.of_both(dashboard, sign_in, services.addresses)
+    """Add the description of both sites' routes; it is made when somebody first asks, as no start waits for it."""
 
+    @cache
+    def described() -> dict[str, Any]:
+        return description.of_both(dashboard, sign_in, services.addresses)
+
+    # no coroutine: it takes long enough to keep whatever else is served waiting, and so has a thread
     @dashboard.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> JSONResponse:
-        return JSONResponse(described)
+    def openapi() -> JSONResponse:
+        return JSONResponse(described())
