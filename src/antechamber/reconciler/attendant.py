@@ -105,17 +105,20 @@ class Attendant:
         point(Point.START_REFUSED)
         await self._ended(MachineEnd(self._now(), None, error.detail), handle)
 
-    async def _say_booting(self) -> None:
+    async def _say_booting(self) -> AuthSession | None:
+        """Tell the session that its machine boots, where nobody has yet; return it as it is then."""
         session = await self._session()
         if session is not None and session.status is SessionStatus.PENDING:
             # counted from the machine's own beginning, also when this is said by a later service
-            await self._store.sessions.apply(
+            moved = await self._store.sessions.apply(
                 session.id,
                 SessionFact.MACHINE_BOOTING,
                 at=self._now(),
                 expires_at=self._row.state_at + self._settings.duration("start"),
             )
             point(Point.SESSION_STARTING)
+            return moved.session
+        return session
 
     async def _no_uid(self) -> None:
         """Let a sign-in wait for one as for a machine; a check, which waits in no line, ends."""
@@ -202,12 +205,11 @@ class Attendant:
 
     async def _watch(self, machine: Machine, handle: Handle, build: str | None) -> None:
         # said here and not at the start alone: the service may have been killed between the machine's move and this
-        await self._say_booting()
-        errand = await self._errand()
+        session = await self._say_booting()
+        errand = self._errand(session)
         if errand is None:
             await self._stop(machine, handle)
             return
-        coming_up = await self._is_coming_up()
         live = LiveMachine(self._row, machine, errand, build=build, egress=self._host.egress_of)
         self.live = live
         live.open()
@@ -216,7 +218,7 @@ class Attendant:
         ended = spawn(f"end of {self._row.id}", machine.ended())
         due = spawn(f"due of {self._row.id}", self._until_due(live))
         ready = None
-        if isinstance(errand, SignInErrand) and coming_up:
+        if isinstance(errand, SignInErrand) and self._is_coming_up(session):
             ready = spawn(f"readiness of {self._row.id}", _become_ready(errand, live, self._settings.sweep_s))
         try:
             await asyncio.wait({ended, due}, return_when=asyncio.FIRST_COMPLETED)
@@ -233,9 +235,8 @@ class Attendant:
             self.live = None
             await live.close()
 
-    async def _is_coming_up(self) -> bool:
+    def _is_coming_up(self, session: AuthSession | None) -> bool:
         # the session too: the service may have been killed between the machine's move and the session's
-        session = await self._session()
         starting = session is not None and session.status is SessionStatus.STARTING
         return starting or self._row.state is MachineState.BOOTING
 
@@ -383,10 +384,10 @@ class Attendant:
     async def _session(self) -> AuthSession | None:
         return await self._store.sessions.get(self._row.session_id) if self._row.session_id else None
 
-    async def _errand(self) -> SignInErrand | CheckErrand | None:
+    def _errand(self, session: AuthSession | None) -> SignInErrand | CheckErrand | None:
         if self._row.state is MachineState.STOPPING:
             return None
-        if (session := await self._session()) is not None:
+        if session is not None:
             try:
                 spec = self._host.providers.get(session.provider)
             except CallerError:
