@@ -1,7 +1,8 @@
 """g: a killed service started again: a hundred scripted sessions held again, and a person's own screen back.
 
 Each time runs from the start of the interpreter. `held` is the moment at which the last of the hundred machines' guests
-speaks with the service again and the pages are served.
+speaks with the service again and the pages are served. The machines' folders lie in memory, as `/run` does on a host:
+on a disk each of their three hundred sockets would wait for it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ async def run(size: Size) -> list[Figure]:
 class Scripted:
     """A service in a fresh process each time, and machines that outlive it."""
 
-    def __init__(self, folder: Path, ears: Ears) -> None:
+    def __init__(self, folder: Path, run: Path, ears: Ears) -> None:
         self._folder = folder
         self._ears = ears
         self._guests: list[SignInGuest] = []
@@ -61,7 +62,7 @@ class Scripted:
             "world": "demo",
             "port": port,
             "data_dir": str(folder / "data"),
-            "run_dir": str(folder / "run"),
+            "run_dir": str(run),
             "shared_dir": str(folder / "shared"),
             "database_url": file_url(folder / "data" / "antechamber.db"),
         }
@@ -80,7 +81,7 @@ class Scripted:
         with (self._folder / "log").open("ab") as log:
             async with self._ears.births:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "tests.acceptance.crash.life", json.dumps(asdict(order))),
+                    *(sys.executable, "-m", "tests.acceptance.crash.alone", json.dumps(asdict(order))),
                     stdout=log,
                     stderr=log,
                     cwd=ROOT,
@@ -145,10 +146,9 @@ async def _held(size: Size) -> Figure:
         peer=EMPTY,
         targets=(Target("median", HELD_S),),
     )
-    folder = Path(tempfile.mkdtemp(prefix="acb-", dir="/tmp"))
-    (folder / "run").mkdir()
+    folder, run = (Path(tempfile.mkdtemp(prefix="acb-", dir=place)) for place in ("/tmp", "/dev/shm"))
     async with Ears(folder) as ears:
-        scripted = Scripted(folder, ears)
+        scripted = Scripted(folder, run, ears)
         await scripted.machines.serve()
         await scripted.kill(await scripted.start())
         for _ in range(size.of(5, 1)):
@@ -167,6 +167,7 @@ async def _held(size: Size) -> Figure:
         await scripted.kill(life)
         await scripted.machines.close()
     shutil.rmtree(folder)
+    shutil.rmtree(run)
     return figure
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from antechamber import __version__, assets, metrics, operations, web
+from antechamber import __version__, assets, garbage, metrics, operations, web
 from antechamber import control as control_socket
 from antechamber.drivers.namespace import NamespaceDriver
 from antechamber.egress import Policy
@@ -414,7 +414,8 @@ async def _serve_metrics(
 
 
 async def _until_stopped(server: web.Server, stop: asyncio.Event | None) -> None:
-    """Return when asked to stop, or when the server has ended by itself."""
+    """End the start, and return when asked to stop, or when the server has ended by itself."""
+    garbage.started()
     asked = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = () if stop is not None else (signal.SIGTERM, signal.SIGINT)

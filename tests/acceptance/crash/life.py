@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -139,8 +138,3 @@ def run(order: Order) -> None:
         words.say(fault=f"{error.code}: {error} {error.detail}")
     else:
         words.say(stopped=True)
-
-
-if __name__ == "__main__":
-    # a life in an interpreter of its own, as whoever measures its start needs it
-    run(Order(**json.loads(sys.argv[1])))
