@@ -22,6 +22,8 @@ _log = get_logger("applications")
 KEY_PREFIX: Final = "ante_"
 """What each key begins with, so that whoever finds one knows what it is."""
 MOST_OF_A_NAME: Final = 64
+MOST_AT_ONCE: Final = 1_000_000
+"""The largest limit that can be set."""
 _OF_ADMIN: Final = frozenset(ApiScope) - {ApiScope.CREDENTIALS_REVEAL}
 
 
@@ -41,9 +43,13 @@ class Applications:
         self._store = store.applications
         self._clock = clock
 
-    async def add(self, name: str, *, bind_url: str | None) -> Application:
-        """Add one; raises CallerError bad_request, application_exists."""
-        added = await self._store.add(_name(name), bind_url=_bind_url(bind_url), at=self._clock())
+    async def add(self, name: str, *, bind_url: str | None, live: int = 0, starts_an_hour: int = 0) -> Application:
+        """Add one; the last two are its limits, 0 for none of its own.
+
+        Raises CallerError bad_request, application_exists.
+        """
+        limits = {"live": _limit(live), "starts_an_hour": _limit(starts_an_hour)}
+        added = await self._store.add(_name(name), bind_url=_bind_url(bind_url), limits=limits, at=self._clock())
         _log.info("application added", application=added.id)
         return added
 
@@ -61,7 +67,8 @@ class Applications:
     async def change(self, application_id: str, changes: Mapping[str, Any]) -> Application:
         """Give one another `name` or `bind_url`, or with `disabled` have its keys open nothing, or again what they did.
 
-        Sign-ins that are open go on, as their machines belong to their persons. Raises CallerError bad_request,
+        `live` and `starts_an_hour` are its limits; 0 is none of its own. Sign-ins that are open go on, as their
+        machines belong to their persons. Raises CallerError bad_request,
         application_not_found, application_exists.
         """
         values: dict[str, Any] = {}
@@ -72,6 +79,7 @@ class Applications:
         if "disabled" in changes:
             known = await self.get(application_id)
             values["disabled_at"] = (known.disabled_at or self._clock()) if changes["disabled"] else None
+        values |= {name: _limit(changes[name]) for name in ("live", "starts_an_hour") if name in changes}
         if not values:
             raise CallerError(Code.BAD_REQUEST, message="There is nothing to change.")
         changed = await self._store.change(application_id, values)
@@ -138,6 +146,12 @@ def _name(name: str) -> str:
         message = f"A name is 1 to {MOST_OF_A_NAME} printable characters, without blanks around it."
         raise CallerError(Code.BAD_REQUEST, message=message)
     return name
+
+
+def _limit(number: int) -> int:
+    if not 0 <= number <= MOST_AT_ONCE:
+        raise CallerError(Code.BAD_REQUEST, message=f"A limit is a number from 0 (none) to {MOST_AT_ONCE}.")
+    return number
 
 
 def _bind_url(url: str | None) -> str | None:

@@ -59,6 +59,8 @@ class Code(StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     OWNER_LIVE_LIMIT = "owner_live_limit"
     OWNER_START_LIMIT = "owner_start_limit"
+    APPLICATION_LIVE_LIMIT = "application_live_limit"
+    APPLICATION_START_LIMIT = "application_start_limit"
     LIVE_LIMIT = "live_limit"
     START_LIMIT = "start_limit"
     LINK_NOT_VALID = "link_not_valid"
@@ -211,6 +213,18 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         429,
         "For this user as many sign-ins were started within an hour as are allowed.",
         "Wait until the first of them is an hour old; an open one can still be finished.",
+        retryable=True,
+    ),
+    Code.APPLICATION_LIVE_LIMIT: Meaning(
+        429,
+        "This application has as many sign-ins open as the operator allows it at once.",
+        "Wait until one of them has ended, or ask the operator for more.",
+        retryable=True,
+    ),
+    Code.APPLICATION_START_LIMIT: Meaning(
+        429,
+        "This application has started as many sign-ins within an hour as the operator allows it.",
+        "Wait until the first of them is an hour old, or ask the operator for more.",
         retryable=True,
     ),
     Code.LIVE_LIMIT: Meaning(

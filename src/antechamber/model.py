@@ -404,6 +404,10 @@ class Application:
     created_at: datetime
     disabled_at: datetime | None = None
     """Since when its keys open nothing."""
+    live: int = 0
+    """How many sign-ins it may have open at once; 0: as many as the installation allows."""
+    starts_an_hour: int = 0
+    """How many it may start within an hour; 0: as many as the installation allows."""
 
 
 @dataclass(frozen=True, slots=True)

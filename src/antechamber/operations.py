@@ -143,13 +143,14 @@ def of_applications(applications: Applications) -> dict[str, Operation]:
 
     async def add(arguments: Mapping[str, Any]) -> Any:
         url = _text(arguments, "bind_url", needed=False)
-        return asdict(await applications.add(_text(arguments, "name"), bind_url=url))
+        limits = {name: arguments[name] for name in ("live", "starts_an_hour") if name in arguments}
+        _require_kinds(limits, dict.fromkeys(limits, int))
+        return asdict(await applications.add(_text(arguments, "name"), bind_url=url, **limits))
 
     async def change(arguments: Mapping[str, Any]) -> Any:
-        given = {"name": str, "bind_url": str | None, "disabled": bool}
-        changes = {name: arguments[name] for name in given if name in arguments}
-        if wrong := [name for name, value in changes.items() if not isinstance(value, given[name])]:
-            raise CallerError(Code.BAD_REQUEST, message=f"`{wrong[0]}` is not of its kind.")
+        kinds = {"name": str, "bind_url": str | None, "disabled": bool, "live": int, "starts_an_hour": int}
+        changes = {name: arguments[name] for name in kinds if name in arguments}
+        _require_kinds(changes, kinds)
         return asdict(await applications.change(_id(arguments, IdPrefix.APPLICATION), changes))
 
     return {
@@ -157,6 +158,13 @@ def of_applications(applications: Applications) -> dict[str, Operation]:
         "applications.add": add,
         "applications.change": change,
     } | _of_api_keys(applications)
+
+
+def _require_kinds(given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        # a bool is an int to Python
+        if not isinstance(value, kinds[name]) or (kinds[name] is int and isinstance(value, bool)):
+            raise CallerError(Code.BAD_REQUEST, message=f"`{name}` is not of its kind.")
 
 
 def _of_api_keys(applications: Applications) -> dict[str, Operation]:

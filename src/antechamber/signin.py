@@ -151,7 +151,7 @@ class SignIn:
 
         `traceparent` is the caller's own span, as W3C Trace Context writes it; one that is not well-formed is ignored.
         Raises CallerError: unknown_provider, already_open, idempotency_mismatch, and where a session more would be too
-        many owner_live_limit, owner_start_limit, live_limit or start_limit; OperatorError when it cannot work, which is
+        many one of the …_limit codes; OperatorError when it cannot work, which is
         root_unavailable where what it brings could not be sealed.
         """
         spec = self._providers.get(request.provider)

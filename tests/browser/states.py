@@ -520,6 +520,21 @@ async def applications(person, people):
     return await person.dashboard("/applications")
 
 
+@state("dashboard", "open", "applications", "limits")
+async def limiting(person, people):
+    page = await applications(person, people)
+    await page.get_by_role("button", name="Limits of Acme Builds").click()
+    return page
+
+
+@state("dashboard", "open", "applications", "limits", "limits-trouble")
+async def cannot_limit(person, people):
+    page = await limiting(person, people)
+    await refuse(page, "**/limits", 503, "store_unavailable")
+    await page.get_by_role("button", name="Set the limits").click()
+    return page
+
+
 async def stored(service, user_id, *facts, provider="codex", document=CODEX):
     """Have one more sign-in stored and then facts do to the credential what they do; return it as it was stored."""
     started = await service.start(user_id=user_id, provider=provider)

@@ -12,6 +12,7 @@ from tests.integration.web_service import running
 MARKS = ["%0A", "%0D", "%00", "%20", "%7F", "%2F", "%5C", "%2e", "%252F", "/", "/.", "/..", ";x", "\\"]
 CREDENTIAL = "cred_00000000000000000000"
 ERASURE = "era_00000000000000000000"
+APPLICATION = "app_00000000000000000000"
 UPGRADE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -62,7 +63,13 @@ async def operations(service, session_id):
     assert len(told) > 15
     told += [("GET", "/s/{session_id}"), ("GET", "/openapi.json"), ("GET", "/static/base.css")]
     owner = (await service.signin.session(session_id)).owner
-    names = {"session_id": session_id, "credential_id": CREDENTIAL, "erasure_id": ERASURE, "user_id": owner.user_id}
+    names = {
+        "session_id": session_id,
+        "credential_id": CREDENTIAL,
+        "erasure_id": ERASURE,
+        "application_id": APPLICATION,
+        "user_id": owner.user_id,
+    }
     return [(method, path.format(**names)) for method, path in told]
 
 

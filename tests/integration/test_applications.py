@@ -83,6 +83,7 @@ async def what_it_has(service, client, erased="eve"):
         "session_id": hers["session_id"],
         "credential_id": hers["credential_id"],
         "erasure_id": erasures[0]["id"],
+        "application_id": "app_00000000000000000000",
     }
 
 

@@ -51,6 +51,20 @@ async def test_an_application_is_added_and_changed(here):
     assert (await rows(here, "applications", "list"))[0]["disabled_at"] is None
 
 
+async def test_an_applications_limits_are_set_and_lifted(here):
+    added = await here.says_meanwhile("applications", "add", "Acme", "--live", "5")
+    (row,) = await rows(here, "applications", "list")
+    assert (row["live"], row["starts_an_hour"]) == (5, 0)
+    application = added.out.strip()
+    changed = await here.says_meanwhile("applications", "change", application, "--live", "0", "--starts-an-hour", "9")
+    assert changed.code == 0, changed.err
+    (row,) = await rows(here, "applications", "list")
+    assert (row["live"], row["starts_an_hour"]) == (0, 9)
+    too_many = await here.says_meanwhile("applications", "change", application, "--live", "1000001")
+    assert too_many.error()[2] == "bad_request"
+    assert (await here.says_meanwhile("applications", "change", application, "--live", "-1")).code == 2
+
+
 async def test_a_key_is_printed_once_works_and_is_revoked(here):
     application = (await here.says_meanwhile("applications", "add", "Acme")).out.strip()
     made = await here.says_meanwhile("api-keys", "add", application, "--name", "production", "--days", "30", *SCOPES)

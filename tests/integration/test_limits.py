@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from websockets.asyncio.client import connect
 
-from antechamber.model import Reason
+from antechamber.model import ApiScope, Reason
 from tests.integration.web_service import error_of, running
 
 ADA = {"user_id": "ada", "provider": "codex"}
@@ -48,6 +48,30 @@ async def test_two_connects_at_once_do_not_pass_a_limit_of_one(site):
         assert sorted(answer.status_code for answer in answers) == [201, *[429] * 5]
         waits = [int(answer.headers["retry-after"]) for answer in answers if answer.status_code == 429]
         assert all(1 <= wait <= 600 for wait in waits)
+
+
+async def test_one_applications_limit_is_told_to_it_and_is_nobody_elses(site):
+    async with limited(site) as (service, operator):
+        acme, client = await service.application(*ApiScope, bind_url=None)
+        other, others = await service.application(*ApiScope, bind_url=None, name="Other")
+        path = f"/api/applications/{acme.id}/limits"
+        set_to = await operator.post(path, json={"live": 1, "starts_an_hour": 0})
+        assert (set_to.status_code, set_to.json()["live"], set_to.json()["starts_an_hour"]) == (200, 1, 0)
+        assert (await client.post("/api/auth/session", json=ADA)).status_code == 201
+        refused = await client.post("/api/auth/session", json={**ADA, "user_id": "grace"})
+        assert error_of(refused) == (429, "application_live_limit")
+        assert 1 <= int(refused.headers["retry-after"]) <= 600
+        assert (await others.post("/api/auth/session", json=ADA)).status_code == 201
+        assert (await operator.post("/api/auth/session", json=ADA)).status_code == 201
+        # neither its own nor another's limits are an application's to set
+        for one in (acme, other):
+            answer = await client.post(f"/api/applications/{one.id}/limits", json={"live": 0, "starts_an_hour": 0})
+            assert error_of(answer) == (403, "not_allowed")
+        nobody = "/api/applications/app_00000000000000000000/limits"
+        answer = await operator.post(nobody, json={"live": 0, "starts_an_hour": 0})
+        assert error_of(answer) == (404, "application_not_found")
+        for wrong in ({"live": -1, "starts_an_hour": 0}, {"live": 1}, {"live": True, "starts_an_hour": 0}):
+            assert error_of(await operator.post(path, json=wrong)) == (422, "bad_request")
 
 
 async def test_a_repeated_request_and_a_live_sign_in_are_answered_beyond_every_limit(site):

@@ -16,7 +16,15 @@ BindUrl = Annotated[
     str | None,
     typer.Option(help="Where the application says who sits at a browser; without it the operator opens its links."),
 ]
-_SHOWN = ("id", "name", "bind_url", "created_at", "disabled_at")
+Live = Annotated[
+    int | None,
+    typer.Option(min=0, help="Sign-ins that it may have open at once; 0: as many as the installation allows."),
+]
+StartsAnHour = Annotated[
+    int | None,
+    typer.Option(min=0, help="Sign-ins that it may start within an hour; 0: as many as the installation allows."),
+]
+_SHOWN = ("id", "name", "bind_url", "created_at", "disabled_at", "live", "starts_an_hour")
 _SHOWN_KEYS = ("id", "application", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
 
 
@@ -27,9 +35,17 @@ def applications_list(*, world: World = "serve", as_json: AsJson = False) -> Non
 
 
 @applications_cli.command("add")
-def applications_add(name: str, *, world: World = "serve", bind_url: BindUrl = None) -> None:
+def applications_add(
+    name: str,
+    *,
+    world: World = "serve",
+    bind_url: BindUrl = None,
+    live: Live = None,
+    starts_an_hour: StartsAnHour = None,
+) -> None:
     """Add an application and print its id; people see its name before they agree to a sign-in."""
-    out.print(carried_out(ask(world, "applications.add", name=name, bind_url=bind_url))["id"])
+    limits = _limits(live, starts_an_hour)
+    out.print(carried_out(ask(world, "applications.add", name=name, bind_url=bind_url, **limits))["id"])
     err.print("`antechamber api-keys add` makes a key for it.")
 
 
@@ -43,16 +59,23 @@ def applications_change(
     no_bind_url: Annotated[bool, typer.Option("--no-bind-url", help="The operator opens its links.")] = False,
     disable: Annotated[bool, typer.Option("--disable", help="Have its keys open nothing.")] = False,
     enable: Annotated[bool, typer.Option("--enable", help="Have its keys open what they did.")] = False,
+    live: Live = None,
+    starts_an_hour: StartsAnHour = None,
 ) -> None:
-    """Change an application: its name, its address, or whether its keys open anything."""
+    """Change an application: its name, its address, its limits, or whether its keys open anything."""
     if (bind_url is not None and no_bind_url) or (disable and enable):
         raise typer.BadParameter("--bind-url and --no-bind-url, --disable and --enable exclude each other")
-    changes: dict[str, Any] = {} if name is None else {"name": name}
+    changes: dict[str, Any] = _limits(live, starts_an_hour) | ({} if name is None else {"name": name})
     if bind_url is not None or no_bind_url:
         changes["bind_url"] = bind_url
     if disable or enable:
         changes["disabled"] = disable
     table([carried_out(ask(world, "applications.change", id=application, **changes))], as_json=False, only=_SHOWN)
+
+
+def _limits(live: int | None, starts_an_hour: int | None) -> dict[str, Any]:
+    given = {"live": live, "starts_an_hour": starts_an_hour}
+    return {name: number for name, number in given.items() if number is not None}
 
 
 @api_keys_cli.command("list")

@@ -35,13 +35,15 @@ class Applications:
         self._database = database
 
     @to_its_end
-    async def add(self, name: str, *, bind_url: str | None, at: datetime) -> Application:
-        """Add one; CallerError APPLICATION_EXISTS where one has that name."""
+    async def add(
+        self, name: str, *, bind_url: str | None, at: datetime, limits: Mapping[str, int] | None = None
+    ) -> Application:
+        """Add one, with its `live` and `starts_an_hour`; CallerError APPLICATION_EXISTS where one has that name."""
         async with self._database.write() as write:
             await _refuse_name(write.connection, name)
             row = await write.connection.execute(
                 insert(applications)
-                .values(id=new_id(IdPrefix.APPLICATION), name=name, bind_url=bind_url, created_at=at)
+                .values(id=new_id(IdPrefix.APPLICATION), name=name, bind_url=bind_url, created_at=at, **(limits or {}))
                 .returning(*applications.c)
             )
             return application_of(row.one())
@@ -63,7 +65,7 @@ class Applications:
 
     @to_its_end
     async def change(self, application_id: str, changes: Mapping[str, Any]) -> Application:
-        """Give one another `name`, `bind_url` or `disabled_at`.
+        """Give one another `name`, `bind_url`, `disabled_at`, `live` or `starts_an_hour`.
 
         CallerError APPLICATION_NOT_FOUND, APPLICATION_EXISTS.
         """

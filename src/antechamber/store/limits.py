@@ -1,19 +1,20 @@
 """How many sessions there may be: counted inside the transaction that creates one, so that none too many passes.
 
 SQLite has one writer at a time. On PostgreSQL those who create sessions take turns by the lock of the installation's
-row, which nothing else locks; where there is no limit nobody takes it.
+row, which nothing else locks; where there is no limit nobody takes it. An application's own limits are in its row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
 
 from antechamber.errors import CallerError, Code
-from antechamber.store.schema import installation, is_live, sessions
+from antechamber.model import DEFAULT_APPLICATION
+from antechamber.store.schema import applications, installation, is_live, sessions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,11 +37,34 @@ class Limits:
     live: int = 0
     """Of all owners together."""
     starts: int = 0
+    application_live: int = 0
+    """Of one application's owners together: see `with_its_own`."""
+    application_starts: int = 0
 
     @property
     def any(self) -> bool:
         """Whether there is a limit at all."""
-        return any((self.owner_live, self.owner_starts, self.live, self.starts))
+        return any(
+            (
+                self.owner_live,
+                self.owner_starts,
+                self.live,
+                self.starts,
+                self.application_live,
+                self.application_starts,
+            )
+        )
+
+
+async def with_its_own(connection: AsyncConnection, limits: Limits, application: str) -> Limits:
+    """Return the limits with those that an application has of its own; the operator's sign-ins have none."""
+    if application == DEFAULT_APPLICATION:
+        return limits
+    wanted = select(applications.c.live, applications.c.starts_an_hour).where(applications.c.id == application)
+    row = (await connection.execute(wanted)).one_or_none()
+    if row is None:
+        return limits
+    return replace(limits, application_live=row.live, application_starts=row.starts_an_hour)
 
 
 async def take_turn(connection: AsyncConnection) -> None:
@@ -55,12 +79,15 @@ async def refuse_beyond(connection: AsyncConnection, limits: Limits, owner: Owne
     sessions it is the first moment at which so many have reached the deadline that they have now. Where several limits
     are reached, the one that lasts longest is told.
     """
-    own = (sessions.c.application == owner.application, sessions.c.user_id == owner.user_id)
+    its = sessions.c.application == owner.application
+    own = (its, sessions.c.user_id == owner.user_id)
     refused = [
         (until, code)
         for until, code in (
             (await _starts_until(connection, limits.owner_starts, at, *own), Code.OWNER_START_LIMIT),
             (await _live_until(connection, limits.owner_live, *own), Code.OWNER_LIVE_LIMIT),
+            (await _starts_until(connection, limits.application_starts, at, its), Code.APPLICATION_START_LIMIT),
+            (await _live_until(connection, limits.application_live, its), Code.APPLICATION_LIVE_LIMIT),
             (await _starts_until(connection, limits.starts, at), Code.START_LIMIT),
             (await _live_until(connection, limits.live), Code.LIVE_LIMIT),
         )

@@ -113,7 +113,13 @@ def audit_line_of(row: Row[Any]) -> AuditLine:
 def application_of(row: Row[Any]) -> Application:
     """Return the application of a row of `applications`."""
     return Application(
-        id=row.id, name=row.name, bind_url=row.bind_url, created_at=row.created_at, disabled_at=row.disabled_at
+        id=row.id,
+        name=row.name,
+        bind_url=row.bind_url,
+        created_at=row.created_at,
+        disabled_at=row.disabled_at,
+        live=row.live,
+        starts_an_hour=row.starts_an_hour,
     )
 
 

@@ -448,6 +448,9 @@ applications: Final = Table(
     Column("bind_url", WORD),
     Column("created_at", UtcTime, nullable=False),
     Column("disabled_at", UtcTime),
+    # how many sign-ins it may have open, and start within an hour; 0: as many as the installation allows
+    Column("live", Integer, nullable=False, server_default=text("0")),
+    Column("starts_an_hour", Integer, nullable=False, server_default=text("0")),
 )
 
 api_keys: Final = Table(

@@ -27,7 +27,7 @@ from antechamber.store.changes import MACHINES, SESSIONS, session_topic
 from antechamber.store.database import to_its_end
 from antechamber.store.erasures import under_way
 from antechamber.store.events import record
-from antechamber.store.limits import Limits, refuse_beyond, take_turn
+from antechamber.store.limits import Limits, refuse_beyond, take_turn, with_its_own
 from antechamber.store.moves import Given, Moved, apply_fact, change, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import event_of, session_of
@@ -109,10 +109,11 @@ class Sessions:
         `replace` ends a live one of the same owner and provider in the same transaction. With `links_void` the links
         of an answer that is not new are void, unless one was opened. CallerError IDEMPOTENCY_MISMATCH: the same key
         came with another body; OWNER_BEING_ERASED; one of the `…_LIMIT`s, when a new one would be more than `limits`
-        allow: then nothing is written, and what `replace` would have ended goes on. An answer that is not new counts
-        for nothing.
+        or its application's own allow: then nothing is written, and what `replace` would have ended goes on. An answer
+        that is not new counts for nothing.
         """
         async with self._database.write() as write:
+            limits = await with_its_own(write.connection, limits, new.owner.application)
             if limits.any:
                 await take_turn(write.connection)
             if await under_way(write.connection, new.owner) is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from antechamber.model import ApiScope
+from antechamber.web.bodies import ApplicationId, ApplicationLimits
 from antechamber.web.views import View
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class ApplicationView(View):
     created_at: datetime
     disabled_at: datetime | None
     """Since when its keys open nothing."""
+    live: int
+    """How many sign-ins it may have open at once; 0: as many as the installation allows."""
+    starts_an_hour: int
+    """How many it may start within an hour; 0: as many as the installation allows."""
     keys: list[ApiKeyView]
 
     @classmethod
@@ -62,6 +67,8 @@ class ApplicationView(View):
             bind_url=row.bind_url,
             created_at=row.created_at,
             disabled_at=row.disabled_at,
+            live=row.live,
+            starts_an_hour=row.starts_an_hour,
             keys=[ApiKeyView.of(key) for key in keys if key.application == row.id],
         )
 
@@ -75,7 +82,7 @@ class ApplicationList(View):
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
-    """Add the route to the dashboard's site."""
+    """Add the routes to the dashboard's site."""
     signin = services.signin
 
     @app.get("/api/applications", tags=["applications"])
@@ -84,3 +91,9 @@ def add_routes(app: FastAPI, services: Services) -> None:
         keys = list(await signin.applications.keys())
         rows = await signin.applications.list()
         return ApplicationList(applications=[ApplicationView.of(row, keys) for row in rows], now=signin.clock())
+
+    @app.post("/api/applications/{application_id}/limits", tags=["applications"])
+    async def limits(application_id: ApplicationId, body: ApplicationLimits) -> ApplicationView:
+        """Say how many sign-ins an application may have open and start within an hour; by the operator alone."""
+        changed = await signin.applications.change(application_id, body.model_dump())
+        return ApplicationView.of(changed, list(await signin.applications.keys(application_id)))

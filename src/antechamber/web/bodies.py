@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from antechamber.applications import MOST_AT_ONCE
 from antechamber.model import ID_PATTERN, Secret, is_printable
 from antechamber.web_address import MOST, web_address
 
@@ -42,6 +43,7 @@ AskedApplication = Annotated[
     Query(pattern=rf"^(app_{_ID_BODY}|default)$", description="For the operator: whose. A key's is its own."),
 ]
 CredentialId = Annotated[str, Path(pattern=rf"^cred_{_ID_BODY}$", description="A credential's id.")]
+ApplicationId = Annotated[str, Path(pattern=rf"^app_{_ID_BODY}$", description="An application's id.")]
 ErasureId = Annotated[str, Path(pattern=rf"^era_{_ID_BODY}$", description="An erasure's id.")]
 Wait = Annotated[float | None, Query(ge=1, le=60, description="Seconds to wait for a change before answering.")]
 IdempotencyKey = Annotated[
@@ -99,6 +101,15 @@ class Said(Body):
     said: Literal["revoked", "vendor_refused"] = Field(
         description="`revoked`: its sign-in was ended at the vendor. `vendor_refused`: the vendor did not take it."
     )
+
+
+class ApplicationLimits(Body):
+    """How many sign-ins an application may have; 0: as many as the installation allows."""
+
+    live: Annotated[int, Field(ge=0, le=MOST_AT_ONCE, description="Open at once."), BeforeValidator(_whole)]
+    starts_an_hour: Annotated[
+        int, Field(ge=0, le=MOST_AT_ONCE, description="Started within an hour."), BeforeValidator(_whole)
+    ]
 
 
 class Again(Body):

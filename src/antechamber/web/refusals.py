@@ -46,6 +46,8 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
             Code.IDEMPOTENCY_MISMATCH,
             Code.OWNER_LIVE_LIMIT,
             Code.OWNER_START_LIMIT,
+            Code.APPLICATION_LIVE_LIMIT,
+            Code.APPLICATION_START_LIMIT,
             Code.LIVE_LIMIT,
             Code.START_LIMIT,
             Code.PROVIDER_NOT_INSTALLED,
@@ -93,6 +95,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("GET", "/api/credentials/{credential_id}/story"): _CREDENTIAL,
     ("POST", "/api/credentials/{credential_id}/said"): _CREDENTIAL,
     ("GET", "/api/applications"): frozenset(),
+    ("POST", "/api/applications/{application_id}/limits"): frozenset({Code.MALFORMED_ID, Code.APPLICATION_NOT_FOUND}),
     ("GET", "/api/audit"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND}),
 }
 """What each route may be answered with besides."""

@@ -18,7 +18,18 @@ from psycopg import sql
 from tests.postgres import Server
 
 from antechamber.lifecycle import MachineFact, SessionFact
-from antechamber.model import AuthSession, Claims, Fields, IdPrefix, MachineRow, Owner, Reason, Sealed, new_id
+from antechamber.model import (
+    DEFAULT_APPLICATION,
+    AuthSession,
+    Claims,
+    Fields,
+    IdPrefix,
+    MachineRow,
+    Owner,
+    Reason,
+    Sealed,
+    new_id,
+)
 from antechamber.store import Captured, Created, Kept, NewSession, Store, file_url
 
 DATABASES = ("sqlite", "postgres")
@@ -207,11 +218,21 @@ class Steps:
 
     store: Store
 
-    def new(self, user: str = "ada", provider: str = "codex", seconds: float = 60) -> NewSession:
-        return NewSession(Owner(user), provider, Fields(display_name="Ada"), "scripted", later(seconds))
+    def new(
+        self, user: str = "ada", provider: str = "codex", seconds: float = 60, application: str = DEFAULT_APPLICATION
+    ) -> NewSession:
+        return NewSession(Owner(user, application), provider, Fields(display_name="Ada"), "scripted", later(seconds))
 
-    async def create(self, user: str = "ada", provider: str = "codex", at: datetime = NOON, **wishes: Any) -> Created:
-        return await self.store.sessions.create(self.new(user, provider), at=at, **wishes)
+    async def create(
+        self,
+        user: str = "ada",
+        provider: str = "codex",
+        at: datetime = NOON,
+        application: str = DEFAULT_APPLICATION,
+        **wishes: Any,
+    ) -> Created:
+        new = self.new(user, provider, application=application)
+        return await self.store.sessions.create(new, at=at, **wishes)
 
     async def pending(self, user: str = "ada", provider: str = "codex", at: datetime = NOON) -> AuthSession:
         return (await self.create(user, provider, at)).session

@@ -9,7 +9,7 @@ import pytest
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
-from antechamber.model import Reason, SessionStatus
+from antechamber.model import DEFAULT_APPLICATION, Reason, SessionStatus
 from antechamber.store import Idempotency, Limits, Store
 
 from .conftest import Steps, later
@@ -57,6 +57,28 @@ async def test_of_many_that_come_at_once_to_two_services_not_one_too_many_passes
     assert prompt.run("SELECT count(*) FROM auth_sessions") == [(3,)]
     assert prompt.run("SELECT count(*) FROM machines") == [(3,)]
     assert prompt.run("SELECT count(*) FROM events") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [({"live": 3}, Code.APPLICATION_LIVE_LIMIT), ({"starts_an_hour": 3}, Code.APPLICATION_START_LIMIT)],
+)
+async def test_of_many_that_an_application_asks_for_at_once_of_two_services_not_one_too_many_passes(
+    pair, prompt, noon, given, code
+):
+    acme = await pair[0].store.applications.add("Acme", bind_url=None, at=noon, limits=given)
+    other = await pair[0].store.applications.add("Other", bind_url=None, at=noon)
+    creating = [pair[number % 2].create(f"user{number}", application=acme.id) for number in range(12)]
+    created, refused = await race(*creating)
+    assert (len(created), {error.code for error in refused}, len(refused)) == (3, {code}, 9)
+    assert prompt.run("SELECT count(*) FROM auth_sessions") == [(3,)]
+    # it is nobody else's limit, and is as it is set at that moment
+    for application in (other.id, DEFAULT_APPLICATION):
+        assert (await pair[0].create("eve", application=application)).outcome == "created"
+    await pair[0].store.applications.change(acme.id, dict.fromkeys(given, 4))
+    assert (await pair[1].create("eve", application=acme.id)).outcome == "created"
+    await pair[0].store.applications.change(acme.id, dict.fromkeys(given, 0))
+    assert (await pair[1].create("mallory", application=acme.id)).outcome == "created"
 
 
 async def test_f078_one_owners_limit_is_nobody_elses(steps):

@@ -1,7 +1,7 @@
 /* Applications and their keys: what each may do, and when it was last used. */
 
 import { call, now } from "../api.js";
-import { make, prose, say } from "../dom.js";
+import { button, make, prose, say } from "../dom.js";
 import { cell, head, table, terms } from "./marks.js";
 import { timeMark } from "./time.js";
 
@@ -28,7 +28,20 @@ function keyRow(key, disabled) {
   );
 }
 
-function application(one) {
+function limits(one, own) {
+  const said = [
+    one.live && label("liveIs", { n: one.live }),
+    one.starts_an_hour && label("startsIs", { n: one.starts_an_hour }),
+  ].filter(Boolean);
+  return make(
+    "span",
+    { class: "row" },
+    said.join(", ") || label("noLimits"),
+    button(label("limitsChange"), "slim", () => own.askLimits(one), { "aria-label": label("limitsOf", { application: one.name }) }),
+  );
+}
+
+function application(one, own) {
   const id = `application-${one.id}`;
   return make(
     "section",
@@ -37,6 +50,7 @@ function application(one) {
     terms([
       [label("state"), one.disabled_at ? make("span", { class: "mark bad" }, label("disabled")) : make("span", { class: "mark good" }, label("serves"))],
       [label("bind"), one.bind_url ? make("span", { class: "code" }, one.bind_url) : label("noBind")],
+      [label("limits"), limits(one, own)],
       [label("since"), timeMark(one.created_at)],
       [label("id"), make("span", { class: "code" }, one.id)],
     ]),
@@ -52,8 +66,8 @@ export function applicationsView() {
     load: () => call("GET", "/api/applications"),
     moving: () => false,
     variant: ({ applications }) => (applications.length ? "applications" : "applications-none"),
-    fill({ applications }) {
-      body.replaceChildren(...(applications.length ? applications.map(application) : [make("p", { class: "empty quiet" }, label("none"))]));
+    fill({ applications }, own) {
+      body.replaceChildren(...(applications.length ? applications.map((one) => application(one, own)) : [make("p", { class: "empty quiet" }, label("none"))]));
     },
   };
 }

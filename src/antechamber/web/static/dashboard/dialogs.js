@@ -1,5 +1,5 @@
 /* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's erasure, and before it is
-   believed that a credential is no more. */
+   believed that a credential is no more; and the one form, an application's limits. */
 
 import { call, Refusal } from "../api.js";
 import { make, outward, part, say, webAddress } from "../dom.js";
@@ -12,6 +12,7 @@ export function setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf, p
   let ending = null;
   let stopping = null;
   let erasing = null;
+  let limiting = null;
 
   function trouble(id, refusal) {
     part(id).textContent = say("errors.detail", { message: refusal.message, next: refusal.next });
@@ -134,6 +135,38 @@ export function setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf, p
     look();
   }
 
+  function askLimits(application) {
+    limiting = application;
+    part("limits-heading").textContent = say("dashboard.applications.limitsOf", { application: application.name });
+    part("limits-live").value = application.live;
+    part("limits-starts").value = application.starts_an_hour;
+    part("limits-trouble").hidden = true;
+    open("limits");
+    part("limits-live").focus();
+  }
+
+  async function setLimits(event) {
+    event.preventDefault();
+    const wanted = { live: part("limits-live"), starts_an_hour: part("limits-starts") };
+    const wrong = Object.values(wanted).find((input) => input.value === "" || !input.validity.valid);
+    if (wrong) {
+      part("limits-trouble").textContent = say("dashboard.applications.limitsWrong");
+      part("limits-trouble").hidden = false;
+      wrong.focus();
+      return;
+    }
+    try {
+      const body = Object.fromEntries(Object.entries(wanted).map(([name, input]) => [name, Number(input.value)]));
+      await call("POST", `/api/applications/${limiting.id}/limits`, body);
+      part("limits").close();
+    } catch (error) {
+      trouble("limits-trouble", Refusal.of(error));
+    }
+    look();
+  }
+
+  part("limits-keep").addEventListener("click", () => part("limits").close());
+  part("limits-form").addEventListener("submit", setLimits);
   part("erase-keep").addEventListener("click", () => part("erase").close());
   part("erase-confirm").addEventListener("click", erase);
   part("delete-keep").addEventListener("click", () => part("delete").close());
@@ -142,5 +175,5 @@ export function setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf, p
   part("ended-confirm").addEventListener("click", sayEnded);
   part("stop-keep").addEventListener("click", () => part("stop").close());
   part("stop-confirm").addEventListener("click", stop);
-  return { askRemove, askEnded, askStop, askErase };
+  return { askRemove, askEnded, askStop, askErase, askLimits };
 }

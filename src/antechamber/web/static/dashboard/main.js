@@ -226,7 +226,7 @@ const nameOf = (id) => providers.find((provider) => provider.id === id)?.name ??
 
 /* What a view is given with each drawing. */
 function own() {
-  return { providers, service, asked, labelOf, nameOf, connect, openLink, stop: dialogs.askStop, remove: dialogs.askRemove, ended: dialogs.askEnded, erase: dialogs.askErase, settle };
+  return { providers, service, asked, labelOf, nameOf, connect, openLink, stop: dialogs.askStop, remove: dialogs.askRemove, ended: dialogs.askEnded, erase: dialogs.askErase, askLimits: dialogs.askLimits, settle };
 }
 
 const context = { go, look, draw, own };
