@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from antechamber.errors import CallerError, Code
 from antechamber.log import get_logger
-from antechamber.model import AccessKind, Secret, new_secret
+from antechamber.model import AccessKind, Secret, new_cookie, new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ class Binding:
 
         Raises CallerError session_not_found, return_not_valid.
         """
-        at, cookie = self._clock(), new_secret()
+        at, cookie = self._clock(), new_cookie()
         outcome = await self._store.bindings.come_back(
             way_back, list(cookies), cookie, session_id=session_id, at=at, cookie_expires_at=at + self._cookie_life
         )

@@ -220,6 +220,15 @@ def new_secret() -> Secret:
     return Secret(secrets.token_urlsafe(32))
 
 
+COOKIE_MARK: Final = "host-"
+"""What a session's cookie begins with since it is called `__Host-`; one of before can begin so by chance alone."""
+
+
+def new_cookie() -> Secret:
+    """Return a secret for a session's cookie."""
+    return Secret(COOKIE_MARK + new_secret().reveal())
+
+
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 
 

@@ -37,6 +37,7 @@ from antechamber.model import (
     SealIdentity,
     Secret,
     SessionStatus,
+    new_cookie,
     new_id,
     new_secret,
 )
@@ -238,7 +239,7 @@ class SignIn:
     async def open(self, session_id: str, code: Secret) -> Secret:
         """Exchange a link's code for the session's cookie; once. Raises CallerError link_not_valid."""
         at = self.clock()
-        cookie = new_secret()
+        cookie = new_cookie()
         opened = await self._store.access.open_link(
             code, cookie, session_id=session_id, at=at, cookie_expires_at=at + COOKIE_LIFE
         )

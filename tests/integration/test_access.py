@@ -1,7 +1,9 @@
+from datetime import timedelta
+
 import pytest
 
-from antechamber.model import new_secret
-from tests.integration.web_service import error_of, running
+from antechamber.model import Secret, new_secret
+from tests.integration.web_service import error_of, now, running
 
 GOOD = {"user_id": "ada", "provider": "codex"}
 OPERATOR_ROUTES = [
@@ -219,8 +221,28 @@ async def test_behind_https_the_cookies_are_secure_and_their_names_say_so(tmp_pa
         )
         code = started["sign_in_url"].partition("#")[2]
         answer = await person.post(f"/api/auth/session/{started['session_id']}/open", json={"code": code})
-        assert answer.headers["set-cookie"].startswith(f"__Secure-antechamber_{started['session_id']}=")
+        assert answer.headers["set-cookie"].startswith(f"__Host-antechamber_{started['session_id']}=")
         assert "Secure" in answer.headers["set-cookie"]
+
+
+async def test_a_page_that_was_open_before_the_upgrade_goes_on(tmp_path):
+    async with running(tmp_path, sign_in_url="https://sign-in.ante.example") as service:
+        started = await service.start()
+        session_id = started["session_id"]
+        before = new_secret()
+        at = now()
+        link = Secret(started["sign_in_url"].partition("#")[2])
+        await service.store.access.open_link(
+            link, before, session_id=session_id, at=at, cookie_expires_at=at + timedelta(hours=24)
+        )
+        person = await service.stranger(
+            f"http://127.0.0.1:{service.port}",
+            Host="sign-in.ante.example",
+            Origin="https://sign-in.ante.example",
+            Cookie=f"__Secure-antechamber_{session_id}={before.reveal()}",
+        )
+        assert (await person.get(f"/api/auth/session/{session_id}")).status_code == 200
+        assert (await person.post(f"/api/auth/session/{session_id}/consent", json={})).status_code == 200
 
 
 async def test_every_answer_carries_the_security_headers(service):

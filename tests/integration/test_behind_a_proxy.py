@@ -66,7 +66,7 @@ async def test_f040_f045_f086d_a_sign_in_from_end_to_end_whose_secrets_are_in_no
     browser = await service.browser()
     assert (await browser.get(f"/s/{session_id}")).headers["content-type"].startswith("text/html")
     opened = await browser.post(f"{path}/open", json={"code": code})
-    cookie, attributes = cookies_set(opened)[f"__Secure-antechamber_{session_id}"]
+    cookie, attributes = cookies_set(opened)[f"__Host-antechamber_{session_id}"]
     assert {"secure", "httponly", "samesite=strict"} <= attributes
 
     async with browser.stream("GET", f"{path}/events") as events:
@@ -83,7 +83,7 @@ async def test_f040_f045_f086d_a_sign_in_from_end_to_end_whose_secrets_are_in_no
         assert kinds([await stream.next()]) == ["consented"]
 
         ticket = await service.ticket(session_id, browser)
-        cookies = f"__Secure-antechamber_{session_id}={cookie}"
+        cookies = f"__Host-antechamber_{session_id}={cookie}"
         async with screen(proxy, session_id, cookies, "binary", f"ticket.{ticket}") as page:
             machine = await service.stage.screens.get()
             machine.writer.write(BANNER)
@@ -214,7 +214,7 @@ async def test_a_path_that_can_be_read_in_two_ways_leads_to_nothing_protected(be
 async def test_f110_whoever_goes_away_is_noticed_by_the_service(behind):
     service, proxy = behind
     session_id, browser, ticket = await service.ticketed()
-    name = f"__Secure-antechamber_{session_id}"
+    name = f"__Host-antechamber_{session_id}"
     async with browser.stream("GET", f"/api/auth/session/{session_id}/events") as events:
         stream = Stream(events)
         assert kinds([await stream.next()]) == ["created"]

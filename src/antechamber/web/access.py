@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import CallerError, Code
 from antechamber.model import Actor, IdPrefix, Secret, is_id
+from antechamber.web import cookies
 from antechamber.web.callers import Caller, bearer, is_api_key, remember, require
 from antechamber.web.front import SAFE_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from antechamber.signin import SignIn
@@ -56,64 +56,11 @@ _OPEN_EXCHANGES: Final = frozenset({"open", "binding", "return"})
 EXCHANGE_PATHS: Final = frozenset(f"{SESSION_PATH}{{session_id}}/{word}" for word in _OPEN_EXCHANGES)
 """Those routes, as /openapi.json writes them."""
 _NEXT_STEP: Final = "Open the sign-in link in this browser."
-_COOKIES_TRIED: Final = 4
-_COOKIE_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{20,128}")
-SESSION_COOKIE_SECONDS: Final = 24 * 3600
-DASHBOARD_COOKIE_SECONDS: Final = 12 * 3600
 
 
 def is_dashboard_page(path: str) -> bool:
     """Tell whether the dashboard's page is at that path."""
     return path in DASHBOARD_PAGES or _ONE_OF_MANY.fullmatch(path) is not None
-
-
-def dashboard_cookie(site: Site) -> str:
-    """Return the name of the dashboard's cookie."""
-    return "__Host-antechamber_dashboard" if site.secure else "antechamber_dashboard"
-
-
-def session_cookie(site: Site, session_id: str) -> str:
-    """Return the name of one session's cookie."""
-    return f"{'__Secure-' if site.secure else ''}antechamber_{session_id}"
-
-
-def set_dashboard_cookie(response: Response, site: Site, cookie: Secret) -> None:
-    """Give the browser the dashboard's cookie."""
-    response.set_cookie(
-        dashboard_cookie(site),
-        cookie.reveal(),
-        max_age=DASHBOARD_COOKIE_SECONDS,
-        path="/",
-        secure=site.secure,
-        httponly=True,
-        samesite="strict",
-    )
-
-
-def set_session_cookie(response: Response, site: Site, session_id: str, cookie: Secret) -> None:
-    """Give the browser one session's cookie; the path only keeps it out of other requests and is no wall."""
-    response.set_cookie(
-        session_cookie(site, session_id),
-        cookie.reveal(),
-        max_age=SESSION_COOKIE_SECONDS,
-        path=f"{SESSION_PATH}{session_id}",
-        secure=site.secure,
-        httponly=True,
-        samesite="strict",
-    )
-
-
-def cookies(scope: Scope, name: str) -> list[Secret]:
-    """Return the values that the request has for a cookie; more than one where somebody planted another."""
-    found = []
-    for key, raw in scope["headers"]:
-        if key != b"cookie":
-            continue
-        for pair in raw.decode("latin-1").split(";"):
-            label, _, value = pair.strip().partition("=")
-            if label == name and _COOKIE_VALUE.fullmatch(value):
-                found.append(Secret(value))
-    return found[:_COOKIES_TRIED]
 
 
 def same_secret(one: Secret, other: Secret) -> bool:
@@ -174,7 +121,7 @@ class CallersOnly:
         # a wrong token is never rescued by a cookie
         if any(key == b"authorization" for key, _ in scope["headers"]):
             return await self._bearing(scope)
-        for cookie in cookies(scope, dashboard_cookie(self._site)):
+        for cookie in cookies.sent(scope, cookies.dashboard_cookie(self._site)):
             if await self._signin.holds_dashboard_cookie(cookie):
                 return Caller(Actor.DASHBOARD)
         raise CallerError(Code.NOT_SIGNED_IN)
@@ -243,7 +190,7 @@ class SessionBrowserOnly:
         )
 
     async def _require_browser_of(self, scope: Scope, session_id: str) -> None:
-        sent = cookies(scope, session_cookie(self._site, session_id))
+        sent = cookies.of_session(scope, self._site, session_id)
         for cookie in sent:
             if await self._signin.holds_cookie(session_id, cookie):
                 return

@@ -11,7 +11,6 @@ from antechamber.model import DEFAULT_APPLICATION, SessionStatus
 from antechamber.signin import StartRequest
 from antechamber.texts import speaking
 from antechamber.web import sessions
-from antechamber.web.access import set_dashboard_cookie
 from antechamber.web.bodies import (
     AskedApplication,
     Bind,
@@ -26,6 +25,7 @@ from antechamber.web.bodies import (
     Wait,
 )
 from antechamber.web.callers import CalledBy
+from antechamber.web.cookies import set_dashboard_cookie
 from antechamber.web.events import STREAMED
 from antechamber.web.overview import driver_view
 from antechamber.web.views import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.openapi.utils import get_openapi
 
-from antechamber.web import access, callers, refusals
+from antechamber.web import access, callers, cookies, refusals
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -82,11 +82,11 @@ def _schemes(addresses: Addresses) -> dict[str, Any]:
         _OPERATOR: {"type": "http", "scheme": "bearer", "description": "The token of the file operator-token."},
         _API_KEY: {"type": "http", "scheme": "bearer", "description": "An application's key, with the scope named."},
         _METRICS: {"type": "http", "scheme": "bearer", "description": "The token of the file metrics-token."},
-        _DASHBOARD: {"type": "apiKey", "in": "cookie", "name": access.dashboard_cookie(addresses.dashboard)},
+        _DASHBOARD: {"type": "apiKey", "in": "cookie", "name": cookies.dashboard_cookie(addresses.dashboard)},
         _SESSION: {
             "type": "apiKey",
             "in": "cookie",
-            "name": access.session_cookie(addresses.sign_in, "{session_id}"),
+            "name": cookies.session_cookie(addresses.sign_in, "{session_id}"),
             "description": "`{session_id}` stands for the session's id: each session has a cookie of its own.",
         },
     }

@@ -23,8 +23,8 @@ from antechamber.errors import CallerError, Code
 from antechamber.log import get_logger
 from antechamber.tasks import Tasks
 from antechamber.web import closes
-from antechamber.web.access import session_cookie
 from antechamber.web.closes import Close
+from antechamber.web.cookies import session_cookies
 from antechamber.web.front import header
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def _dial(services: Services, session_id: str, node: NodeRow, page: Page) 
     scope = page.scope
     site, there = services.addresses.sign_in, urlsplit(node.url or "")
     secure = there.scheme == "https"
-    name = session_cookie(site, session_id)
+    names = session_cookies(site, session_id)
     try:
         return await _Connect(
             f"{'wss' if secure else 'ws'}://{site.host}/api/auth/session/{session_id}/{page.kind}",
@@ -116,7 +116,7 @@ async def _dial(services: Services, session_id: str, node: NodeRow, page: Page) 
             server_hostname=there.hostname if secure else None,
             origin=Origin(header(scope, b"origin") or ""),
             subprotocols=[Subprotocol(offer) for offer in scope["subprotocols"]],
-            additional_headers=[("Cookie", pair) for pair in _pairs(scope, name)] + [(MARK, services.node)],
+            additional_headers=[("Cookie", pair) for pair in _pairs(scope, names)] + [(MARK, services.node)],
             user_agent_header=None,
             compression=None,
             proxy=None,
@@ -133,13 +133,13 @@ async def _dial(services: Services, session_id: str, node: NodeRow, page: Page) 
         return None
 
 
-def _pairs(scope: Scope, name: str) -> list[str]:
-    """Return the cookie of that name alone, as it came: the others are none of the other node's business here."""
+def _pairs(scope: Scope, names: tuple[str, ...]) -> list[str]:
+    """Return the cookie of these names alone, as it came: the others are none of the other node's business here."""
     found = []
     for key, raw in scope["headers"]:
         if key == b"cookie":
             pairs = (pair.strip() for pair in raw.decode("latin-1").split(";"))
-            found += [pair for pair in pairs if pair.partition("=")[0] == name]
+            found += [pair for pair in pairs if pair.partition("=")[0] in names]
     return found
 
 

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.model import AuthSession, Fields, Owner, Secret, SessionStatus
 from antechamber.settings import Settings
-from antechamber.web.access import cookies, same_secret
+from antechamber.web.access import same_secret
 from antechamber.web.addresses import Addresses, Site
 from antechamber.web.bodies import Start
+from antechamber.web.cookies import sent
 from antechamber.web.events import last_event_id, message
 from antechamber.web.seats import offered_ticket
 from antechamber.web.views import PollView
@@ -135,9 +136,9 @@ def test_only_values_that_we_could_have_given_are_read_from_cookies():
         (b"cookie", f"other=1; mine={value}; mine=short; mine={value};mine={'x' * 200}; mine2={value}".encode()),
         (b"cookie", f"mine={value[:-1]}é".encode("latin-1")),
     ]
-    assert cookies({"headers": headers}, "mine") == [Secret(value), Secret(value)]
+    assert sent({"headers": headers}, "mine") == [Secret(value), Secret(value)]
     many = [(b"cookie", "; ".join(f"mine={value}" for _ in range(500)).encode())]
-    assert len(cookies({"headers": many}, "mine")) == 4
+    assert len(sent({"headers": many}, "mine")) == 4
 
 
 def test_tokens_are_the_same_only_when_they_are_equal():
