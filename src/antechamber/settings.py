@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from antechamber.errors import Code, OperatorError
 from antechamber.model import Secret
+from antechamber.web_address import web_origin
 
 PREFIX: Final = "ANTECHAMBER_"
 
@@ -122,6 +123,11 @@ class Settings(BaseSettings):
     sign_in_url: str | None = Field(
         None,
         description="Public base URL of the sign-in pages, another host than the dashboard's; default http://localhost:PORT.",
+    )
+    embed_origins: Words = Field(
+        (),
+        description="Origins whose pages may show the sign-in page in a frame, https://HOST[:PORT]; nobody's by"
+        " default. Each is trusted with its person's clicks, see docs/how-to/embed.md.",
     )
     metrics_bind: str | None = Field(
         None,
@@ -304,6 +310,15 @@ class Settings(BaseSettings):
             message = "must be http://HOST[:PORT] or https://HOST[:PORT] without a path"
             raise ValueError(message)
         return url.rstrip("/")
+
+    @field_validator("embed_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        found = tuple(map(web_origin, origins))
+        if len(set(found)) != len(found):
+            message = "names an origin twice"
+            raise ValueError(message)
+        return found
 
     @field_validator("otlp_endpoint")
     @classmethod

@@ -51,6 +51,20 @@ def bind_address(url: str) -> str:
     return url
 
 
+def web_origin(origin: str) -> str:
+    """Return an origin as a browser writes it: scheme, host and a port that is not the scheme's own, nothing else.
+
+    ValueError where it is none, or an http one of another computer.
+    """
+    parts = urlsplit(web_address(origin))
+    if origin != f"{parts.scheme}://{parts.netloc}" or not _is_host(parts.hostname or "") or parts.port == 0:
+        message = "must be https://HOST[:PORT] without a path or a wildcard; http only on this computer"
+        raise ValueError(message)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    own = parts.port in {None, 443 if parts.scheme == "https" else 80}
+    return f"{parts.scheme}://{host}" if own else f"{parts.scheme}://{host}:{parts.port}"
+
+
 def _is_host(host: str) -> bool:
     try:
         ip_address(host)

@@ -245,6 +245,39 @@ async def test_a_page_that_was_open_before_the_upgrade_goes_on(tmp_path):
         assert (await person.post(f"/api/auth/session/{session_id}/consent", json={})).status_code == 200
 
 
+async def test_only_the_sign_in_page_may_be_in_a_frame_and_only_of_the_listed_origins(tmp_path):
+    listed = ("https://builds.example.com", "https://other.example.com:8443")
+    async with running(tmp_path, embed_origins=listed) as service:
+        session_id, browser = await service.opened()
+        operator = await service.operator()
+        page = await browser.get(f"/s/{session_id}")
+        assert f"frame-ancestors {' '.join(listed)}" in page.headers["content-security-policy"]
+        assert "x-frame-options" not in page.headers
+        other = {"Host": service.addresses.dashboard.host}
+        for answer in (
+            await operator.get("/"),
+            await operator.get("/applications"),
+            await browser.get(f"/s/{session_id}", headers=other),
+            await browser.get(f"/api/auth/session/{session_id}"),
+            await browser.get("/static/base.css"),
+            await browser.get("/", headers={"Host": "evil.example"}),
+        ):
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"], answer.url
+            assert answer.headers["x-frame-options"] == "DENY"
+
+
+async def test_a_page_says_that_it_is_in_a_frame_and_where_none_is_listed_that_changes_nothing(tmp_path):
+    for listed, attributes in (((), "SameSite=strict"), (("https://builds.example.com",), "Partitioned")):
+        folder = tmp_path / str(len(listed))
+        folder.mkdir()
+        async with running(folder, embed_origins=listed) as service:
+            started = await service.start()
+            browser = await service.browser()
+            code = {"code": started["sign_in_url"].partition("#")[2], "framed": True}
+            answer = await browser.post(f"/api/auth/session/{started['session_id']}/open", json=code)
+            assert attributes in answer.headers["set-cookie"]
+
+
 async def test_every_answer_carries_the_security_headers(service):
     session_id, browser = await service.opened()
     operator = await service.operator()

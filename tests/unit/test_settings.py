@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from antechamber.errors import Code, OperatorError
 from antechamber.settings import Settings, read_settings, unknown_names
@@ -121,3 +122,28 @@ def test_the_listener_for_metrics_is_a_host_and_a_port(given, address):
 def test_an_address_for_metrics_without_host_or_port_is_refused(given):
     with pytest.raises(OperatorError, match="ANTECHAMBER_METRICS_BIND: must be HOST:PORT"):
         read_settings(metrics_bind=given)
+
+
+def test_origins_that_may_embed_are_a_closed_list_in_the_browsers_own_form():
+    given = "https://Builds.example.com, https://a.example:443,http://localhost:9000,https://[2001:DB8::1]:8443"
+    assert Settings(embed_origins=given).embed_origins == (
+        "https://builds.example.com",
+        "https://a.example",
+        "http://localhost:9000",
+        "https://[2001:db8::1]:8443",
+    )
+    assert Settings().embed_origins == ()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("*", "https://*", "https://*.example.com", "http://example.com", "https://a.example/", "https://a.example/x"),
+        *("https://a.example?x", "https://a.example#", "https://u@a.example", "null", "'self'", "a.example", "https:"),
+        *("https://a.example; script-src *", "https://a.example https://b.example", "data:", "https://a_b.example"),
+        *("https://a.example:0", "https://a.example:99999", "https://1.2.3", "https://a.example,https://a.example:443"),
+    ],
+)
+def test_what_is_no_origin_may_not_embed(origin):
+    with pytest.raises(ValidationError):
+        Settings(embed_origins=origin)

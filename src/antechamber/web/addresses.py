@@ -15,6 +15,7 @@ from antechamber.errors import Code, OperatorError
 if TYPE_CHECKING:
     from antechamber.settings import Settings
 
+_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
@@ -63,6 +64,10 @@ class Site:
         return _normal(self.scheme, host) == self.host
 
 
+def _is_local(site: Site) -> bool:
+    return urlsplit(site.origin).hostname in _LOCAL
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where browsers and callers reach this service."""
@@ -86,5 +91,11 @@ class Addresses:
                 Code.MISCONFIGURED,
                 message="dashboard_url and sign_in_url have the same host name.",
                 next_step="Give the sign-in pages a host name of their own; a port of their own is not enough.",
+            )
+        if settings.embed_origins and not (addresses.sign_in.secure or _is_local(addresses.sign_in)):
+            raise OperatorError(
+                Code.MISCONFIGURED,
+                message="embed_origins are set, and sign_in_url is not https: a browser keeps no cookie in a frame so.",
+                next_step="Give sign_in_url by https, or no embed_origins.",
             )
         return addresses

@@ -30,7 +30,7 @@ from antechamber.web import (
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
 from antechamber.web.fault_page import FaultPage
-from antechamber.web.front import Bodies, Guard, Hosted, Hosts, Origins, content_policy
+from antechamber.web.front import Bodies, Framed, Guard, Hosted, Hosts, Origins, content_policy
 from antechamber.web.language import Speaking
 from antechamber.web.services import Installation, InstalledTool, Services
 from antechamber.web.views import Fault
@@ -154,7 +154,9 @@ def create_app(
         Hosted(sites[1], Origins(browser_only, sites[1]), _knows(sign_in)),
     )
     page = FaultPage(addresses, practice=services.practice)
-    guard = Guard(hosts, content_policy(*sites), closing, on_refused=metrics.refused, page=page)
+    origins = settings.embed_origins
+    framed = Framed(sites[1], access.PAGE_PATH, content_policy(*sites, ancestors=origins)) if origins else None
+    guard = Guard(hosts, content_policy(*sites), closing, on_refused=metrics.refused, page=page, framed=framed)
     return WebApp(Speaking(guard, languages), addresses, closing)
 
 

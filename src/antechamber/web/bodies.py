@@ -126,3 +126,12 @@ class Exchange(Body):
     def secret(self) -> Secret:
         """Return the code so that it is not printed."""
         return Secret(self.code)
+
+
+class PageExchange(Exchange):
+    """A code that opens a session's page, and where that is shown."""
+
+    framed: bool = Field(
+        default=False,
+        description="The page is in a frame: where the operator lists origins for that, its cookie is for there alone.",
+    )

@@ -17,7 +17,7 @@ from antechamber.model import IdPrefix, is_id, new_id
 from antechamber.web import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,15 +68,38 @@ def is_plain(scope: Scope) -> bool:
     return _PLAIN_PATH.fullmatch(raw) is not None and raw == path.encode() and _DOTS.isdisjoint(path.split("/"))
 
 
-def content_policy(*sites: Site) -> bytes:
-    """Return the Content-Security-Policy: own files only, no inline script, never in a frame."""
+def content_policy(*sites: Site, ancestors: Sequence[str] = ()) -> bytes:
+    """Return the Content-Security-Policy: own files only, no inline script, in frames of these origins alone."""
+    framed = " ".join(ancestors) or "'none'"
     connect = " ".join(["'self'", *(site.websocket_origin for site in sites)])
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
         # noVNC draws the remote cursor as a data: image
         f"img-src 'self' data:; connect-src {connect}; "
-        "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+        f"form-action 'none'; base-uri 'none'; frame-ancestors {framed}"
     ).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """What may be shown in a frame: the pages below a path of one site, by the pages of the listed origins."""
+
+    site: Site
+    path: str
+    policy: bytes
+
+    def has(self, scope: Scope) -> bool:
+        """Tell whether a request is for such a page."""
+        path: str = scope["path"]
+        return (
+            scope["type"] == "http" and path.startswith(self.path) and self.site.answers(header(scope, b"host") or "")
+        )
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers of its answers; X-Frame-Options could not name several origins, and would contradict."""
+        kept = {name: value for name, value in _HEADERS.items() if name != b"x-frame-options"}
+        return {**kept, b"content-security-policy": self.policy}
 
 
 def request_id_of(scope: Scope) -> str:
@@ -123,13 +146,18 @@ class Guard:
         *,
         on_refused: Callable[[Code], None] = lambda _: None,
         page: Callable[[Scope, AntechamberError], Response | None] | None = None,
+        framed: Framed | None = None,
     ) -> None:
-        """Wrap an app; `on_refused` is told the code of each answer that is an error, `page` makes it readable."""
+        """Wrap an app; `on_refused` is told the code of each answer that is an error, `page` makes it readable.
+
+        `framed` are the pages that others may show in a frame; None: there are none.
+        """
         self._app = app
         self._page = page
         self._on_refused = on_refused
         self._closing = closing
         self._headers = {**_HEADERS, b"content-security-policy": policy}
+        self._framed = framed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; its lines in the log have its id, which the answer has too."""
@@ -157,12 +185,13 @@ class Guard:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
+        headers = self._framed.headers if self._framed and self._framed.has(scope) else self._headers
 
         async def guarded(message: Message) -> None:
             nonlocal answered
             if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 present = {key.lower() for key, _ in message["headers"]}
-                extra = [(key, value) for key, value in self._headers.items() if key not in present]
+                extra = [(key, value) for key, value in headers.items() if key not in present]
                 message = {**message, "headers": [*message["headers"], *extra]}
             answered = True
             await send(message)

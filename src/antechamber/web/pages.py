@@ -53,7 +53,12 @@ def _page(services: Services, name: str) -> dict[str, str]:
     )
     page = templates.get_template(f"{name}.html")
     return {
-        tag: page.render(practice=services.practice, texts=texts, link_command=services.installation.link_command)
+        tag: page.render(
+            practice=services.practice,
+            texts=texts,
+            link_command=services.installation.link_command,
+            embed_origins=" ".join(services.settings.embed_origins),
+        )
         for tag, texts in services.languages.texts.items()
     }
 

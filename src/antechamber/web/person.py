@@ -10,7 +10,7 @@ from starlette.routing import WebSocketRoute
 from antechamber.egress import matches
 from antechamber.errors import CallerError
 from antechamber.web import onward, sessions
-from antechamber.web.bodies import Again, Nothing, Exchange, SessionId, Wait
+from antechamber.web.bodies import Again, Nothing, PageExchange, SessionId, Wait
 from antechamber.web.cookies import forget_oldest, of_session, set_session_cookie
 from antechamber.web.events import STREAMED
 from antechamber.web.relay import Relays
@@ -61,9 +61,9 @@ def _add_opening(app: FastAPI, services: Services) -> None:
     signin = services.signin
 
     @app.post("/api/auth/session/{session_id}/open", status_code=204, tags=["person"])
-    async def open_link(session_id: SessionId, body: Exchange, request: Request) -> Response:
+    async def open_link(session_id: SessionId, body: PageExchange, request: Request) -> Response:
         """Exchange a link's code for the session's cookie, once."""
-        return await with_cookie(request, session_id, signin.open(session_id, body.secret()))
+        return await with_cookie(request, session_id, body, signin.open(session_id, body.secret()))
 
     @app.post("/api/auth/session/{session_id}/binding", tags=["person"])
     async def binding(session_id: SessionId, request: Request, body: Nothing | None = None) -> BindingView:
@@ -73,12 +73,14 @@ def _add_opening(app: FastAPI, services: Services) -> None:
         return BindingView(application=way.application, url=way.url.reveal())
 
     @app.post("/api/auth/session/{session_id}/return", status_code=204, tags=["person"])
-    async def come_back(session_id: SessionId, body: Exchange, request: Request) -> Response:
+    async def come_back(session_id: SessionId, body: PageExchange, request: Request) -> Response:
         """Exchange the way back for the session's cookie, in the browser that was sent to the application."""
         sent = signin.binding.come_back(session_id, body.secret(), cookies_of(request, session_id))
-        return await with_cookie(request, session_id, sent)
+        return await with_cookie(request, session_id, body, sent)
 
-    async def with_cookie(request: Request, session_id: str, exchange: Awaitable[Secret]) -> Response:
+    async def with_cookie(
+        request: Request, session_id: str, body: PageExchange, exchange: Awaitable[Secret]
+    ) -> Response:
         """Answer with the cookie that comes of an exchange; the session's own page hears of one that was refused."""
         try:
             cookie = await exchange
@@ -88,7 +90,8 @@ def _add_opening(app: FastAPI, services: Services) -> None:
         response = Response(status_code=204)
         site = services.addresses.sign_in
         forget_oldest(response, request.scope, site, session_id)
-        set_session_cookie(response, site, session_id, cookie)
+        framed = body.framed and bool(services.settings.embed_origins)
+        set_session_cookie(response, site, session_id, cookie, framed=framed)
         return response
 
     def cookies_of(request: Request, session_id: str) -> list[Secret]:

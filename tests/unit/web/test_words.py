@@ -145,3 +145,13 @@ def test_tokens_are_the_same_only_when_they_are_equal():
     assert same_secret(Secret("é"), Secret("é"))
     assert not same_secret(Secret("a"), Secret("b"))
     assert not same_secret(Secret(""), Secret("b"))
+
+
+def test_origins_may_embed_only_a_page_that_can_keep_a_cookie_in_a_frame():
+    listed = {"embed_origins": ("https://a.example",), "dashboard_url": "https://dashboard.ante.example"}
+    for url in ("https://sign-in.ante.example", "http://localhost:9000", None):
+        assert Addresses.of(Settings(**listed, sign_in_url=url), 8700).sign_in
+    with pytest.raises(OperatorError) as caught:
+        Addresses.of(Settings(**listed, sign_in_url="http://sign-in.ante.example"), 8700)
+    assert caught.value.code is Code.MISCONFIGURED
+    assert Addresses.of(Settings(sign_in_url="http://sign-in.ante.example"), 8700).sign_in

@@ -6,6 +6,7 @@ import { showsConnection } from "./connection.js";
 import { countdown } from "./countdown.js";
 import { setUpDetails } from "./details.js";
 import { setUpDrawers } from "./drawers.js";
+import { framed, tellEnd } from "./framed.js";
 import { setUpLive } from "./live.js";
 import * as panels from "./panels.js";
 import { setUpOwnPaste, setUpPaste } from "./paste.js";
@@ -36,6 +37,7 @@ let againAsked = 0; // the run after which another was asked for
 let againTrouble = "";
 let againSince = 0;
 let shown = false;
+let endTold = false;
 let away = false;
 let startingSince = 0;
 let spokenPlace = 0; // the place in the line that was last read out; 0: none
@@ -69,7 +71,7 @@ async function open(code, exchange) {
   for (;;) {
     try {
       if (unspent) {
-        await call("POST", `/api/auth/session/${id}/${exchange}`, { code });
+        await call("POST", `/api/auth/session/${id}/${exchange}`, framed ? { code, framed } : { code });
         unspent = null;
       }
       return await call("GET", `/api/auth/session/${id}`);
@@ -210,6 +212,10 @@ function render() {
   part("terminal-none").hidden = session.cli_terminal !== "none";
   time.until(onScreen ? session.expires_at : null);
   if (isTerminal(session.status)) {
+    if (!endTold) {
+      endTold = true;
+      tellEnd(session);
+    }
     screen.freeze();
     drawers.close();
     part("cancel").close();

@@ -1,6 +1,7 @@
 /* What stands in the middle of the page when the screen does not: one function a view, each returns the panel's content. */
 
 import { button, emphasised, language, make, outward, prose, say, sayIf, strongly, webAddress } from "../dom.js";
+import { around, framed } from "./framed.js";
 import { stepsOf } from "./status.js";
 
 const stamp = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "short" });
@@ -29,7 +30,7 @@ function capitalised(text) {
 
 function backLink(session, style) {
   const url = session.return_url && webAddress(session.return_url);
-  return url ? make("a", { class: `button ${style}`, href: url.href, rel: "noreferrer" }, say("signIn.returned", { host: url.host })) : null;
+  return url ? make("a", { class: `button ${style}`, href: url.href, rel: "noreferrer", ...(framed ? { target: "_top" } : {}) }, say("signIn.returned", { host: url.host })) : null;
 }
 
 /* Where a sign-in is ended at the vendor, in that sentence. */
@@ -87,6 +88,7 @@ export function consent(session, actions) {
       ? make("div", { class: "notices" }, make("h2", {}, say("signIn.consent.notices")), make("ul", {}, notices.map((text) => make("li", {}, text))))
       : null,
     make("p", { class: "note warn" }, ...emphasised(say("signIn.consent.stop"))),
+    framed ? make("p", { class: "note" }, withinText()) : null,
     make("p", { class: "note bad", role: "alert", hidden: true, "data-trouble": "" }),
     make(
       "div",
@@ -96,6 +98,12 @@ export function consent(session, actions) {
       make("span", { class: "quiet small", role: "status" }, behind(session)),
     ),
   ];
+}
+
+/* Whoever shows this in a frame could lay something over it, or have it clicked unseen: the person is told who that is. */
+function withinText() {
+  const origin = around();
+  return origin ? strongly("signIn.consent.within", { host: webAddress(origin).host }) : say("signIn.consent.withinSome");
 }
 
 /* What the machine does while the page is read. */
