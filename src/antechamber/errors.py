@@ -63,6 +63,7 @@ class Code(StrEnum):
     APPLICATION_START_LIMIT = "application_start_limit"
     LIVE_LIMIT = "live_limit"
     START_LIMIT = "start_limit"
+    TOO_OFTEN = "too_often"
     LINK_NOT_VALID = "link_not_valid"
     TICKET_NOT_VALID = "ticket_not_valid"
     CONSENT_NEEDED = "consent_needed"
@@ -237,6 +238,12 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         429,
         "As many sign-ins were started within an hour as this service allows.",
         "Wait until the first of them is an hour old.",
+        retryable=True,
+    ),
+    Code.TOO_OFTEN: Meaning(
+        429,
+        "This was asked too often in a short time.",
+        "Wait as many seconds as Retry-After says, and try again.",
         retryable=True,
     ),
     Code.LINK_NOT_VALID: Meaning(403, "This link is used up or too old.", "Ask for a new link where you got this one."),

@@ -187,6 +187,28 @@ async def test_a_service_that_is_away_for_a_moment_is_asked_again_for_the_way(pe
         assert len(tries) == 2
 
 
+async def test_a_page_that_is_told_to_wait_waits_and_goes_on_with_its_link(people):
+    person = await people()
+    started = await person.service.start()
+    page = await person.page()
+    tries = []
+
+    async def too_often_once(route):
+        tries.append(route.request.url)
+        if len(tries) > 1:
+            await route.continue_()
+            return
+        said = {"code": "too_often", "message": "This was asked too often.", "next": "Wait.", "retryable": True}
+        await route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": said})
+
+    await page.route("**/open", too_often_once)
+    await page.goto(started["sign_in_url"])
+    await view(page, "closed")
+    await page.get_by_text("This was asked too often.").wait_for()
+    await view(page, "consent")
+    assert len(tries) == 2
+
+
 async def test_what_an_application_calls_its_user_emphasises_nothing(people):
     person = await people()
     started = await person.service.start(user_id="ada** and of nobody else. **x", purpose="**all** of it")

@@ -7,6 +7,7 @@ import pytest
 from antechamber.errors import CallerError
 from antechamber.model import new_secret
 from antechamber.web.access import CallersOnly, SessionBrowserOnly
+from antechamber.web.rates import Guesses, Rates
 from tests.integration.web_service import running
 
 MARKS = ["%0A", "%0D", "%00", "%20", "%7F", "%2F", "%5C", "%2e", "%252F", "/", "/.", "/..", ";x", "\\"]
@@ -137,7 +138,14 @@ async def test_f090_each_wall_refuses_what_is_not_listed_even_with_nothing_befor
 
     sign_in, dashboard = service.addresses.sign_in, service.addresses.dashboard
     person = SessionBrowserOnly(app, sign_in, service.signin, refused=lambda session_id: None)
-    operator = CallersOnly(app, dashboard, new_secret(), service.signin, route_of=lambda scope: None)
+    operator = CallersOnly(
+        app,
+        dashboard,
+        new_secret(),
+        service.signin,
+        route_of=lambda scope: None,
+        guesses=Guesses(Rates(), behind_proxy=True),
+    )
     base = f"/api/auth/session/{session_id}"
     paths = [
         f"{base}{rest}" for rest in ("", "\n", "/", "/ticket\n", "/screen\n", "/open\n", "/open/", "//open", "\n/open")

@@ -211,6 +211,7 @@ async def running(
     stage=None,
     installation=None,
     languages=None,
+    rates=None,
     **settings,
 ):
     """Run a service on a free port of this computer's loopback."""
@@ -243,6 +244,7 @@ async def running(
             installed=installed,
             installation=installation,
             languages=languages,
+            rates=rates,
         )
 
 

@@ -16,6 +16,7 @@ from antechamber.model import Actor, IdPrefix, Secret, is_id
 from antechamber.web import cookies
 from antechamber.web.callers import Caller, bearer, is_api_key, remember, require
 from antechamber.web.front import SAFE_METHODS
+from antechamber.web.rates import BEARERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from antechamber.signin import SignIn
     from antechamber.web.addresses import Site
+    from antechamber.web.rates import Guesses
 
 DASHBOARD_PAGES: Final = (
     "/",
@@ -96,8 +98,9 @@ class CallersOnly:
         *,
         route_of: Callable[[Scope], tuple[str, dict[str, str]] | None],
         metrics_token: Secret | None = None,
+        guesses: Guesses,
     ) -> None:
-        """Wrap the dashboard's app; `metrics_token` reads the metrics and nothing else.
+        """Wrap the dashboard's app; `metrics_token` reads the metrics and nothing else, `guesses` counts wrong bearers.
 
         `route_of` gives the path of the route that will serve a request, as /openapi.json writes it, with what the
         request's path names in it; None where there is none of that method.
@@ -108,6 +111,7 @@ class CallersOnly:
         self._token = token
         self._metrics_token = metrics_token
         self._signin = signin
+        self._guesses = guesses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -127,11 +131,13 @@ class CallersOnly:
         raise CallerError(Code.NOT_SIGNED_IN)
 
     async def _bearing(self, scope: Scope) -> Caller:
+        self._guesses.may_try(BEARERS, scope)
         if bears(scope, self._token) or self._is_scraper(scope):
             return Caller(Actor.OPERATOR_TOKEN)
         sent = bearer(scope)
         key = await self._signin.applications.holder(sent) if sent is not None and is_api_key(sent) else None
         if key is None:
+            self._guesses.wrong(BEARERS, scope)
             raise CallerError(
                 Code.NOT_SIGNED_IN,
                 message="This token is not known here, or opens nothing any more.",

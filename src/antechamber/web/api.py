@@ -28,6 +28,7 @@ from antechamber.web.callers import CalledBy
 from antechamber.web.cookies import set_dashboard_cookie
 from antechamber.web.events import STREAMED
 from antechamber.web.overview import driver_view
+from antechamber.web.rates import BINDINGS, LOGINS, STREAMS
 from antechamber.web.views import (
     BoundView,
     DashboardView,
@@ -56,9 +57,14 @@ def _add_dashboard(app: FastAPI, services: Services) -> None:
     signin = services.signin
 
     @app.post("/api/dashboard/open", status_code=204, tags=["dashboard"])
-    async def open_dashboard(body: Exchange) -> Response:
+    async def open_dashboard(body: Exchange, request: Request) -> Response:
         """Exchange the printed link's one-time code for the dashboard's cookie."""
-        cookie = await signin.open_dashboard(body.secret())
+        services.guesses.may_try(LOGINS, request.scope)
+        try:
+            cookie = await signin.open_dashboard(body.secret())
+        except CallerError:
+            services.guesses.wrong(LOGINS, request.scope)
+            raise
         response = Response(status_code=204)
         set_dashboard_cookie(response, services.addresses.dashboard, cookie)
         return response
@@ -142,6 +148,7 @@ def _add_start(app: FastAPI, services: Services) -> None:
         """
         if caller.key is None:
             raise CallerError(Code.NOT_ALLOWED, message="Only the session's application may say who sits there.")
+        services.rates.take(BINDINGS, session_id)
         way_back = await signin.binding.bind(session_id, user_id=body.user_id, challenge=body.secret())
         return BoundView(continue_url=_page_of(services, session_id, f"bound.{way_back.reveal()}"))
 
@@ -211,6 +218,7 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
     @app.get("/api/auth/session/{session_id}/events", tags=["sessions"], response_class=Response, responses=STREAMED)
     async def events(session_id: SessionId, request: Request, caller: CalledBy) -> Response:
         """Stream a session's events (Server-Sent Events), resumable by Last-Event-ID."""
+        services.rates.take(STREAMS, f"{session_id} {caller.api_key or caller.name}")
         return await sessions.event_stream(services, session_id, request, key=caller.key)
 
     @app.post("/api/auth/session/{session_id}/cancel", tags=["sessions"])

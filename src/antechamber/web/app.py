@@ -32,6 +32,7 @@ from antechamber.web.events import Streams
 from antechamber.web.fault_page import FaultPage
 from antechamber.web.front import Bodies, Framed, Guard, Hosted, Hosts, Origins, content_policy
 from antechamber.web.language import Speaking
+from antechamber.web.rates import BEARERS, Guesses, Rates
 from antechamber.web.services import Installation, InstalledTool, Services
 from antechamber.web.views import Fault
 
@@ -80,16 +81,19 @@ def create_app(
     counted: Measured | None = None,
     installation: Installation | None = None,
     languages: Languages | None = None,
+    rates: Rates | None = None,
 ) -> WebApp:
     """Return the app; without `counted` it has no page of metrics. `installation` is what its health shows.
 
     `node` is the id of this service's node. `installed` says how a provider's tool lies here, `faults_now` what keeps
     the service from being ready (besides its database, which is looked at anyway), `screen_seen` is told when a screen
-    has reached its person (else signin is).
+    has reached its person (else signin is). `rates` is what was asked lately; by default nothing.
     """
     closing = Closing()
     metrics = counted.metrics if counted else Metrics()
     languages = languages or Languages.load()
+    # not `or`: one that has counted nothing is false
+    rates = Rates() if rates is None else rates
 
     async def all_faults() -> list[str]:
         return [*await api.store_faults(services), *(await faults_now() if faults_now else ())]
@@ -111,6 +115,8 @@ def create_app(
         streams=Streams(),
         metrics=metrics,
         languages=languages,
+        rates=rates,
+        guesses=Guesses(rates, behind_proxy=any(site.secure for site in (addresses.dashboard, addresses.sign_in))),
         installation=installation or Installation(started_at=datetime.now(UTC)),
     )
     dashboard = _site_app()
@@ -138,6 +144,7 @@ def create_app(
         signin,
         route_of=_route_of(dashboard),
         metrics_token=counted.token if counted else None,
+        guesses=services.guesses,
     )
     browser_only = access.SessionBrowserOnly(
         Bodies(sign_in, settings.body_bytes),
@@ -145,10 +152,17 @@ def create_app(
         signin,
         refused=lambda session_id: services.streams.tell(session_id, "screen_refused"),
     )
+
+    def is_program(scope: Scope) -> bool:
+        known = access.is_program(scope, operator_token)
+        if not known:
+            services.guesses.wrong(BEARERS, scope)
+        return known
+
     hosts = Hosts(
         Hosted(
             sites[0],
-            Origins(callers_only, sites[0], bearer=lambda scope: access.is_program(scope, operator_token)),
+            Origins(callers_only, sites[0], bearer=is_program),
             _knows(dashboard),
         ),
         Hosted(sites[1], Origins(browser_only, sites[1]), _knows(sign_in)),

@@ -28,6 +28,7 @@ from antechamber.web.operator_views import (
     StoryView,
     cleaned,
 )
+from antechamber.web.rates import EVERYBODY, HINTS
 from antechamber.web.views import DriverView
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
     @app.get("/api/changes", tags=["dashboard"], response_class=Response, responses=HINTED)
     async def changes() -> Response:
         """Stream a hint after each change of a session, machine or credential (Server-Sent Events)."""
+        services.rates.take(HINTS, EVERYBODY)
         return HintStream(services)
 
 

@@ -13,6 +13,7 @@ from antechamber.web import onward, sessions
 from antechamber.web.bodies import Again, Nothing, PageExchange, SessionId, Wait
 from antechamber.web.cookies import forget_oldest, of_session, set_session_cookie
 from antechamber.web.events import STREAMED
+from antechamber.web.rates import CHALLENGES, OPENINGS, STREAMS, TICKETS
 from antechamber.web.relay import Relays
 from antechamber.web.terminal import Terminals
 from antechamber.web.views import (
@@ -63,18 +64,28 @@ def _add_opening(app: FastAPI, services: Services) -> None:
     @app.post("/api/auth/session/{session_id}/open", status_code=204, tags=["person"])
     async def open_link(session_id: SessionId, body: PageExchange, request: Request) -> Response:
         """Exchange a link's code for the session's cookie, once."""
+        services.guesses.may_try(OPENINGS, request.scope)
         return await with_cookie(request, session_id, body, signin.open(session_id, body.secret()))
 
     @app.post("/api/auth/session/{session_id}/binding", tags=["person"])
     async def binding(session_id: SessionId, request: Request, body: Nothing | None = None) -> BindingView:
         """Say which application asks, and where this browser is to go so that the application says whose it is."""
         del body
-        way = await signin.binding.way(session_id, cookies_of(request, session_id))
+        services.guesses.may_try(OPENINGS, request.scope)
+        # only who holds the right is counted here, so that nobody else can use it up
+        services.rates.require(CHALLENGES, session_id)
+        try:
+            way = await signin.binding.way(session_id, cookies_of(request, session_id))
+        except CallerError:
+            services.guesses.wrong(OPENINGS, request.scope, session_id)
+            raise
+        services.rates.take(CHALLENGES, session_id)
         return BindingView(application=way.application, url=way.url.reveal())
 
     @app.post("/api/auth/session/{session_id}/return", status_code=204, tags=["person"])
     async def come_back(session_id: SessionId, body: PageExchange, request: Request) -> Response:
         """Exchange the way back for the session's cookie, in the browser that was sent to the application."""
+        services.guesses.may_try(OPENINGS, request.scope)
         sent = signin.binding.come_back(session_id, body.secret(), cookies_of(request, session_id))
         return await with_cookie(request, session_id, body, sent)
 
@@ -86,6 +97,7 @@ def _add_opening(app: FastAPI, services: Services) -> None:
             cookie = await exchange
         except CallerError:
             services.streams.tell(session_id, "link_refused")
+            services.guesses.wrong(OPENINGS, request.scope, session_id)
             raise
         response = Response(status_code=204)
         site = services.addresses.sign_in
@@ -109,6 +121,7 @@ def _add_looking(app: FastAPI, services: Services) -> None:
     @app.get("/api/auth/session/{session_id}/events", tags=["person"], response_class=Response, responses=STREAMED)
     async def events(session_id: SessionId, request: Request) -> Response:
         """Stream the session's events (Server-Sent Events), resumable by Last-Event-ID."""
+        services.rates.take(STREAMS, session_id)
         return await sessions.event_stream(services, session_id, request)
 
     @app.get("/api/auth/session/{session_id}/destinations", tags=["person"])
@@ -138,7 +151,9 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
     async def ticket(session_id: SessionId, request: Request, body: Nothing | None = None) -> TicketView:
         """Give a single-use ticket for the screen; 421 where it is on a node that cannot be reached from here."""
         del body
+        services.rates.require(TICKETS, f"{session_id} screen")
         given = await signin.ticket(session_id)
+        services.rates.take(TICKETS, f"{session_id} screen")
         # said here, where a page can read it: a WebSocket that is refused has no body for it
         onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
@@ -147,7 +162,9 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
     async def terminal_ticket(session_id: SessionId, request: Request, body: Nothing | None = None) -> TicketView:
         """Give a single-use ticket for the tool's terminal, or what it writes; 421 as for the screen."""
         del body
+        services.rates.require(TICKETS, f"{session_id} terminal")
         given = await signin.terminal_ticket(session_id)
+        services.rates.take(TICKETS, f"{session_id} terminal")
         onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
 

@@ -15,6 +15,7 @@ EVERYWHERE: Final = frozenset(
         Code.NOT_ALLOWED,
         Code.SCOPE_NEEDED,
         Code.BIND_NEEDED,
+        Code.TOO_OFTEN,
         Code.SHUTTING_DOWN,
         Code.STORE_UNAVAILABLE,
         Code.INTERNAL,

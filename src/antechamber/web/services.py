@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from antechamber.web.addresses import Addresses
     from antechamber.web.closing import Closing
     from antechamber.web.events import Streams
+    from antechamber.web.rates import Guesses, Rates
 
 
 class IsSet(Protocol):
@@ -107,6 +108,8 @@ class Services:
     closing: Closing
     streams: Streams
     metrics: Metrics
+    rates: Rates
+    guesses: Guesses
     installation: Installation
     languages: Languages
 

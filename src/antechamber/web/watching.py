@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.web import closes, faults, onward
+from antechamber.web.rates import SOCKETS
 from antechamber.web.seats import BINARY, offered_ticket
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ async def serve(
     """
     scope, send = page.scope, page.send
     try:
+        services.rates.take(SOCKETS, f"{session_id} {page.kind}")
         ticket = offered_ticket(scope["subprotocols"])
         node = await onward.elsewhere(services, session_id)
         onward.require_reachable(node, scope)

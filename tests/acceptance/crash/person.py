@@ -173,7 +173,7 @@ class Person:
                 try:
                     return await browser.screen(self.session_id)
                 except Refused as refused:
-                    if refused.code not in {"screen_not_ready", "no_screen"}:
+                    if refused.code not in {"screen_not_ready", "no_screen", "too_often"}:
                         raise
                     await asyncio.sleep(LOOK_S)
                 except AttributeError as error:

@@ -77,6 +77,11 @@ async function open(code, exchange) {
       return await call("GET", `/api/auth/session/${id}`);
     } catch (error) {
       const refusal = Refusal.of(error);
+      if (refusal.code === "too_often") {
+        showClosed(refusal);
+        await pause((refusal.retryAfter ?? 1) * 1000);
+        continue;
+      }
       if (unspent && !refusal.unreachable) {
         // opened before, perhaps by this very browser: then its cookie answers
         unspent = null;
@@ -91,9 +96,13 @@ async function open(code, exchange) {
       if (!refusal.unreachable) {
         return null;
       }
-      await new Promise((resume) => setTimeout(resume, waits.next()));
+      await pause(waits.next());
     }
   }
+}
+
+function pause(wait) {
+  return new Promise((resume) => setTimeout(resume, wait));
 }
 
 /* The application says first whose browser this is; return null, as there is no session here yet. */
@@ -110,10 +119,10 @@ async function bind(going) {
     } catch (error) {
       const refusal = Refusal.of(error);
       showClosed(refusal);
-      if (!refusal.unreachable) {
+      if (!refusal.unreachable && refusal.code !== "too_often") {
         return null;
       }
-      await new Promise((resume) => setTimeout(resume, waits.next()));
+      await pause(refusal.retryAfter ? refusal.retryAfter * 1000 : waits.next());
     }
   }
 }
