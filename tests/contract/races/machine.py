@@ -24,6 +24,8 @@ from antechamber.providers import Providers
 from tests.contract.races.truth import BrokenError, Rows, Truth
 from tests.contract.races.workers import (
     ASKED,
+    BIND_URL,
+    BOUND,
     LONGEST,
     NOON,
     OWNERS,
@@ -42,7 +44,20 @@ STEPS: Final = 40
 """Steps in one run, after which the database is emptied."""
 WORKERS: Final = 3
 NAMES: Final = tuple(asked.__name__ for asked in ASKED)
-AT_ONCE: Final = ("connect", "replace", "open", "screen_seen", "again", "reject", "cancel", "delete", "capture")
+AT_ONCE: Final = (
+    "connect",
+    "replace",
+    "open",
+    "challenge",
+    "bind",
+    "come_back",
+    "screen_seen",
+    "again",
+    "reject",
+    "cancel",
+    "delete",
+    "capture",
+)
 AT_ONCE_TOO: Final = (
     "cli_ended",
     "sign_in_failed",
@@ -54,8 +69,29 @@ AT_ONCE_TOO: Final = (
     "time_out",
     "capture",
 )
-FAR: Final = ("connect", "begin", "ready", "open", "consent", "ticket", "screen_seen", "cli_ended", "again", "capture")
+FAR: Final = (
+    "connect",
+    "begin",
+    "ready",
+    "open",
+    "challenge",
+    "bind",
+    "come_back",
+    "consent",
+    "ticket",
+    "screen_seen",
+    "cli_ended",
+    "again",
+    "capture",
+)
 """The way of a sign-in: so many steps of it bring it to a place that steps by chance would seldom reach."""
+EVE_COMES: Final = (
+    ("challenge", "bind_eve"),
+    ("challenge", "bind", "come_back_elsewhere"),
+    ("challenge", "open", "bind"),
+    ("challenge", "bind", "connect", "open", "come_back"),
+)
+"""What somebody does who is not the owner, or has the owner's link: the last step beside others."""
 HOUR: Final = timedelta(hours=1)
 
 places = st.builds(
@@ -103,6 +139,8 @@ class Bench:
             self.truth = Truth(self.rows)
             self.truth.seen = self.seen
             self.workers = [self.run(self._open()) for _ in range(WORKERS)]
+            self.application = self.run(self.workers[0].signin.applications.add("Acme", bind_url=BIND_URL)).id
+        self.world.application = self.application
         self.sound = False
         return self.world
 
@@ -194,6 +232,16 @@ class Races(RuleBasedStateMachine):
         for name in FAR[:far]:
             self.ask([(name, place)], [])
         self.step("on its way", [])
+
+    @rule(worker=st.integers(0, WORKERS - 1), eve=st.sampled_from(EVE_COMES), burst=bursts, pace=paces)
+    def somebody_else_comes(
+        self, worker: int, eve: tuple[str, ...], burst: list[tuple[str, Place]], pace: list[int]
+    ) -> None:
+        """Bring a session that binds to where somebody else could get in, and have them try beside others."""
+        place = Place(worker, OWNERS.index(BOUND), 0)
+        for name in ("connect", "open", *eve[:-1]):
+            self.ask([(name, place)], [])
+        self.step("somebody else comes", [(eve[-1], place), ("consent", place), *burst], pace)
 
     @rule(seconds=st.sampled_from((1, 9, 29, 61, 119, 599, 601, 4000)), place=places)
     def time_goes_on(self, seconds: int, place: Place) -> None:
@@ -306,6 +354,10 @@ def _kept(told: Told, tables: dict[str, list[dict[str, Any]]], *, pruned: bool) 
     wrong += [f"{one} was deleted and is there" for one in told.deleted & alive]
     wrong += [f"a ticket was redeemed {n} times" for n in told.redeemed.values() if n > 1]
     wrong += [f"{one} was opened {n} times" for one, n in told.opened.items() if n > 1]
+    # one that has ended is not opened any more, and shows its end to whoever was bound
+    shut = {row["id"] for row in tables["auth_sessions"] if row["opened_at"] is None and row["ended_at"] is None}
+    wrong += [f"{one} was told to be let in, and nobody is" for one in told.let_in & shut]
+    wrong += [f"somebody was let in to {one}, and nobody bound it" for one in told.let_in - told.bound]
     wrong += [f"{one} was started {n} times" for one, n in told.begun.items() if n > 1]
     return wrong
 

@@ -45,3 +45,6 @@ def test_whatever_several_workers_do_at_once_every_property_holds_after_every_st
     assert {"session completed", "session cancelled, superseded", "machine gone", "machine lost"} <= set(bench.seen)
     assert len(bench.seen) > 15, sorted(bench.seen)
     assert bench.outcomes["capture: capture_refused"]
+    for said in ("come_back: let in", "bind_eve: bind_other_person", "come_back_elsewhere: return_not_valid"):
+        assert bench.outcomes[said], said
+    assert bench.outcomes["consent: not_signed_in"]

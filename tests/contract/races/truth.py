@@ -115,6 +115,7 @@ class Truth:
         wrong = [
             *_captures(tables, pruned=pruned),
             *_sessions(tables),
+            *_bindings(tables),
             *_machines(tables),
             *_credentials(tables),
             *_deadlines(tables, latest + longest),
@@ -254,8 +255,43 @@ def _sessions(tables: dict[str, list[Row]]) -> Iterator[str]:
             yield f"session {session['id']} is {session['status']}, ended at {session['ended_at']}"
         if (session["status"] in TERMINAL - {"completed"}) != (session["reason"] is not None):
             yield f"session {session['id']} is {session['status']} for the reason {session['reason']}"
-    rights = Counter((row["session_id"], row["kind"]) for row in tables["access"] if row["kind"] != "ticket")
+    many = {"ticket", "challenge"}
+    rights = Counter((row["session_id"], row["kind"]) for row in tables["access"] if row["kind"] not in many)
     yield from (f"session {whose} has {count} {kind}s" for (whose, kind), count in rights.items() if count > 1)
+
+
+def _bindings(tables: dict[str, list[Row]]) -> Iterator[str]:
+    """A session that binds opens, and is agreed to and seen, only after its owner was named for a challenge of it."""
+    stories: dict[Any, list[str]] = defaultdict(list)
+    for event in tables["events"]:
+        if event["machine_id"] is None and event["act"] != "refuse":
+            stories[event["session_id"]].append(event["kind"])
+    rights: dict[Any, set[str]] = defaultdict(set)
+    for row in tables["access"]:
+        rights[row["session_id"]].add(row["kind"])
+    for session in tables["auth_sessions"]:
+        what = _bound if session["binds"] else _never_bound
+        yield from (
+            f"session {session['id']} {said}" for said in what(session, stories[session["id"]], rights[session["id"]])
+        )
+
+
+def _never_bound(_session: Row, _story: Sequence[str], rights: set[str]) -> Iterator[str]:
+    if {"binding_cookie", "challenge", "return"} & rights:
+        yield "does not bind, and a browser of it is to be bound"
+
+
+def _bound(session: Row, story: Sequence[str], rights: set[str]) -> Iterator[str]:
+    # a story that was pruned has none of them
+    for first, then in (("sent_to_bind", "bound"), ("bound", "opened"), ("opened", "consented")):
+        if then in story and first not in story[: story.index(then)]:
+            yield f"was {then} before it was {first}: {story}"
+    if session["opened_at"] is None:
+        if session["consented_at"] is not None or session["screen_seen_at"] is not None or "ticket" in rights:
+            yield "was agreed to or seen, and nobody was let in"
+        # whoever was bound in time may see how it has ended
+        if "session_cookie" in rights and session["status"] not in TERMINAL:
+            yield "has a browser, and nobody was let in"
 
 
 def _machines(tables: dict[str, list[Row]]) -> Iterator[str]:

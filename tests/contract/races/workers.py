@@ -11,11 +11,12 @@ import asyncio
 import itertools
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy import event
 from sqlalchemy.util import await_only
@@ -27,9 +28,11 @@ from antechamber.model import (
     GuestText,
     IdPrefix,
     MachineState,
+    Owner,
     Reason,
     Secret,
     SessionStatus,
+    new_cookie,
     new_id,
 )
 from antechamber.providers import CapturedFile, Providers
@@ -40,8 +43,14 @@ from antechamber.vault import Vault
 from tests.opening import BY
 from tests.providers.samples import CODEX, dummy
 
+T = TypeVar("T")
 NOON: Final = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-OWNERS: Final = ("ada", "grace")
+OWNERS: Final = ("ada", "grace", "lin")
+BOUND: Final = "lin"
+"""Of an application that says whose browser opened a link; the others are the operator's own."""
+BIND_URL: Final = "https://acme.example.test/bind"
+EVE: Final = "eve"
+"""Another user of that application."""
 SETTINGS: Final = Settings(world="demo")
 LONGEST: Final = max(
     SETTINGS.duration(name) for name in ("start", "nobody_came", "sign_in", "again", "stop")
@@ -51,7 +60,9 @@ UIDS: Final = 3
 REFUSALS: Final = frozenset(
     {
         Code.ALREADY_OPEN,
+        Code.BIND_OTHER_PERSON,
         Code.CAPTURE_REFUSED,
+        Code.CHALLENGE_NOT_VALID,
         Code.CLI_RUNS,
         Code.CONSENT_NEEDED,
         Code.CREDENTIAL_NOT_FOUND,
@@ -61,6 +72,8 @@ REFUSALS: Final = frozenset(
         Code.NODE_NOT_FOUND,
         Code.NODE_SERVES,
         Code.NOT_REJECTABLE,
+        Code.NOT_SIGNED_IN,
+        Code.RETURN_NOT_VALID,
         Code.SCREEN_NOT_READY,
         Code.SESSION_ENDED,
         Code.SESSION_NOT_FOUND,
@@ -90,6 +103,19 @@ class Told:
     begun: Counter[str] = field(default_factory=Counter)
     """Of each machine, how often somebody was told that it may be started."""
     deleted: set[str] = field(default_factory=set)
+    bound: set[str] = field(default_factory=set)
+    """Sessions of which the application has said that their owner sits at a browser."""
+    let_in: set[str] = field(default_factory=set)
+    """Of these, the ones to which a browser has come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a browser was sent to the application with, or is to come back with."""
+
+    browser: Secret
+    """The cookie of the browser that was sent."""
+    secret: Secret
 
 
 class World:
@@ -102,11 +128,21 @@ class World:
         self.sessions: dict[str, list[str]] = {owner: [] for owner in OWNERS}
         self.links: dict[str, list[Secret]] = {}
         self.tickets: dict[str, list[Secret]] = {}
+        self.application = ""
+        """The one that binds."""
+        self.browsers: dict[str, list[Secret]] = {}
+        """Of each session that binds, the cookies that browsers have got, in whatever way."""
+        self.challenges: dict[str, list[Sent]] = {}
+        self.ways_back: dict[str, list[Sent]] = {}
         self.told = Told()
         self.pruned = False
         self.marks = itertools.count(1)
         self.written: dict[str, set[str]] = {}
         """Of each session, the refresh tokens of the files that its machine sent."""
+
+    def owner(self, place: Place) -> Owner:
+        word = OWNERS[place.owner]
+        return Owner(word, self.application) if word == BOUND else Owner(word)
 
     def session(self, place: Place) -> str | None:
         known = self.sessions[OWNERS[place.owner]]
@@ -151,7 +187,8 @@ class Worker:
 
     async def connect(self, place: Place, *, replace: bool = False, key: str | None = None) -> str:
         owner = OWNERS[place.owner]
-        request = StartRequest(user_id=owner, provider="codex", replace=replace)
+        of = self.world.owner(place)
+        request = StartRequest(user_id=of.user_id, provider="codex", replace=replace, application=of.application)
         started = await self.signin.start(request, idempotency_key=key, caller="tests")
         session_id = started.session.id
         if session_id not in self.world.sessions[owner]:
@@ -170,15 +207,60 @@ class Worker:
         session_id = self._session_id(place)
         links = self.world.links.get(session_id, [])
         link = links[-1 - min(place.ago, len(links) - 1)] if links else Secret("DUMMY link")
-        await self.signin.open(session_id, link)
+        cookie = await self.signin.open(session_id, link)
+        if OWNERS[place.owner] == BOUND:
+            # with each fresh link another browser, and none of them sees anything yet
+            self.world.browsers.setdefault(session_id, []).append(cookie)
+            return "to be bound"
         self.world.told.opened[session_id] += 1
         return "opened"
 
+    async def challenge(self, place: Place) -> str:
+        """Be sent to the application: the browser that opened the link last, or one of before."""
+        session_id = self._session_id(place)
+        browser = self._browser(session_id, place.ago)
+        way = await self.signin.binding.way(session_id, [browser])
+        asked = parse_qs(urlsplit(way.url.reveal()).query)
+        self.world.challenges.setdefault(session_id, []).append(Sent(browser, Secret(asked["challenge"][0])))
+        return "given"
+
+    async def bind(self, place: Place) -> str:
+        return await self._bind(place, self.world.owner(place).user_id)
+
+    async def bind_eve(self, place: Place) -> str:
+        """Have the application say that somebody else sits at that browser."""
+        said = await self._bind(place, EVE)
+        raise AssertionError(said)
+
+    async def _bind(self, place: Place, user_id: str) -> str:
+        session_id = self._session_id(place)
+        sent = _latest(self.world.challenges.get(session_id, []), place.ago) or Sent(Secret("DUMMY"), Secret("DUMMY"))
+        way_back = await self.signin.binding.bind(session_id, user_id=user_id, challenge=sent.secret)
+        self.world.told.bound.add(session_id)
+        self.world.ways_back.setdefault(session_id, []).append(Sent(sent.browser, way_back))
+        return "bound"
+
+    async def come_back(self, place: Place) -> str:
+        session_id = self._session_id(place)
+        sent = _latest(self.world.ways_back.get(session_id, []), place.ago) or Sent(Secret("DUMMY"), Secret("DUMMY"))
+        cookie = await self.signin.binding.come_back(session_id, sent.secret, [sent.browser])
+        self.world.browsers[session_id].append(cookie)
+        self.world.told.let_in.add(session_id)
+        return "let in"
+
+    async def come_back_elsewhere(self, place: Place) -> str:
+        """Have another browser come with the way back: one that was sent for another person, or had an earlier link."""
+        session_id = self._session_id(place)
+        sent = _latest(self.world.ways_back.get(session_id, []), place.ago) or Sent(Secret("DUMMY"), Secret("DUMMY"))
+        others = [one for cookies in self.world.browsers.values() for one in cookies if one != sent.browser]
+        said = await self.signin.binding.come_back(session_id, sent.secret, [*others[-3:], new_cookie()])
+        raise AssertionError(said)
+
     async def consent(self, place: Place) -> str:
-        return (await self.signin.consent(self._session_id(place))).status
+        return (await self.signin.consent(await self._seen_by_a_browser(place))).status
 
     async def ticket(self, place: Place) -> str:
-        session_id = self._session_id(place)
+        session_id = await self._seen_by_a_browser(place)
         ticket = await self.signin.ticket(session_id)
         self.world.tickets.setdefault(session_id, []).append(ticket.secret)
         return "given"
@@ -192,7 +274,7 @@ class Worker:
         return "redeemed"
 
     async def screen_seen(self, place: Place) -> str:
-        await self.signin.screen_seen(self._session_id(place))
+        await self.signin.screen_seen(await self._seen_by_a_browser(place))
         return "said"
 
     async def again(self, place: Place) -> str:
@@ -200,10 +282,10 @@ class Worker:
         return f"run {(await self.signin.again(session.id, session.attempt)).attempt}"
 
     async def success_shown(self, place: Place) -> str:
-        return (await self.signin.success_shown(self._session_id(place))).status
+        return (await self.signin.success_shown(await self._seen_by_a_browser(place))).status
 
     async def reject(self, place: Place) -> str:
-        return (await self.signin.reject(self._session_id(place))).status
+        return (await self.signin.reject(await self._seen_by_a_browser(place))).status
 
     async def cancel(self, place: Place) -> str:
         session_id = self._session_id(place)
@@ -212,7 +294,8 @@ class Worker:
         return session.status
 
     async def delete(self, place: Place) -> str:
-        found = await self.signin.credentials(OWNERS[place.owner])
+        of = self.world.owner(place)
+        found = await self.signin.credentials(of.user_id, of.application)
         if not found:
             return "nothing"
         deleted = await self.signin.delete_credential(found[0].id, by=BY)
@@ -388,6 +471,18 @@ class Worker:
     def _session_id(self, place: Place) -> str:
         return self.world.session(place) or new_id(IdPrefix.SESSION)
 
+    def _browser(self, session_id: str, ago: int) -> Secret:
+        return _latest(self.world.browsers.get(session_id, []), ago) or Secret("DUMMY cookie")
+
+    async def _seen_by_a_browser(self, place: Place) -> str:
+        """Return the session's id; where it binds, for a browser that the wall lets pass, of all that had a cookie."""
+        session_id = self._session_id(place)
+        if OWNERS[place.owner] == BOUND:
+            await self.signin.session(session_id)
+            if not await self.signin.holds_cookie(session_id, self._browser(session_id, place.ago)):
+                raise CallerError(Code.NOT_SIGNED_IN)
+        return session_id
+
     async def _session(self, place: Place) -> AuthSession:
         return await self.signin.session(self._session_id(place))
 
@@ -417,6 +512,10 @@ class Worker:
             exit_code=1 if fact is MachineFact.ENDED else None,
         )
         return after.state
+
+
+def _latest(given: Sequence[T], ago: int) -> T | None:
+    return given[-1 - min(ago, len(given) - 1)] if given else None
 
 
 async def _turns(count: int) -> None:
@@ -449,6 +548,11 @@ ASKED: Final[tuple[Callable[[Worker, Place], Awaitable[str]], ...]] = (
     Worker.replace,
     Worker.connect_with_a_key,
     Worker.open,
+    Worker.challenge,
+    Worker.bind,
+    Worker.bind_eve,
+    Worker.come_back,
+    Worker.come_back_elsewhere,
     Worker.consent,
     Worker.ticket,
     Worker.redeem,
