@@ -97,7 +97,7 @@ async def broken(
     gone.
     """
     rows = await read(url)
-    faults = [*_of_captures(rows), *_of_the_audit(rows), *_of_events(rows, pruned=pruned)]
+    faults = [*_of_captures(rows), *_of_the_audit(rows), *_of_events(rows, pruned=pruned), *_of_bindings(rows)]
     if key is not None:
         faults += _of_the_vault(rows, key)
     if settled:
@@ -111,6 +111,22 @@ async def broken(
             faults.append(f"{session_id} was acknowledged and is not there")
         elif row.status in TERMINAL_STATUSES and not {row.status, row.reason} & set(ends):
             faults.append(f"{session_id} ended as {row.status} {row.reason} ({row.detail!r}), which is not so: {ends}")
+    return faults
+
+
+# -- whoever was let in was named -------------------------------------------------------------------------------------
+
+
+def _of_bindings(rows: Rows) -> list[str]:
+    faults = []
+    for session in rows.sessions.values():
+        told = [one.kind for one in rows.told_of(session.id, machine=False) if one.act != "refuse"]
+        if not session.binds or not told:
+            continue
+        if session.consented_at is not None and session.opened_at is None:
+            faults.append(f"{session.id} binds, and was agreed to by a browser that was not let in")
+        if session.opened_at is not None and "bound" not in told[: told.index("opened")]:
+            faults.append(f"{session.id} binds, and was opened before its owner was named: {told}")
     return faults
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from antechamber.errors import CallerError, Code
 from antechamber.log import get_logger
 from antechamber.model import AccessKind, Secret, new_cookie, new_secret
+from antechamber.points import Point, point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ class Binding:
         ):
             # a newer link was opened a moment ago
             raise CallerError(Code.NOT_SIGNED_IN)
+        point(Point.CHALLENGE_GIVEN)
         asked = {"session_id": session_id, "challenge": challenge.reveal()}
         return Way(application.name, Secret(_with(application.bind_url, asked)))
 
@@ -91,6 +93,7 @@ class Binding:
             challenge, way_back, session_id=session_id, user_id=user_id, at=at, expires_at=at + BINDING_LIFE
         )
         if outcome == "bound":
+            point(Point.BOUND)
             return way_back
         _log.warning("a browser was not bound", session=session_id, why=outcome)
         other = outcome == "other_person"
@@ -106,6 +109,7 @@ class Binding:
             way_back, list(cookies), cookie, session_id=session_id, at=at, cookie_expires_at=at + self._cookie_life
         )
         if outcome == "opened":
+            point(Point.LET_IN)
             return cookie
         if outcome == "other_browser":
             _log.warning("another browser than the one that was sent came back", session=session_id)

@@ -41,6 +41,12 @@ class Point(StrEnum):
     LINK_GRANTED = "link granted"
     LINK_OPENED = "link opened"
     """The link is spent, and its browser has no cookie yet."""
+    CHALLENGE_GIVEN = "challenge given"
+    """A browser is to be sent to the application, and does not know it yet."""
+    BOUND = "bound"
+    """The owner was named, and the application has no way back for the browser."""
+    LET_IN = "let in"
+    """The way back is spent, and its browser has no cookie yet."""
 
     # its machine is started
     CLAIMED = "claimed"

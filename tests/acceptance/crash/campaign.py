@@ -8,7 +8,9 @@ cleanly, and then `tests.invariants` looks at what there is. What people do, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import secrets
 import signal
 from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from antechamber.control import Client
+from antechamber.errors import OperatorError
 from antechamber.points import Point
 from antechamber.settings import Settings
 from antechamber.tasks import Tasks
@@ -29,6 +33,7 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from tests.acceptance.crash.person import Person
 
+BIND_URL = "https://acme.example.test/bind"
 LONG_PATIENCE_S = 60.0
 """For a point that was not passed so far."""
 SETTLES_S = 60
@@ -91,6 +96,8 @@ class Campaign:
         self.application = httpx.AsyncClient(base_url=self._base, timeout=20, transport=self.transport)
         self.report = Report(seed, folder=folder)
         self.faults = self.report.faults
+        self._acme: str | None = None
+        self._acme_asked = asyncio.Lock()
         self.acknowledged: dict[str, Person] = {}
         self.true_ends: dict[str, set[str]] = {}
         self.told: dict[str, tuple[str, str | None]] = {}
@@ -135,6 +142,25 @@ class Campaign:
         await self._living.wait()
         assert self._life is not None
         return self._life
+
+    async def key_of_an_application(self) -> str:
+        """Return the key of an application that binds, which the first who asks adds by the control socket."""
+        async with self._acme_asked:
+            while self._acme is None:
+                life = await self.alive()
+                client = Client(self.folder / "data" / "control.sock")
+                try:
+                    # a name of its own for each try: the answer to one before may have been lost
+                    name = f"Acme {secrets.token_hex(4)}"
+                    added = await client.call("applications.add", name=name, bind_url=BIND_URL)
+                    scopes = ["sessions:write", "sessions:read"]
+                    made = await client.call("api_keys.add", id=added["id"], name="key", scopes=scopes)
+                    self._acme = made["secret"]
+                except OperatorError:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(0.05):
+                            await life.dead.wait()
+            return self._acme
 
     def give_up(self) -> None:
         """Let nobody begin anything more: something is wrong already."""

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import random
 import secrets
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 from antechamber.testing.visitor import Refused
 from tests.acceptance.crash.person import LOOK_S, TERMINAL, Ended, Person
@@ -53,6 +55,8 @@ class ScriptedPerson(Person):
             await self._look()
 
     async def _live(self) -> None:
+        if self.fate == "is_bound":
+            self.rights = {"Authorization": f"Bearer {await self._campaign.key_of_an_application()}"}
         if self.fate == "erased":
             await self._erased()
         else:
@@ -77,6 +81,64 @@ class ScriptedPerson(Person):
             self._campaign.captured.add(self.session_id)
         else:
             self._campaign.refused.add(self.session_id)
+
+    async def _is_bound(self) -> None:
+        """Come by the link of an application, which says whose browser it is; somebody else tries the same before."""
+        while not await self._came_back():
+            pass
+        await self.page(lambda browser: browser.consent(self.session_id))
+        guest = await self._ready()
+        await self._look()
+        await self._hand_in(guest)
+
+    async def _came_back(self) -> bool:
+        """Open a fresh link, be named and come back; False where a kill has taken what only an answer told."""
+        here = f"/api/auth/session/{self.session_id}"
+        link = await self._ask_for_one()
+        if not link:
+            await self._lock_out()
+        try:
+            await self._post("open", code=link)
+            challenge = await self._challenge()
+            if self._chance.random() < 0.3:
+                eve = {"user_id": "eve", "challenge": challenge}
+                await self._refused(self.call("POST", f"{here}/bind", eve), "bind_other_person", "challenge_not_valid")
+                challenge = await self._challenge()
+            await self._refused(self._post("consent"), "bind_needed", "not_signed_in")
+            bound = await self.call("POST", f"{here}/bind", {"user_id": self.user, "challenge": challenge})
+            back = bound["continue_url"].partition("#bound.")[2]
+            if self._chance.random() < 0.3:
+                own, self._browser = self._browser, None
+                await self._refused(self._post("return", code=back), "return_not_valid")
+                self._browser = own
+                # that has used it up: whoever follows a link that was sent on keeps its person out for the moment
+                await self._refused(self._post("return", code=back), "return_not_valid")
+                return False
+            await self._post("return", code=back)
+        except Refused as refused:
+            if refused.code in {"session_ended", "already_open"}:
+                raise Ended from refused
+            if refused.code not in {"link_not_valid", "challenge_not_valid", "return_not_valid", "not_signed_in"}:
+                raise
+            return False
+        return True
+
+    async def _challenge(self) -> str:
+        way = await self._post("binding")
+        return parse_qs(urlsplit(way["url"]).query)["challenge"][0]
+
+    async def _post(self, word: str, **body: str) -> Any:
+        path = f"/api/auth/session/{self.session_id}/{word}"
+        return await self.page(lambda browser: browser._call("POST", path, body))
+
+    async def _refused(self, asked: Awaitable[object], *codes: str) -> None:
+        try:
+            await asked
+        except Refused as refused:
+            if refused.code not in codes:
+                raise
+        else:
+            self._campaign.faults.append(f"{self.session_id} let somebody in who is not {self.user}: not {codes}")
 
     async def _single_sign_on(self) -> None:
         """The file is whole before the first painted frame."""
@@ -189,6 +251,7 @@ class ScriptedPerson(Person):
 
 FATES = {
     "completes": 8,
+    "is_bound": 4,
     "single_sign_on": 2,
     "rejects": 1,
     "deletes": 1,

@@ -56,6 +56,8 @@ class Person:
         self.session_id = ""
         self._key = secrets.token_hex(8)
         self._browser: OwnBrowser | None = None
+        self.rights: dict[str, str] = {}
+        """The headers by which an application other than the operator asks."""
 
     # -- to a service that comes and goes
 
@@ -79,7 +81,7 @@ class Person:
         """Ask as the application, until answered; raises Refused for 4xx."""
 
         async def ask() -> Any:
-            answer = await self._campaign.application.request(method, path, json=body, headers=headers)
+            answer = await self._campaign.application.request(method, path, json=body, headers=self.rights | headers)
             if answer.is_success:
                 return answer.json() if answer.content else {}
             code = answer.json()["error"]["code"] if "json" in answer.headers.get("content-type", "") else "?"
