@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import ApiScope, new_secret
+from antechamber.model import ApiScope, new_cookie, new_secret
 from tests.integration.web_service import OPERATIONS, error_of, running
 
 BIND_URL = "https://acme.example.test/signed-in?from=antechamber"
@@ -241,6 +241,23 @@ async def test_an_account_that_would_be_planted_with_the_victim(service, acme):
     with pytest.raises(CallerError) as refused:
         await service.signin.ticket(started["session_id"])
     assert refused.value.code is Code.CONSENT_NEEDED
+
+
+async def test_a_way_back_opens_nothing_to_a_browser_that_had_another_link_or_has_made_itself_a_cookie(service, acme):
+    """Eve had opened a link of before: her browser has a cookie of this very session."""
+    started = await acme.start("ada")
+    eve, mallory, ada = await acme.browser("eve"), await acme.browser("mallory"), await acme.browser("ada")
+    base, _ = await sent(eve, started["sign_in_url"])
+    _, url = await sent(ada, (await acme.start("ada"))["sign_in_url"])
+    bound = await acme.visited(ada, url)
+    (name,) = eve.cookies.keys()
+    mallory.cookies.set(name, new_cookie().reveal())
+    for other in (eve, mallory):
+        assert error_of(await come_back(other, bound)) == (403, "return_not_valid")
+        await is_refused_everything(other, base, "not_signed_in")
+    story = [event.kind for event in await service.signin.events(started["session_id"])]
+    assert "opened" not in story
+    assert "bind_other_browser" in story
 
 
 async def test_only_the_sessions_own_application_says_who_it_is(service, acme):
