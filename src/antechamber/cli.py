@@ -25,6 +25,7 @@ from antechamber.commands.audit import audit_cli
 from antechamber.commands.database import backup, database_cli, restore
 from antechamber.commands.keys import keys_cli
 from antechamber.commands.owners import owners_cli
+from antechamber.commands.reveal import credentials_reveal, providers_reveal
 from antechamber.commands.sessions import sessions_cli
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
@@ -47,7 +48,7 @@ cli = typer.Typer(
     help="A sign-in broker for command-line tools.",
 )
 providers_cli = typer.Typer(no_args_is_help=True, help="The vendors' command-line tools.")
-credentials_cli = typer.Typer(no_args_is_help=True, help="Stored credentials: metadata, never the secret.")
+credentials_cli = typer.Typer(no_args_is_help=True, help="Stored credentials.")
 nodes_cli = typer.Typer(no_args_is_help=True, help="The services that share one database.")
 cli.add_typer(providers_cli, name="providers")
 cli.add_typer(sessions_cli, name="sessions")
@@ -274,6 +275,8 @@ async def _doctor(settings: Settings) -> Sequence[Check]:
 
 cli.command()(backup)
 cli.command()(restore)
+providers_cli.command("reveal")(providers_reveal)
+credentials_cli.command("reveal")(credentials_reveal)
 
 
 # -- providers -------------------------------------------------------------------------------------------------------

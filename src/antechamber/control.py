@@ -51,6 +51,8 @@ OPERATIONS: Final = (
     "status",
     "dashboard.link",
     "providers.list",
+    "providers.reveal",
+    "providers.forbid",
     "sessions.list",
     "sessions.show",
     "sessions.logs",
@@ -71,13 +73,14 @@ OPERATIONS: Final = (
     "credentials.say",
     "credentials.delete",
     "credentials.check",
+    "credentials.reveal",
     "nodes.list",
     "nodes.forget",
     "owners.show",
     "owners.delete",
     "owners.erasure",
 )
-"""The operations that a service offers here; `credentials.check` answers `{accepted, by, detail}`, never a secret."""
+"""The operations that a service offers here; of them `credentials.reveal` alone answers with what is stored."""
 
 Operation: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes the request's `with` object and returns what JSON can hold (rows and times are turned into it)."""

@@ -41,6 +41,9 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SESSION_NOT_FOUND = "session_not_found"
     CREDENTIAL_NOT_FOUND = "credential_not_found"
+    REVEAL_OFF = "reveal_off"
+    REASON_MISSING = "reason_missing"
+    REVEAL_LIMIT = "reveal_limit"
     OWNER_NOT_FOUND = "owner_not_found"
     OWNER_BEING_ERASED = "owner_being_erased"
     ERASURE_NOT_FOUND = "erasure_not_found"
@@ -153,6 +156,22 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     ),
     Code.SESSION_NOT_FOUND: Meaning(404, "There is no such session.", "Check the id, or start a new sign-in."),
     Code.CREDENTIAL_NOT_FOUND: Meaning(404, "There is no such credential.", "Check the id, or sign in again."),
+    Code.REVEAL_OFF: Meaning(
+        403,
+        "What is stored for this provider is not given out in plain text.",
+        "Use it where it is; or ask the operator, who can allow it by `antechamber providers reveal`.",
+    ),
+    Code.REASON_MISSING: Meaning(
+        422,
+        "It is given out for a reason alone.",
+        "Say in `reason` what it is for; its owner reads that.",
+    ),
+    Code.REVEAL_LIMIT: Meaning(
+        429,
+        "Plain text was asked for as often within an hour as is allowed.",
+        "Wait until the first of these tries is an hour old.",
+        retryable=True,
+    ),
     Code.OWNER_NOT_FOUND: Meaning(
         404,
         "Nothing is kept of this user.",

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from antechamber.errors import CallerError, Code, VaultError
+from antechamber.errors import CallerError, Code, OperatorError, VaultError
 from antechamber.log import get_logger
 from antechamber.model import SealIdentity
 from antechamber.vault import at_the_root
@@ -58,6 +58,22 @@ async def take_named_key(store: Store, vault: Vault) -> str:
     named = await store.key_id() or vault.key_id
     await at_the_root(vault.reload, named)
     return named
+
+
+async def took_named_key(store: Store, vault: Vault) -> bool:
+    """Do the same; False where no root of this service has that key.
+
+    A rotation by another service named it. What this one seals with its own key opens here, and is better stored than
+    lost. Raises OperatorError store_unavailable or root_unavailable.
+    """
+    try:
+        await take_named_key(store, vault)
+    except OperatorError as error:
+        if error.code in {Code.STORE_UNAVAILABLE, Code.ROOT_UNAVAILABLE}:
+            raise
+        _log.error("no root has the key that seals", code=error.code, detail=error.detail)
+        return False
+    return True
 
 
 class Keys:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import date, datetime
 
 DEFAULT_APPLICATION: Final = "default"
 """The application of whom the operator names by the operator token or the dashboard: it has no keys."""
@@ -143,6 +143,8 @@ class Actor(StrEnum):
     COMMAND_LINE = "command_line"
     APPLICATION = "application"
     """One of an application's keys."""
+    SERVICE = "service"
+    """The service by itself, as its settings say."""
 
 
 class ApiScope(StrEnum):
@@ -155,7 +157,7 @@ class ApiScope(StrEnum):
     CREDENTIALS_USE = "credentials:use"
     """Say of one that the vendor does not take it any more, and delete it."""
     CREDENTIALS_REVEAL = "credentials:reveal"
-    """Opens nothing: no route hands a secret out."""
+    """Read them in plain text, of providers for which the operator has allowed that."""
     ADMIN = "admin"
     """All of the above but revealing, and what is kept of the application's owners: counting and erasing it."""
 
@@ -168,6 +170,11 @@ class AuditAction(StrEnum):
     CREDENTIAL_REJECTED = "credential_rejected"
     CREDENTIAL_DELETED = "credential_deleted"
     OWNER_ERASED = "owner_erased"
+    REVEAL_ALLOWED = "reveal_allowed"
+    """From here on what is stored for a provider may be given out in plain text."""
+    REVEAL_FORBIDDEN = "reveal_forbidden"
+    AUDIT_PRUNED = "audit_pruned"
+    """Whole months of the audit itself are deleted."""
 
 
 class AuditOutcome(StrEnum):
@@ -184,6 +191,8 @@ class Purpose(StrEnum):
     """The vendor's own CLI looks at it, offline, in a machine of its own."""
     ROTATION = "rotation"
     """Its data key alone is opened, and wrapped with another key of the vault."""
+    REVEAL = "reveal"
+    """It is given to whoever asked, in plain text."""
 
 
 class Secret:
@@ -498,6 +507,20 @@ class AuditLine:
     """The code of the error with which it was denied."""
     api_key: str | None = None
     """The id of the application's key by whose right it was."""
+    reason: str | None = None
+    """Why, in the words of whoever asked; kept beside the line, and gone once its owner is removed."""
+    fields: Mapping[str, Any] | None = None
+    """Of what is about no credential: what was allowed, or deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevealAllowed:
+    """That what is stored for a provider may be given out in plain text."""
+
+    provider: str
+    terms_read_on: date
+    """When the operator read the vendor's terms, as they say."""
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 from antechamber.credential_life import CredentialFact
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
+    from antechamber.revealing import Revealing
     from antechamber.signin import SignIn
     from antechamber.store import Store
 
@@ -72,8 +73,34 @@ def of(signin: SignIn, providers: Providers, status: Callable[[], Mapping[str, A
         "sessions.list": list_sessions,
         "sessions.show": show_session,
         **_of_credentials(signin),
+        **_of_revealing(signin.revealing),
         **_of_audit(signin),
     }
+
+
+def _of_revealing(revealing: Revealing) -> dict[str, Operation]:
+    async def allowed(arguments: Mapping[str, Any]) -> Any:
+        if (named := _text(arguments, "provider", needed=False)) is not None:
+            try:
+                day = date.fromisoformat(_text(arguments, "terms_read_on"))
+            except ValueError:
+                raise CallerError(Code.BAD_REQUEST, message="`terms_read_on` is a day, such as 2026-01-31.") from None
+            await revealing.allow(named, day, by=Actor.COMMAND_LINE)
+        return [
+            {"provider": one.provider, "since": one.since, "terms_read_on": one.terms_read_on.isoformat()}
+            for one in (await revealing.allowed()).values()
+        ]
+
+    async def forbid(arguments: Mapping[str, Any]) -> Any:
+        return {"changed": await revealing.forbid(_text(arguments, "provider"), by=Actor.COMMAND_LINE)}
+
+    async def reveal(arguments: Mapping[str, Any]) -> Any:
+        reason, by = _text(arguments, "reason", needed=False), Actor.COMMAND_LINE
+        given = await revealing.reveal(_id(arguments, IdPrefix.CREDENTIAL), reason, by=by)
+        files = {name: dict(file) for name, file in given.files.items()}
+        return {"credential": credential_view(given.credential), "files": files}
+
+    return {"providers.reveal": allowed, "providers.forbid": forbid, "credentials.reveal": reveal}
 
 
 def _of_credentials(signin: SignIn) -> dict[str, Operation]:
@@ -368,7 +395,7 @@ def _id(arguments: Mapping[str, Any], prefix: IdPrefix) -> str:
 def audit_view(line: AuditLine) -> dict[str, Any]:
     """Return a line of the audit as whoever exports it reads it."""
     return {
-        name: value if value is None or isinstance(value, int | datetime) else str(value)
+        name: value if value is None or isinstance(value, int | datetime | dict) else str(value)
         for name, value in asdict(line).items()
     }
 

@@ -199,6 +199,11 @@ class Settings(BaseSettings):
     starts_an_hour: Count = Field(
         3000, description="Sign-ins that may be started within an hour, for all users together; 0: any number."
     )
+    reveals_an_hour: Count = Field(
+        60,
+        description="Tries of one API key within an hour to have a credential in plain text, those that are refused"
+        " counted too; 0: any number.",
+    )
 
     wait_s: Seconds = Field(600, description="Time that a sign-in waits in the line for a free machine.")
     start_s: Seconds = Field(60, description="Time for a machine to be ready, from the moment that a node begins it.")

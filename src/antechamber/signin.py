@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from antechamber.applications import Applications
 from antechamber.binding import Binding
 from antechamber.credentials import CredentialLife
-from antechamber.errors import CallerError, Code, MachineError, OperatorError, ProviderError
-from antechamber.keys import take_named_key
+from antechamber.errors import CallerError, Code, MachineError, ProviderError
+from antechamber.keys import took_named_key
 from antechamber.lifecycle import Act, SessionFact
 from antechamber.log import get_logger
 from antechamber.model import (
@@ -41,8 +41,10 @@ from antechamber.model import (
     new_id,
     new_secret,
 )
+from antechamber.opening import Opening
 from antechamber.owners import Owners
 from antechamber.points import Point, point
+from antechamber.revealing import Revealing
 from antechamber.store import CliEnded, Idempotency, Limits, NewSession
 from antechamber.tracing import parent_of
 from antechamber.vault import at_the_root
@@ -141,6 +143,8 @@ class SignIn:
         self.owners = Owners(store, clock)
         self.applications = Applications(store, clock)
         self.binding = Binding(store, clock, cookie_life=COOKIE_LIFE)
+        self._opening = Opening(store, vault, clock)
+        self.revealing = Revealing(store, self._opening, providers, clock, an_hour=settings.reveals_an_hour)
         self.life = CredentialLife(store, near=settings.duration("expiring"), clock=clock)
 
     # -- starting ----------------------------------------------------------------------------------------------------
@@ -428,25 +432,11 @@ class SignIn:
             )
             point(Point.CAPTURED)
             if captured.outcome == "key_changed":
-                any_key = not await self._took_key()
+                any_key = not await took_named_key(self._store, self._vault)
             elif captured.outcome != "conflict":
                 return captured
         raise MachineError(Code.CAPTURE_REFUSED, detail="the credential's version moved on at every try")
 
-    async def _took_key(self) -> bool:
-        """Seal with the key that the database names from now on; False where no root of this service has it.
-
-        A rotation by another service named it. What this one seals with its own key opens here, and is better stored
-        than lost.
-        """
-        try:
-            await take_named_key(self._store, self._vault)
-        except OperatorError as error:
-            if error.code in {Code.STORE_UNAVAILABLE, Code.ROOT_UNAVAILABLE}:
-                raise
-            _log.error("no root has the key that seals", code=error.code, detail=error.detail)
-            return False
-        return True
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -573,21 +563,8 @@ class SignIn:
     async def open_credential(
         self, owner: Owner, provider: str, *, purpose: Purpose, by: Actor
     ) -> tuple[Credential, bytes]:
-        """Open a credential for a machine of its own owner, and say which version of which one it is.
-
-        The audit's line of it is committed before: where that cannot be, nothing is opened. Raises CallerError
-        credential_not_found, OperatorError store_unavailable or root_unavailable, VaultError.
-        """
-        spec = self._providers.get(provider)
-        held = await self._store.credentials.open(owner, spec.id, purpose=purpose, actor=by, at=self.clock())
-        if held is None:
-            raise CallerError(Code.CREDENTIAL_NOT_FOUND)
-        credential, sealed = held
-        identity = SealIdentity.of(self._store.installation, owner, spec.id, credential.id, credential.version)
-        if sealed.key_id not in self._vault.key_ids:
-            # another service rotated the key, and the file may have it by now
-            await self._took_key()
-        return credential, await at_the_root(self._vault.unseal, sealed, identity)
+        """Open a credential for a machine of its own owner: see `Opening.for_machine`; raises unknown_provider too."""
+        return await self._opening.for_machine(owner, self._providers.get(provider).id, purpose=purpose, by=by)
 
     async def audit(self, *, after: int, limit: int, owner: Owner | None = None) -> list[AuditLine]:
         """Return lines of the audit with a seq above `after`, the oldest first; of one owner with `owner`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from antechamber.credential_life import CredentialFact
@@ -171,8 +171,14 @@ async def come_back_unbound(person, people):
     return again
 
 
+async def allow_reveal(person):
+    """Let what is stored for the tool of these pages be given out in plain text."""
+    await person.service.signin.revealing.allow("codex", date(2026, 1, 31), by=BY)
+
+
 @state("sign_in", "consent")
 async def consent(person, people):
+    await allow_reveal(person)
     return (await person.sign_in(purpose=LONG, display_name="Ada", return_url="https://app.example.com/tools"))[1]
 
 
@@ -350,6 +356,9 @@ async def completed(person, people):
 @state("sign_in", "completed", "yes")
 async def confirmed(person, people):
     page = await completed(person, people)
+    await allow_reveal(person)
+    (stored,) = await person.service.signin.credentials()
+    await person.service.signin.revealing.reveal(stored.id, f"The nightly build, {LONG}", by=BY)
     await page.get_by_role("button", name="Yes, that is me").click()
     return page
 
@@ -486,6 +495,7 @@ async def dashboard_used(person, people):
 def _section(variant, path, *, filled):
     @state("dashboard", "open", variant)
     async def section(person, people):
+        await allow_reveal(person)
         failed = await history(person) if filled else ""
         return await person.dashboard(path.format(failed=failed))
 

@@ -1,5 +1,7 @@
 """Each status, and each way not to get in, has its own view in the sign-in page."""
 
+from datetime import date
+
 import pytest
 
 from antechamber.lifecycle import SessionFact
@@ -250,3 +252,18 @@ async def test_its_person_sees_what_was_done_with_it_and_can_still_delete_it(per
     await page.get_by_role("button", name="Delete it here").click()
     await page.get_by_role("heading", name="Deleted").wait_for()
     assert (await signin.session(session_id)).rejected_at is not None
+
+
+async def test_its_person_is_told_that_it_may_be_given_out_and_reads_why_it_was(person):
+    signin = person.service.signin
+    await signin.revealing.allow("codex", date(2026, 1, 31), by=Actor.COMMAND_LINE)
+    _, page = await person.sign_in(user_id="bob")
+    assert "in plain text" in await page.locator("dl.terms").inner_text()
+    session_id, page, _ = await person.at_screen()
+    await person.capture(session_id)
+    (stored,) = await signin.credentials()
+    await signin.revealing.reveal(stored.id, "<b>moving</b> house", by=Actor.COMMAND_LINE)
+    await page.get_by_role("button", name="Yes, that is me").click()
+    line = page.get_by_role("region", name="What was done with it").get_by_role("listitem").first
+    said = [words for words in (await line.inner_text()).splitlines() if words]
+    assert said[:2] == ["It was opened, to be given out in plain text.", "“<b>moving</b> house”"]

@@ -29,6 +29,8 @@ FIELDS = {
     "session_id",
     "refused",
     "api_key",
+    "reason",
+    "fields",
 }
 
 

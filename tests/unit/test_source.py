@@ -203,4 +203,4 @@ def test_what_is_sealed_is_asked_for_on_record_alone():
         if isinstance(node, ast.Attribute) and node.attr in asking
     }
     # the one place, which has the audit's line first
-    assert found == {("signin.py", "unseal")}
+    assert found == {("opening.py", "unseal")}

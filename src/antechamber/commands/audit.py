@@ -14,7 +14,7 @@ audit_cli = typer.Typer(no_args_is_help=True, help="The audit: who did what to w
 
 _PAGE: Final = 500
 _LOOK_S: Final = 1.0
-_WHAT: Final = ("purpose", "provider", "credential_id", "refused", "api_key")
+_WHAT: Final = ("purpose", "provider", "credential_id", "refused", "api_key", "reason", "fields")
 
 After = Annotated[int, typer.Option(min=0, help="Only lines after that one: the last `seq` that you have.")]
 User = Annotated[str | None, typer.Option("--user", help="Only lines about that person.")]

@@ -1,7 +1,7 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
-`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `statuses`, `access`,
-`bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`) have one file each.
+`Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `openings`, `statuses`,
+`access`, `bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`) have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
@@ -9,13 +9,14 @@ the database itself (CHECKs, partial unique indexes, `rules`). What differs betw
 from antechamber.store.attempts import CliEnded
 from antechamber.store.changes import CREDENTIALS, ERASURES, MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credential_moves import CredentialMoved
-from antechamber.store.credentials import Captured, Rejected, Version
+from antechamber.store.credentials import Asked, Captured, Rejected, Version
 from antechamber.store.dialect import file_url
 from antechamber.store.erasures import Holdings
 from antechamber.store.limits import Limits
 from antechamber.store.moves import Moved
 from antechamber.store.nodes import AWAY_AFTER
 from antechamber.store.observer import Observer, Recorded, Several
+from antechamber.store.openings import Denied
 from antechamber.store.retention import Kept, Pruned
 from antechamber.store.revisions import Revisions, knows, release_of
 from antechamber.store.sessions import CREATED, Created, Idempotency, NewSession
@@ -30,11 +31,13 @@ __all__ = [
     "MACHINES",
     "SESSIONS",
     "About",
+    "Asked",
     "Captured",
     "Changes",
     "CliEnded",
     "Created",
     "CredentialMoved",
+    "Denied",
     "Holdings",
     "Idempotency",
     "Kept",

@@ -2,7 +2,8 @@
 
 A line is written in the transaction of what it tells of, so that there is neither without the other. A person stands in
 it as a pseudonym alone, made with a random key of their own; their erasure destroys the key, and with it whatever led
-from the lines to them. The database itself refuses to change or delete a line (`rules`).
+from the lines to them. A reason is in somebody's own words, which may name a person: it lies beside its line and goes
+with that key. The database itself refuses to change a line, and to delete one but in a cut (`audit_retention`).
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ import json
 import secrets
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select
+from sqlalchemy import ColumnElement, Select, and_, delete, insert, select
 
 from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, IdPrefix, Owner, Purpose, new_id
 from antechamber.store.database import to_its_end
 from antechamber.store.rows import audit_line_of
-from antechamber.store.schema import audit, audit_keys
+from antechamber.store.schema import audit, audit_keys, audit_reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.errors import Code
+    from antechamber.model import GuestText
     from antechamber.store.database import Database, Write
 
 _KEY_BYTES = 32
@@ -49,6 +52,9 @@ class Entry:
     session_id: str | None = None
     refused: Code | None = None
     api_key: str | None = None
+    reason: GuestText | None = None
+    """Why, in the words of whoever asked; not kept where nobody is known whom it is about."""
+    fields: Mapping[str, Any] | None = None
 
 
 class Audit:
@@ -61,13 +67,13 @@ class Audit:
     @to_its_end
     async def list(self, *, after: int = 0, limit: int = 100, owner: Owner | None = None) -> list[AuditLine]:
         """Return lines with a `seq` above `after`, the oldest first; of one owner with `owner`."""
-        wanted = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+        wanted = lines().where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
         async with self._database.read() as connection:
             if owner is not None:
                 key = await _key(connection, owner)
                 if key is None:
                     return []
-                wanted = wanted.where(audit.c.owner == _pseudonym(key, owner))
+                wanted = wanted.where(audit.c.owner == pseudonym(key, owner))
             return [audit_line_of(row) for row in await connection.execute(wanted)]
 
     @to_its_end
@@ -78,9 +84,14 @@ class Audit:
             if key is None:
                 return []
             # by the owner, for whom there is an index
-            theirs = and_(audit.c.owner == _pseudonym(key, owner), audit.c.credential_id == credential_id)
-            wanted = select(audit).where(theirs).order_by(audit.c.seq.desc()).limit(limit)
+            theirs = and_(audit.c.owner == pseudonym(key, owner), audit.c.credential_id == credential_id)
+            wanted = lines().where(theirs).order_by(audit.c.seq.desc()).limit(limit)
             return [audit_line_of(row) for row in await connection.execute(wanted)]
+
+
+def lines() -> Select[Any]:
+    """Select lines, each with its reason."""
+    return select(audit, audit_reasons.c.reason).outerjoin(audit_reasons, audit_reasons.c.id == audit.c.id)
 
 
 def append(write: Write, entry: Entry, *, at: datetime) -> None:
@@ -100,9 +111,10 @@ async def _append(connection: AsyncConnection, entry: Entry, at: datetime) -> No
     if entry.owner is not None:
         make = entry.refused is None or entry.credential_id is not None
         owner = await _pseudonym_of(connection, entry.owner, make=make)
+    line_id = new_id(IdPrefix.AUDIT)
     await connection.execute(
         insert(audit).values(
-            id=new_id(IdPrefix.AUDIT),
+            id=line_id,
             at=at,
             actor=entry.actor,
             action=entry.action,
@@ -115,13 +127,19 @@ async def _append(connection: AsyncConnection, entry: Entry, at: datetime) -> No
             session_id=entry.session_id,
             refused=None if entry.refused is None else str(entry.refused),
             api_key=entry.api_key,
+            fields=None if entry.fields is None else dict(entry.fields),
         )
     )
+    if entry.reason and entry.owner is not None and owner is not None:
+        told = {"application": entry.owner.application, "user_id": entry.owner.user_id, "reason": entry.reason}
+        await connection.execute(insert(audit_reasons).values(id=line_id, **told))
 
 
 async def forget(connection: AsyncConnection, owner: Owner) -> None:
-    """Destroy the key of an owner's pseudonym within the caller's transaction."""
-    await connection.execute(delete(audit_keys).where(_is(owner)))
+    """Destroy the key of an owner's pseudonym, and what was said about them, within the caller's transaction."""
+    await connection.execute(delete(audit_keys).where(_is(owner, audit_keys)))
+    # the database keeps a reason as long as that key
+    await connection.execute(delete(audit_reasons).where(_is(owner, audit_reasons)))
 
 
 async def is_known(connection: AsyncConnection, owner: Owner) -> bool:
@@ -138,18 +156,21 @@ async def _pseudonym_of(connection: AsyncConnection, owner: Owner, *, make: bool
         key = secrets.token_bytes(_KEY_BYTES)
         made = insert(audit_keys).values(application=owner.application, user_id=owner.user_id, key=key)
         await connection.execute(made)
-    return _pseudonym(key, owner)
+    return pseudonym(key, owner)
 
 
 async def _key(connection: AsyncConnection, owner: Owner) -> bytes | None:
-    key: bytes | None = (await connection.execute(select(audit_keys.c.key).where(_is(owner)))).scalar_one_or_none()
+    key: bytes | None = (
+        await connection.execute(select(audit_keys.c.key).where(_is(owner, audit_keys)))
+    ).scalar_one_or_none()
     return key
 
 
-def _is(owner: Owner) -> ColumnElement[bool]:
-    return and_(audit_keys.c.application == owner.application, audit_keys.c.user_id == owner.user_id)
+def _is(owner: Owner, table: Table) -> ColumnElement[bool]:
+    return and_(table.c.application == owner.application, table.c.user_id == owner.user_id)
 
 
-def _pseudonym(key: bytes, owner: Owner) -> str:
+def pseudonym(key: bytes, owner: Owner) -> str:
+    """Return how an owner stands in the lines, by their key."""
     said = json.dumps([owner.application, owner.user_id]).encode()
     return hmac.new(key, said, hashlib.sha256).hexdigest()[:_PSEUDONYM_DIGITS]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from antechamber.model import GuestText
     from antechamber.store.database import Database, Write
 
 DELETED = "credential_deleted"
@@ -59,6 +60,18 @@ _EMPTY = {
 _OTHER: Final = "the file names another account than the stored version does"
 _SAME: Final = {True: "same", False: "replaced", None: "unknown"}
 """How the account of a new version compares with that of the one before, in the capture's event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks that a credential be opened, what for, and why."""
+
+    purpose: Purpose
+    actor: Actor
+    api_key: str | None = None
+    application: str | None = None
+    """Whose key that is, and whose credentials it may ask for; None: the operator, for everybody's."""
+    reason: GuestText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +183,7 @@ class Credentials:
                 denied = Entry(actor, AuditAction.CREDENTIAL_OPENED, owner, purpose, provider)
                 append(write, replace(denied, refused=Code.CREDENTIAL_NOT_FOUND), at=at)
                 return None
-            return _grant(write, row, purpose, actor, at)
+            return grant(write, row, Asked(purpose, actor), at)
 
     @to_its_end
     async def sealed_with(self) -> dict[str, int]:
@@ -199,7 +212,7 @@ class Credentials:
             row = (await write.connection.execute(wanted.with_for_update())).one_or_none()
             if row is None:
                 return None
-            return _grant(write, row, Purpose.ROTATION, actor, at)
+            return grant(write, row, Asked(Purpose.ROTATION, actor), at)
 
     @to_its_end
     async def rewrap(self, credential: Credential, before: Sealed, after: Sealed) -> bool:
@@ -308,17 +321,19 @@ class Credentials:
         return Rejected(moved, deleted)
 
 
-def _grant(write: Write, row: Any, purpose: Purpose, actor: Actor, at: datetime) -> tuple[Credential, Sealed]:
+def grant(write: Write, row: Any, asked: Asked, at: datetime) -> tuple[Credential, Sealed]:
     """Put an opening on record; what is returned leaves the transaction only when that is committed."""
     found = credential_of(row)
     entry = Entry(
-        actor,
+        asked.actor,
         AuditAction.CREDENTIAL_OPENED,
         found.owner,
-        purpose,
+        asked.purpose,
         found.provider,
         credential_id=found.id,
         version=found.version,
+        api_key=asked.api_key,
+        reason=asked.reason,
     )
     append(write, entry, at=at)
     return found, sealed_of(row)

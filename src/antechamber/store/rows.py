@@ -107,6 +107,8 @@ def audit_line_of(row: Row[Any]) -> AuditLine:
         session_id=row.session_id,
         refused=row.refused,
         api_key=row.api_key,
+        reason=row.reason,
+        fields=row.fields,
     )
 
 

@@ -269,7 +269,44 @@ RULES: Final = (
         "a line of the audit is not replaced",
         when="EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq OR id = NEW.id)",
     ),
-    Rule("audit_kept", "audit", Occasion.DELETE, "a line of the audit is kept", when="OLD.id IS NOT NULL"),
+    Rule(
+        "audit_kept",
+        "audit",
+        Occasion.DELETE,
+        "a line of the audit is kept",
+        when="NOT EXISTS (SELECT 1 FROM audit_cuts WHERE OLD.at < until AND OLD.seq <= last_seq)",
+    ),
+    # a cut is what lets lines go: so it takes the oldest, all of them, and tells how many
+    Rule(
+        "cut_tells_what_it_takes",
+        "audit_cuts",
+        Occasion.INSERT,
+        "a cut of the audit takes every line of its months and tells how many",
+        when="NEW.lines < 1"
+        " OR NEW.lines <> (SELECT count(*) FROM audit WHERE at < NEW.until AND seq <= NEW.last_seq)"
+        " OR EXISTS (SELECT 1 FROM audit WHERE at < NEW.until AND seq > NEW.last_seq)"
+        " OR NOT EXISTS (SELECT 1 FROM audit WHERE at < NEW.until AND seq = NEW.last_seq)"
+        " OR NEW.first_seq <> (SELECT min(seq) FROM audit WHERE at < NEW.until)"
+        " OR EXISTS (SELECT 1 FROM audit_cuts WHERE until >= NEW.until)",
+    ),
+    Rule("cut_stays", "audit_cuts", Occasion.UPDATE, "a cut of the audit does not change"),
+    Rule("cut_kept", "audit_cuts", Occasion.DELETE, "a cut of the audit is kept", when="OLD.until IS NOT NULL"),
+    Rule("reason_stays", "audit_reasons", Occasion.UPDATE, "a reason does not change"),
+    Rule(
+        "reason_not_replaced",
+        "audit_reasons",
+        Occasion.INSERT,
+        "a reason is not replaced",
+        when="EXISTS (SELECT 1 FROM audit_reasons WHERE id = NEW.id)",
+    ),
+    Rule(
+        "reason_kept",
+        "audit_reasons",
+        Occasion.DELETE,
+        "a reason is kept as long as its line and its owner",
+        when="EXISTS (SELECT 1 FROM audit WHERE id = OLD.id) AND EXISTS"
+        " (SELECT 1 FROM audit_keys WHERE application = OLD.application AND user_id = OLD.user_id)",
+    ),
     Rule("event_kept", "events", Occasion.UPDATE, "an event does not change"),
     Rule("version_kept", "credential_versions", Occasion.UPDATE, "a stored version does not change"),
 )

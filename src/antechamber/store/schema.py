@@ -16,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    Date,
     Dialect,
     ForeignKey,
     ForeignKeyConstraint,
@@ -159,6 +160,8 @@ installation: Final = Table(
     Column("key_id", WORD),
     # so that an earlier release can say which one is needed
     Column("release", WORD),
+    # the last line of the audit of which the operator says that it lies elsewhere too
+    Column("audit_taken", COUNT),
     CheckConstraint("singleton = 1", name="singleton"),
 )
 
@@ -251,6 +254,7 @@ audit: Final = Table(
     Column("session_id", WORD),
     Column("refused", WORD),
     Column("api_key", WORD),
+    Column("fields", FIELDS),
     _one_of("actor", Actor),
     _one_of("action", AuditAction),
     _one_of("outcome", AuditOutcome),
@@ -259,6 +263,8 @@ audit: Final = Table(
     CheckConstraint("(action = 'credential_opened') = (purpose IS NOT NULL)", name="opened_has_purpose"),
     CheckConstraint("action <> 'owner_erased' OR owner IS NULL", name="erased_names_nobody"),
     Index("audit_of_owner", "owner", "seq", **_where("owner IS NOT NULL")),
+    Index("audit_openings", "purpose", "at", **_where("purpose IS NOT NULL")),
+    Index("audit_old", "at"),
     sqlite_autoincrement=True,
 )
 
@@ -268,6 +274,41 @@ audit_keys: Final = Table(
     Column("application", WORD, primary_key=True),
     Column("user_id", WORD, primary_key=True),
     Column("key", LargeBinary, nullable=False),
+)
+
+# apart from the lines, which stay: words can name somebody, and go with them
+audit_reasons: Final = Table(
+    "audit_reasons",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("application", WORD, nullable=False),
+    Column("user_id", WORD, nullable=False),
+    Column("reason", WORD, nullable=False),
+    Index("reasons_of_owner", "application", "user_id"),
+)
+
+audit_cuts: Final = Table(
+    "audit_cuts",
+    metadata,
+    Column("until", UtcTime, primary_key=True),
+    Column("lines", COUNT, nullable=False),
+    Column("first_seq", COUNT, nullable=False),
+    Column("last_seq", COUNT, nullable=False),
+    Column("digest", HASH, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    CheckConstraint("at >= until", name="month_is_over"),
+    CheckConstraint("until LIKE '____-__-01T00:00:00.000000Z'", name="whole_months").ddl_if(dialect="sqlite"),
+    CheckConstraint(
+        "until = date_trunc('month', until AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'", name="whole_months"
+    ).ddl_if(dialect="postgresql"),
+)
+
+reveals_allowed: Final = Table(
+    "reveals_allowed",
+    metadata,
+    Column("provider", WORD, primary_key=True),
+    Column("terms_read_on", Date, nullable=False),
+    Column("since", UtcTime, nullable=False),
 )
 
 credential_versions: Final = Table(
@@ -510,7 +551,7 @@ erasures: Final = Table(
     Column("machines", Integer, nullable=False, server_default="0"),
     Column("credentials", Integer, nullable=False, server_default="0"),
     Column("events", Integer, nullable=False, server_default="0"),
-    _one_of("asked_by", frozenset(Actor) - {Actor.PERSON}),
+    _one_of("asked_by", frozenset(Actor) - {Actor.PERSON, Actor.SERVICE}),
     CheckConstraint("(finished_at IS NULL) = (user_id IS NOT NULL)", name="names_nobody_when_finished"),
     Index("one_erasure_of_owner", "application", "user_id", unique=True, **_where("finished_at IS NULL")),
 )

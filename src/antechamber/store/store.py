@@ -26,6 +26,7 @@ from antechamber.store.erasures import Erasures
 from antechamber.store.line import Line
 from antechamber.store.machines import Machines
 from antechamber.store.nodes import Nodes
+from antechamber.store.openings import Openings
 from antechamber.store.retention import Retention
 from antechamber.store.revisions import Revisions, refuse_later, revisions
 from antechamber.store.schema import credentials, installation
@@ -69,6 +70,7 @@ class Store:
         self.line: Final = Line(database)
         self.nodes: Final = Nodes(database)
         self.credentials: Final = Credentials(database)
+        self.openings: Final = Openings(database)
         self.statuses: Final = Statuses(database)
         self.access: Final = Access(database)
         self.bindings: Final = Bindings(database)

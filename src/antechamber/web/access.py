@@ -118,7 +118,9 @@ class CallersOnly:
         path: str = scope["path"]
         open_path = path in OPEN_PATHS or path.startswith(OPEN_PREFIX) or is_dashboard_page(path)
         if scope["type"] != "http" or not open_path:
-            remember(scope, await self._caller(scope))
+            caller = await self._caller(scope)
+            await self._require(scope, caller)
+            remember(scope, caller)
         await self._app(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
@@ -143,13 +145,16 @@ class CallersOnly:
                 message="This token is not known here, or opens nothing any more.",
                 next_step="Send the token that the service printed the place of, or a key of `antechamber api-keys`.",
             )
-        route = self._route_of(scope)
-        if scope["type"] != "http":
-            raise CallerError(Code.NOT_ALLOWED)
-        if route is not None:
-            path, named = route
-            await require(self._signin, key, (scope["method"], path), named)
         return Caller(Actor.APPLICATION, key)
+
+    async def _require(self, scope: Scope, caller: Caller) -> None:
+        if scope["type"] != "http":
+            if caller.key is not None:
+                raise CallerError(Code.NOT_ALLOWED)
+            return
+        if (route := self._route_of(scope)) is not None:
+            path, named = route
+            await require(self._signin, caller, (scope["method"], path), named)
 
     def _is_scraper(self, scope: Scope) -> bool:
         is_scrape = scope["type"] == "http" and scope["method"] in SAFE_METHODS and scope["path"] == METRICS_PATH

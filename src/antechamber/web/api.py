@@ -87,10 +87,10 @@ def _add_dashboard(app: FastAPI, services: Services) -> None:
     @app.get("/api/providers", tags=["providers"])
     async def providers() -> ProviderList:
         """List what can be signed in to."""
-        shown = []
+        shown, allowed = [], await signin.revealing.allowed()
         for spec in services.providers.all():
             tool = services.installed(spec)
-            shown.append(ProviderView.shown(spec, tool.sha256, tool.message))
+            shown.append(ProviderView.shown(spec, tool.sha256, tool.message, allowed.get(spec.id)))
         return ProviderList(providers=shown)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
 
@@ -38,6 +38,10 @@ class AuditLineView(View):
     """The error's code where it was denied."""
     api_key: str | None
     """The id of the application's key by whose right it was."""
+    reason: str | None
+    """Why, in the words of whoever asked for plain text; null once its owner is removed."""
+    fields: dict[str, Any] | None
+    """Of `reveal_allowed` and `audit_pruned`: what was allowed or deleted."""
 
     @classmethod
     def of(cls, line: AuditLine) -> AuditLineView:

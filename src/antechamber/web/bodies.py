@@ -112,6 +112,14 @@ class ApplicationLimits(Body):
     ]
 
 
+class Reveal(Body):
+    """Why somebody wants a credential in plain text."""
+
+    reason: Annotated[str, Field(max_length=400)] | None = Field(
+        None, description="What it is for, in your own words; its owner reads that, so name nobody and no secret."
+    )
+
+
 class Again(Body):
     """Which run of the tool gave up, so that one click starts one more."""
 

@@ -46,6 +46,7 @@ RIGHTS: Final[dict[tuple[str, str], ApiScope | None]] = {
     ("GET", f"{_C}/story"): ApiScope.CREDENTIALS_READ,
     ("GET", "/api/tombstones"): ApiScope.CREDENTIALS_READ,
     ("POST", f"{_C}/said"): ApiScope.CREDENTIALS_USE,
+    ("POST", f"{_C}/reveal"): ApiScope.CREDENTIALS_REVEAL,
     ("DELETE", _C): ApiScope.CREDENTIALS_USE,
     ("GET", "/api/owners/{user_id}"): ApiScope.ADMIN,
     ("DELETE", "/api/owners/{user_id}"): ApiScope.ADMIN,
@@ -55,6 +56,9 @@ RIGHTS: Final[dict[tuple[str, str], ApiScope | None]] = {
     ("GET", "/api/erasures/{erasure_id}"): ApiScope.ADMIN,
 }
 """What an application may ask, and the scope for it; None: any key will do."""
+
+HANDS_OUT: Final = frozenset({("POST", f"{_C}/reveal")})
+"""What hands a credential out: an application's key alone may ask it, and whoever is refused is on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +120,34 @@ def caller_of(request: Request) -> Caller:
 CalledBy = Annotated[Caller, Depends(caller_of)]
 
 
-async def require(signin: SignIn, key: ApiKey, route: tuple[str, str], named: Mapping[str, Any]) -> None:
-    """Refuse what an application's key may not ask; `named` is what the path names.
+async def require(signin: SignIn, caller: Caller, route: tuple[str, str], named: Mapping[str, Any]) -> None:
+    """Refuse what a caller may not ask; `named` is what the path names.
 
-    Raises CallerError not_allowed (it is the operator's), scope_needed, and for what is another application's whatever
-    is raised for what does not exist.
+    Raises CallerError not_allowed (it is the operator's, or an application's alone), scope_needed, and for what is
+    another application's whatever is raised for what does not exist.
     """
+    try:
+        if caller.key is not None:
+            await _require_right(signin, caller.key, route, named)
+        else:
+            _require_no_key_needed(route)
+    except CallerError as error:
+        credential_id = str(named.get("credential_id", ""))
+        if route in HANDS_OUT and is_id(credential_id, IdPrefix.CREDENTIAL):
+            await signin.revealing.refused(credential_id, error.code, by=caller.actor, key=caller.key)
+        raise
+
+
+def _require_no_key_needed(route: tuple[str, str]) -> None:
+    if route in HANDS_OUT:
+        raise CallerError(
+            Code.NOT_ALLOWED,
+            message="Only an application's key may ask that.",
+            next_step="On the server, `antechamber credentials reveal` does it.",
+        )
+
+
+async def _require_right(signin: SignIn, key: ApiKey, route: tuple[str, str], named: Mapping[str, Any]) -> None:
     if route not in RIGHTS:
         raise CallerError(Code.NOT_ALLOWED, message="Only the operator may ask that.")
     scope = RIGHTS[route]

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Query
 
 from antechamber.credential_life import CredentialFact
 from antechamber.model import CredentialReason, CredentialStatus
-from antechamber.web.bodies import AskedApplication, CredentialId, Said, UserId
+from antechamber.web.bodies import AskedApplication, CredentialId, Reveal, Said, UserId
 from antechamber.web.callers import CalledBy
 from antechamber.web.operator_views import TombstoneList, VersionList, VersionView
 from antechamber.web.sessions import revoke_url
@@ -61,6 +61,24 @@ class CredentialStory(View):
 
     credential: CredentialView
     story: list[Happening]
+
+
+class RevealedFile(View):
+    """One file, as the tool reads it."""
+
+    path: str
+    """Where the tool looks for it; `~` is the home of whoever runs it."""
+    mode: str
+    """Its permissions, in octal."""
+    content: str
+
+
+class RevealedView(View):
+    """A credential with what is in it, in plain text."""
+
+    credential: CredentialView
+    files: dict[str, RevealedFile]
+    """By what the provider's definition calls them; `credential` is the credential file itself."""
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
@@ -117,6 +135,13 @@ def _add_changing(app: FastAPI, services: Services) -> None:
     async def said(credential_id: CredentialId, body: Said) -> CredentialView:
         """Take it that the vendor refused the credential, or that its sign-in was ended at the vendor."""
         return _view(services, await signin.life.say(credential_id, _WORDS[body.said]))
+
+    @app.post("/api/credentials/{credential_id}/reveal", tags=["credentials"])
+    async def reveal(credential_id: CredentialId, body: Reveal, caller: CalledBy) -> RevealedView:
+        """Give out a credential of the key's own application in plain text, on record, where the operator allows it."""
+        given = await signin.revealing.reveal(credential_id, body.reason, by=caller.actor, key=caller.key)
+        files = {name: RevealedFile.model_validate(file) for name, file in given.files.items()}
+        return RevealedView(credential=_view(services, given.credential), files=files)
 
     @app.delete("/api/credentials/{credential_id}", tags=["credentials"])
     async def delete(credential_id: CredentialId, caller: CalledBy) -> CredentialView:

@@ -65,6 +65,8 @@ def _opened_by_operator(method: str, path: str) -> list[dict[str, list[str]]]:
         return []
     schemes = [_OPERATOR, _DASHBOARD, _METRICS] if path == access.METRICS_PATH else [_OPERATOR, _DASHBOARD]
     opened: list[dict[str, list[str]]] = [{scheme: []} for scheme in schemes]
+    if (method, path) in callers.HANDS_OUT:
+        opened = []
     if (method, path) in callers.RIGHTS:
         scope = callers.RIGHTS[method, path]
         opened.append({_API_KEY: [] if scope is None else [str(scope)]})

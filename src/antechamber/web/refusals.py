@@ -95,6 +95,17 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("GET", "/api/erasures/{erasure_id}"): frozenset({Code.MALFORMED_ID, Code.ERASURE_NOT_FOUND}),
     ("GET", "/api/credentials/{credential_id}/story"): _CREDENTIAL,
     ("POST", "/api/credentials/{credential_id}/said"): _CREDENTIAL,
+    ("POST", "/api/credentials/{credential_id}/reveal"): _CREDENTIAL
+    | {
+        Code.REVEAL_OFF,
+        Code.REASON_MISSING,
+        Code.REVEAL_LIMIT,
+        Code.ROOT_UNAVAILABLE,
+        Code.OPEN_FAILED,
+        Code.CREDENTIAL_MALFORMED,
+        Code.KEY_MISMATCH,
+        Code.KEY_UNREADABLE,
+    },
     ("GET", "/api/applications"): frozenset(),
     ("POST", "/api/applications/{application_id}/limits"): frozenset({Code.MALFORMED_ID, Code.APPLICATION_NOT_FOUND}),
     ("GET", "/api/audit"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND}),

@@ -94,6 +94,7 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
         before=Before(account=stored.claims.account, stored_at=stored.stored_at) if stored else None,
         provider=AboutProvider.of(services.providers.get(session.provider)),
         consented=session.consented_at is not None,
+        revealed=session.provider in await services.signin.revealing.allowed(),
         practice=services.practice,
         operator=services.settings.operator_name or services.addresses.sign_in.host,
         isolation=isolation,

@@ -6,7 +6,7 @@ operator sees of a session, its machine and the service is in `operator_views`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -25,7 +25,7 @@ from antechamber.model import (
 from antechamber.texts import speaking
 
 if TYPE_CHECKING:
-    from antechamber.model import AuditLine, AuthSession, Credential, Destination, Event, MachineRow
+    from antechamber.model import AuditLine, AuthSession, Credential, Destination, Event, MachineRow, RevealAllowed
     from antechamber.providers import ProviderSpec
 
 
@@ -380,6 +380,8 @@ class DoneView(View):
     actor: Actor
     purpose: Purpose | None
     version: int | None
+    reason: str | None
+    """Why, in the words of whoever asked for it in plain text."""
 
     @classmethod
     def of(cls, line: AuditLine) -> DoneView:
@@ -391,6 +393,7 @@ class DoneView(View):
             actor=line.actor,
             purpose=line.purpose,
             version=line.version,
+            reason=line.reason,
         )
 
 
@@ -427,6 +430,8 @@ class PageView(SessionFields):
     before: Before | None
     """While the session is live: what is stored for this owner and provider already."""
     consented: bool
+    revealed: bool
+    """Whether what it stores may be given out in plain text."""
     practice: bool
     """Whether this is the practice world; the page then says so all the time."""
     operator: str
@@ -448,6 +453,14 @@ class PageView(SessionFields):
     """The last lines of a run of the tool that gave up."""
 
 
+class RevealView(View):
+    """That the operator allows plain text to be given out."""
+
+    since: datetime
+    terms_read_on: date
+    """On which day they read the vendor's terms, as they say."""
+
+
 class ProviderView(AboutProvider):
     """A provider, for the dashboard's cards."""
 
@@ -460,9 +473,13 @@ class ProviderView(AboutProvider):
     """One hash of all its files, as they were when the service started."""
     message: str | None
     """Why it is not available, and what to do."""
+    reveal: RevealView | None
+    """Null: what is stored for it is not given out in plain text."""
 
     @classmethod
-    def shown(cls, spec: ProviderSpec, sha256: str | None, message: str | None) -> ProviderView:
+    def shown(
+        cls, spec: ProviderSpec, sha256: str | None, message: str | None, allowed: RevealAllowed | None
+    ) -> ProviderView:
         """Show a provider and how it is installed here."""
         return cls(
             **_about(spec),
@@ -472,6 +489,7 @@ class ProviderView(AboutProvider):
             version=spec.version,
             sha256=sha256,
             message=message,
+            reveal=RevealView(since=allowed.since, terms_read_on=allowed.terms_read_on) if allowed else None,
         )
 
 

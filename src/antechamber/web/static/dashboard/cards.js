@@ -3,7 +3,7 @@
 import { button, make, prose, say } from "../dom.js";
 import { credentialLink, credentialMark } from "./marks.js";
 import { OPERATORS } from "./routes.js";
-import { ago, timeOfDay } from "./time.js";
+import { ago, day, timeOfDay } from "./time.js";
 
 const LIVE = new Set(["pending", "starting", "awaiting_sign_in"]);
 
@@ -91,6 +91,7 @@ export function card(provider, owner, rows, asked, actions) {
     credential ? accountLine(credential) : null,
     make("h3", { class: "small" }, say("dashboard.card.notices")),
     make("ul", { class: "notices quiet small" }, provider.notices.map((text) => make("li", {}, text))),
+    provider.reveal ? make("p", { class: "note warn small" }, say("dashboard.card.reveal", { day: day(provider.reveal.terms_read_on) })) : null,
     provider.installed ? null : make("p", { class: "note bad" }, provider.message ? prose(provider.message) : say("dashboard.health.notInstalled")),
     outcome(provider, asked, live, actions),
     make(

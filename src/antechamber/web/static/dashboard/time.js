@@ -7,6 +7,7 @@ const relative = new Intl.RelativeTimeFormat(language(), { numeric: "auto" });
 const full = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const moment = new Intl.DateTimeFormat(language(), { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const calendar = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeZone: "UTC" });
 const UNITS = [
   ["day", 86_400],
   ["hour", 3600],
@@ -33,6 +34,11 @@ export function clockMark(time) {
 /** Return an element with the date and the time of the day, for what goes on for longer than a day. */
 export function momentMark(time) {
   return make("time", { datetime: time, title: full.format(new Date(time)) }, moment.format(new Date(time)));
+}
+
+/** Return a day, which the service writes as 2026-01-31, in words; it is the same day everywhere. */
+export function day(date) {
+  return calendar.format(new Date(date));
 }
 
 /** Return the time of the day of a moment in milliseconds. */

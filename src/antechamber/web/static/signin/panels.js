@@ -74,6 +74,7 @@ export function consent(session, actions) {
   const terms = [
     ["captured", session.provider.captures.join(" ")],
     ["keeper", strongly(keeper, { application, owner, purpose: sentence(session.purpose ?? "") })],
+    ...(session.revealed ? [["revealed", strongly("signIn.consent.revealedText", {})]] : []),
     ...(session.before ? [["before", beforeText(session)]] : []),
     ["machine", say("signIn.consent.machineText", { machine: capitalised(session.machine), minutes: Math.round(session.lasts_s / 60) })],
     ["runs", strongly("signIn.consent.runsText", { operator: session.operator })],
@@ -216,7 +217,7 @@ function history(done) {
     { class: "kept", "aria-labelledby": "done" },
     make("h2", { id: "done" }, say("signIn.done.heading")),
     make("p", { class: "quiet small" }, done.trouble ? say("signIn.done.unavailable") : say("signIn.done.lead")),
-    make("ol", { class: "history" }, (done.lines ?? []).map((line) => make("li", {}, words(line), make("p", { class: "quiet small" }, say("signIn.done.at", { when: stamp.format(new Date(line.at)), actor: say(`signIn.done.actors.${line.actor}`) }))))),
+    make("ol", { class: "history" }, (done.lines ?? []).map((line) => make("li", {}, words(line), line.reason ? make("p", {}, say("signIn.done.because", { reason: line.reason })) : null, make("p", { class: "quiet small" }, say("signIn.done.at", { when: stamp.format(new Date(line.at)), actor: say(`signIn.done.actors.${line.actor}`) }))))),
   );
 }
 
