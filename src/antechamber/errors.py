@@ -44,6 +44,7 @@ class Code(StrEnum):
     REVEAL_OFF = "reveal_off"
     REASON_MISSING = "reason_missing"
     REVEAL_LIMIT = "reveal_limit"
+    NOT_EXPORTED = "not_exported"
     OWNER_NOT_FOUND = "owner_not_found"
     OWNER_BEING_ERASED = "owner_being_erased"
     ERASURE_NOT_FOUND = "erasure_not_found"
@@ -171,6 +172,11 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         "Plain text was asked for as often within an hour as is allowed.",
         "Wait until the first of these tries is an hour old.",
         retryable=True,
+    ),
+    Code.NOT_EXPORTED: Meaning(
+        409,
+        "Lines of the audit that would go are not said to be elsewhere too.",
+        "Export them, then say so by `antechamber audit exported SEQ`.",
     ),
     Code.OWNER_NOT_FOUND: Meaning(
         404,

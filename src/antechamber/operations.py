@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from antechamber.applications import Applications
+    from antechamber.auditing import Shortened
     from antechamber.control import Operation
     from antechamber.credentials import Said
     from antechamber.keys import Keys
@@ -138,7 +139,25 @@ def _of_audit(signin: SignIn) -> dict[str, Operation]:
         owner = _asked_owner(arguments)
         return [audit_view(line) for line in await signin.audit(after=after, limit=limit, owner=owner)]
 
-    return {"audit.list": list_audit}
+    async def list_cuts(_: Mapping[str, Any]) -> Any:
+        return [asdict(cut) for cut in await signin.auditing.cuts()]
+
+    async def exported(arguments: Mapping[str, Any]) -> Any:
+        up_to = arguments.get("up_to")
+        if up_to is not None and (type(up_to) is not int or not 0 <= up_to < 2**63):
+            raise CallerError(Code.BAD_REQUEST, message="`up_to` is the `seq` of a line.")
+        return {"up_to": await signin.auditing.exported(up_to)}
+
+    async def prune(arguments: Mapping[str, Any]) -> Any:
+        before = _text(arguments, "before", needed=False)
+        return shortened_view(await signin.auditing.prune(by=Actor.COMMAND_LINE, before=before))
+
+    return {"audit.list": list_audit, "audit.cuts": list_cuts, "audit.exported": exported, "audit.prune": prune}
+
+
+def shortened_view(shortened: Shortened) -> dict[str, Any]:
+    """Return what of the audit was deleted."""
+    return {"lines": shortened.lines, "cut": asdict(shortened.cut) if shortened.cut else None}
 
 
 def of_nodes(store: Store) -> dict[str, Operation]:

@@ -71,6 +71,13 @@ class Settings(BaseSettings):
         description="Where the database is: sqlite:///PATH or postgresql://…; default the file `antechamber.db` in the"
         " data directory.",
     )
+    database_owner_url: str | None = Field(
+        None,
+        # it may hold a password
+        repr=False,
+        description="For commands alone, never for a service: the database by the role that owns it, where the"
+        " service's own may not; see docs/how-to/postgresql.md.",
+    )
 
     roots: Words = Field(
         ("file",),
@@ -245,6 +252,17 @@ class Settings(BaseSettings):
     machine_logs_kept_s: Seconds = Field(7_776_000, description="How long what a failed machine printed is kept.")
     machine_logs_bytes: int = Field(
         268_435_456, ge=0, description="Bytes of all that failed machines printed, on this computer; the oldest goes."
+    )
+    audit_kept_months: int | None = Field(
+        None,
+        ge=1,
+        le=1200,
+        description="Whole months of the audit that are kept besides the present one, the older ones are deleted;"
+        " default all, for ever.",
+    )
+    audit_exported_first: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="Whether lines of the audit go only up to the one that `antechamber audit exported` named.",
     )
     rollback_kept_s: Seconds = Field(
         604_800,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from antechamber.applications import Applications
+from antechamber.auditing import Auditing
 from antechamber.binding import Binding
 from antechamber.credentials import CredentialLife
 from antechamber.errors import CallerError, Code, MachineError, ProviderError
@@ -144,6 +145,7 @@ class SignIn:
         self.applications = Applications(store, clock)
         self.binding = Binding(store, clock, cookie_life=COOKIE_LIFE)
         self._opening = Opening(store, vault, clock)
+        self.auditing = Auditing(store, settings, clock)
         self.revealing = Revealing(store, self._opening, providers, clock, an_hour=settings.reveals_an_hour)
         self.life = CredentialLife(store, near=settings.duration("expiring"), clock=clock)
 

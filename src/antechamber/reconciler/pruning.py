@@ -7,8 +7,10 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from antechamber.auditing import Auditing
 from antechamber.errors import AntechamberError
 from antechamber.log import get_logger, told
+from antechamber.model import Actor
 from antechamber.store import ERASURES, Kept
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ async def prune(store: Store, settings: Settings, at: datetime) -> Pruned:
         events=settings.duration("events_kept"),
     )
     return await store.retention.prune(at, kept)
+
+
+async def prune_audit(store: Store, settings: Settings, at: datetime) -> None:
+    """Delete the months of the audit that the settings do not keep."""
+    await Auditing(store, settings, lambda: at).keep(by=Actor.SERVICE)
 
 
 async def prune_logs(store: Store, logs: MachineLogs, at: datetime) -> int:
@@ -59,6 +66,7 @@ async def _prune_all(store: Store, settings: Settings, at: datetime, logs: Machi
         if pruned := await prune(store, settings, at):
             counts = {name: count for name, count in asdict(pruned).items() if count}
             _log.info("what was past its time is deleted", counts=counts)
+        await prune_audit(store, settings, at)
         if logs is not None and (gone := await prune_logs(store, logs, at)):
             _log.info("what machines printed is deleted", logs=gone)
     except AntechamberError as error:

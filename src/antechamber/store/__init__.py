@@ -1,12 +1,14 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
 `Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `openings`, `statuses`,
-`access`, `bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`) have one file each.
+`access`, `bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`, `audit_retention`) have one file
+each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
 
 from antechamber.store.attempts import CliEnded
+from antechamber.store.audit_retention import Cut, NotTaken, canonical
 from antechamber.store.changes import CREDENTIALS, ERASURES, MACHINES, SESSIONS, Changes, session_topic
 from antechamber.store.credential_moves import CredentialMoved
 from antechamber.store.credentials import Asked, Captured, Rejected, Version
@@ -37,6 +39,7 @@ __all__ = [
     "CliEnded",
     "Created",
     "CredentialMoved",
+    "Cut",
     "Denied",
     "Holdings",
     "Idempotency",
@@ -44,6 +47,7 @@ __all__ = [
     "Limits",
     "Moved",
     "NewSession",
+    "NotTaken",
     "Observer",
     "Pruned",
     "Recorded",
@@ -53,6 +57,7 @@ __all__ = [
     "Standing",
     "Store",
     "Version",
+    "canonical",
     "file_url",
     "knows",
     "release_of",

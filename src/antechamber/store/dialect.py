@@ -35,6 +35,9 @@ class StoreDialect(Protocol):
     async def in_order(self, connection: AsyncConnection) -> None:
         """Let no other transaction pass here until the commit: what is numbered from here on is in its order."""
 
+    async def may_cut(self, connection: AsyncConnection) -> bool:
+        """Tell whether the database's rights let this service delete lines of the audit, where its rules do."""
+
     def require_writable(self) -> None:
         """Raise OperatorError STORE_UNAVAILABLE, with the path, where a file of it is there and cannot be written."""
 

@@ -210,6 +210,14 @@ class PostgresDialect:
         """Take the lock of those who number lines: an identity is given at the insert, and not at the commit."""
         await connection.execute(select(func.pg_advisory_xact_lock(_IN_ORDER)))
 
+    async def may_cut(self, connection: AsyncConnection) -> bool:
+        """Tell whether the role may write a cut and delete lines."""
+        may = text(
+            "SELECT pg_catalog.has_table_privilege('audit_cuts', 'INSERT')"
+            " AND pg_catalog.has_table_privilege('audit', 'DELETE')"
+        )
+        return bool((await connection.execute(may)).scalar_one())
+
     def require_writable(self) -> None:
         """Do nothing: it has no file of ours."""
 

@@ -133,6 +133,10 @@ class SqliteDialect:
     async def in_order(self, connection: AsyncConnection) -> None:
         """Do nothing: one transaction writes at a time."""
 
+    async def may_cut(self, connection: AsyncConnection) -> bool:  # noqa: ARG002 - the seam's signature
+        """Return True: a file has no roles."""
+        return True
+
     def require_writable(self) -> None:
         """Raise OperatorError STORE_UNAVAILABLE where the file, one beside it, or the folder is read-only."""
         beside = (self._path.with_name(self._path.name + end) for end in ("", "-wal", "-shm"))

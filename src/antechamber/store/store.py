@@ -16,6 +16,7 @@ from antechamber.store.access import Access
 from antechamber.store.applications import Applications
 from antechamber.store.attempts import Attempts
 from antechamber.store.audit import Audit
+from antechamber.store.audit_retention import AuditRetention
 from antechamber.store.bindings import Bindings
 from antechamber.store.changes import Changes
 from antechamber.store.credentials import Credentials
@@ -79,6 +80,7 @@ class Store:
         self.retention: Final = Retention(database)
         self.erasures: Final = Erasures(database)
         self.audit: Final = Audit(database)
+        self.audit_retention: Final = AuditRetention(database)
 
     @classmethod
     @to_its_end

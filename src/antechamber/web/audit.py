@@ -53,6 +53,8 @@ class AuditList(View):
     """Lines of the audit, the oldest first."""
 
     lines: list[AuditLineView]
+    gone_up_to: int
+    """The last `seq` that has been deleted, with its month; 0: none. Above your `after` you have missed lines."""
 
 
 def add_routes(app: FastAPI, services: Services) -> None:
@@ -70,4 +72,5 @@ def add_routes(app: FastAPI, services: Services) -> None:
             raise unnamed()
         owner = Owner(user_id, application or DEFAULT_APPLICATION) if user_id is not None else None
         found = await services.signin.audit(after=after, limit=limit, owner=owner)
-        return AuditList(lines=[AuditLineView.of(line) for line in found])
+        gone = await services.signin.auditing.gone_up_to()
+        return AuditList(lines=[AuditLineView.of(line) for line in found], gone_up_to=gone)
