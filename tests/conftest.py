@@ -12,7 +12,8 @@ from hypothesis import settings
 from psycopg import sql
 
 from antechamber.store import Store, file_url
-from tests.postgres import Server, programs
+from antechamber.store.postgres_roles import roles
+from tests.postgres import SERVICE, Server, programs
 
 if TYPE_CHECKING:
     from tests.bao import Bao
@@ -71,6 +72,8 @@ def postgres_template(postgres: Server) -> str:
 
     async def make() -> None:
         await (await Store.open(postgres.url(name), world="demo")).close()
+        # whoever tests a store on it does so by the role that the docs recommend
+        assert (await roles(postgres.url(name), SERVICE, apply=True)).ways == []
 
     asyncio.run(make())
     # which world it belongs to is for its first service to say
@@ -80,9 +83,9 @@ def postgres_template(postgres: Server) -> str:
 
 @pytest.fixture
 def postgres_url(postgres: Server, postgres_template: str) -> Iterator[str]:
-    """The URL of a database with this release's tables and nothing in them."""
+    """The URL of a database with this release's tables and nothing in them, by a role that does not own it."""
     name = postgres.create(postgres_template)
-    yield postgres.url(name)
+    yield postgres.url(name, SERVICE)
     postgres.drop(name)
 
 

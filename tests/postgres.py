@@ -20,6 +20,9 @@ import psycopg
 from psycopg import sql
 
 LOCALE = "C.UTF-8"
+OWNER = "tests"
+SERVICE = "service"
+"""A role that may use tables and owns none: see `antechamber database roles`."""
 PORT = 5432
 """Names the socket; nothing listens on a port."""
 SETTINGS = {
@@ -66,13 +69,14 @@ class Server:
         try:
             self._initialise()
             self.start()
+            self.run(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(SERVICE)))
         except BaseException:
             self.close()
             raise
 
     def _initialise(self) -> None:
         data = self.folder / "data"
-        command = [self._bin / "initdb", "-D", data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--no-sync", "-N"]
+        command = [self._bin / "initdb", "-D", data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-sync", "-N"]
         with (self.folder / "initdb.log").open("wb") as log:
             subprocess.run(
                 [*self._as_account(), *command, f"--locale={LOCALE}"],
@@ -121,7 +125,7 @@ class Server:
         self.stop()
         shutil.rmtree(self.folder)
 
-    def url(self, name: str, role: str = "tests") -> str:
+    def url(self, name: str, role: str = OWNER) -> str:
         return f"postgresql://{role}@/{name}?host={self.folder}"
 
     def run(self, statement: sql.SQL | sql.Composed, name: str = "postgres") -> list[tuple[Any, ...]]:

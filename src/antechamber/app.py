@@ -164,6 +164,11 @@ def database_url(settings: Settings, places: Places) -> str:
     return settings.database_url or file_url(places.database)
 
 
+def owner_url(settings: Settings, places: Places) -> str:
+    """Return where the database is for its owner: who makes and upgrades tables, and lets months of the audit go."""
+    return settings.database_owner_url or database_url(settings, places)
+
+
 async def open_vault(settings: Settings, places: Places, *, known: str | None, has_rows: bool) -> Vault:
     """Open the roots that the settings name for a database that knows that key; raises OperatorError as `Vault.of`."""
     return await at_the_root(lambda: Vault.of(roots_of(settings, places.key), known_key_id=known, has_rows=has_rows))
@@ -245,7 +250,7 @@ async def run(
         )
         stack.callback(guest.release)
         languages = Languages.load(settings.texts_dir, settings.language)
-        _warn(languages, checks)
+        _warn(languages, checks, owned=settings.database_owner_url is not None)
         signin = SignIn(
             store=store,
             vault=vault,
@@ -382,12 +387,16 @@ async def _forget_copies(store: Store, url: str, settings: Settings) -> None:
             await asked.wait(_COPIES_LOOK_S)
 
 
-def _warn(languages: Languages, checks: Sequence[Check]) -> None:
+def _warn(languages: Languages, checks: Sequence[Check], *, owned: bool) -> None:
     """Log what is wrong and keeps nothing from starting."""
     for said in languages.faults():
         _log.warning("texts", message=said)
     for said in unknown_names(os.environ):
         _log.warning("settings", message=said)
+    if owned:
+        _log.warning(
+            "settings", message="ANTECHAMBER_DATABASE_OWNER_URL is for commands: with it a service can change its audit"
+        )
     for check in checks:
         if not check.ok:
             _log.warning("driver", check=check.name, message=check.message, remedy=check.remedy)

@@ -51,7 +51,8 @@ async def examine(settings: Settings) -> Sequence[Check]:
     checks.append(Check("folders", ok=True, message=f"data {places.data}, run {places.run}, shared {places.shared}"))
     checks += [_room(places), _swap(), _dumps()]
     checks += await _roots(settings, places)
-    checks += [await _database(settings, places), await _service(places)]
+    database = await _database(settings, places)
+    checks += [database, *(await _audit(settings, places) if database.ok else ()), await _service(places)]
     checks += await asyncio.to_thread(_tools, settings, places)
     checks += await _drivers(settings, places)
     return checks
@@ -165,6 +166,39 @@ async def _database(settings: Settings, places: Places) -> Check:
     except OperatorError as error:
         return _fault("database", error)
     return Check("database", ok=True, message=found)
+
+
+async def _audit(settings: Settings, places: Places) -> list[Check]:
+    try:
+        ways = await Store.ways_to_change_audit(app.database_url(settings, places))
+    except OperatorError as error:
+        return [_fault("audit", error, fatal=False)]
+    checks = []
+    if ways is not None:
+        said = "this service's role can append to it and not change it" if not ways else "; ".join(ways)
+        checks.append(
+            Check(
+                "audit",
+                ok=not ways,
+                message=said if not ways else f"this service could change it: of its role, {said}",
+                remedy="`antechamber database roles` gives it one that cannot, see docs/how-to/postgresql.md",
+                fatal=False,
+            )
+        )
+    elif settings.database_url is None or not settings.database_url.startswith("postgres"):
+        said = "its lines are kept by triggers; whoever can write the database's file can change it, so export it"
+        checks.append(Check("audit", ok=True, message=said))
+    if settings.database_owner_url is not None:
+        checks.append(
+            Check(
+                "audit",
+                ok=False,
+                message="ANTECHAMBER_DATABASE_OWNER_URL is set here, and is for commands alone",
+                remedy="keep it out of the service's environment: with it the service could change the audit",
+                fatal=False,
+            )
+        )
+    return checks
 
 
 async def _service(places: Places) -> Check:

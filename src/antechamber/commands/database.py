@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from antechamber.settings import Settings
     from antechamber.store.copies import Within
+    from antechamber.store.postgres_roles import Roles
 
 database_cli = typer.Typer(no_args_is_help=True, help="The database: its schema, the way on and the way back.")
 
@@ -60,6 +61,30 @@ def database_upgrade(
     out.print(f"The database is at revision {told['revision']}.")
     if told["copies"]:
         out.print(f"To go back: antechamber database rollback ({escape(told['copies'][0])})")
+
+
+@database_cli.command("roles")
+def database_roles(
+    role: Annotated[str, typer.Argument(help="The role by which the service connects.")],
+    *,
+    world: World = "serve",
+    apply: Annotated[bool, typer.Option("--apply", help="Give it these rights, instead of printing them.")] = False,
+) -> None:
+    """PostgreSQL: the rights of a role that may append to the audit and not change it; again after each upgrade.
+
+    It is done by the owner: ANTECHAMBER_DATABASE_OWNER_URL. The exit code is 1 where the role could change the audit.
+    """
+    told = carried_out(_roles(settings_of(world), role, apply=apply))
+    if not apply:
+        for statement in told.statements:
+            # not by rich: names stand in it as they are
+            typer.echo(f"{statement};")
+        return
+    for way in told.ways:
+        err.print(f"[bold red]It can change the audit:[/] {escape(way)}.")
+    if told.ways:
+        raise typer.Exit(1)
+    out.print(f"{escape(role)} may append to the audit and not change it.")
 
 
 @database_cli.command("rollback")
@@ -258,11 +283,11 @@ async def _alone(places: Places) -> AsyncIterator[None]:
 
 
 async def _status(settings: Settings) -> dict[str, Any]:
-    from antechamber.app import database_url  # noqa: PLC0415 - see `cli`
+    from antechamber.app import owner_url  # noqa: PLC0415 - see `cli`
     from antechamber.store import Store, copies, release_of  # noqa: PLC0415 - see `cli`
     from antechamber.store.dialect import dialect_of  # noqa: PLC0415 - see `cli`
 
-    url = database_url(settings, place(settings))
+    url = owner_url(settings, place(settings))
     found = await Store.revisions(url)
     state = "none" if found is None or found.at is None else "current"
     if found is not None and found.at is not None:
@@ -279,12 +304,19 @@ async def _status(settings: Settings) -> dict[str, Any]:
     }
 
 
+async def _roles(settings: Settings, role: str, *, apply: bool) -> Roles:
+    from antechamber.app import owner_url  # noqa: PLC0415 - see `cli`
+    from antechamber.store.postgres_roles import roles  # noqa: PLC0415 - whoever uses SQLite loads no libpq
+
+    return await roles(owner_url(settings, place(settings)), role, apply=apply)
+
+
 async def _upgraded(settings: Settings, *, backed_up: bool) -> dict[str, Any]:
-    from antechamber.app import database_url  # noqa: PLC0415 - see `cli`
+    from antechamber.app import owner_url  # noqa: PLC0415 - see `cli`
     from antechamber.store import Store, copies  # noqa: PLC0415 - see `cli`
 
     places = place(settings)
-    url = database_url(settings, places)
+    url = owner_url(settings, places)
     async with _alone(places):
         found = await Store.revisions(url)
         is_file = copies.file_of(url) is not None

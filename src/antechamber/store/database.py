@@ -96,7 +96,8 @@ def _ours(error: exc.DBAPIError) -> Exception:
         return OperatorError(
             Code.MISCONFIGURED,
             message="The role of the database URL lacks a right in the database.",
-            next_step="Give it what docs/how-to/postgresql.md says.",
+            next_step="Give it what docs/how-to/postgresql.md says; where the database is to be upgraded first, run"
+            " `antechamber database upgrade` with the owner's URL.",
             detail=_short(error),
         )
     if isinstance(error, exc.ProgrammingError) and error.statement is None:

@@ -35,6 +35,9 @@ class StoreDialect(Protocol):
     async def in_order(self, connection: AsyncConnection) -> None:
         """Let no other transaction pass here until the commit: what is numbered from here on is in its order."""
 
+    async def ways_to_change_audit(self, connection: AsyncConnection) -> Sequence[str] | None:
+        """Return in words how this service's role could change a line of the audit; None where there are no roles."""
+
     async def may_cut(self, connection: AsyncConnection) -> bool:
         """Tell whether the database's rights let this service delete lines of the audit, where its rules do."""
 

@@ -23,6 +23,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool
 from antechamber.errors import Code, OperatorError
 from antechamber.store.adding import adding
 from antechamber.store.postgres_hints import CHANNEL, hear, payloads
+from antechamber.store.postgres_roles import ways_to_change
 from antechamber.store.rules import RULES, Occasion, Rule, condition
 from antechamber.store.schema import storable
 
@@ -194,7 +195,8 @@ class PostgresDialect:
         async with engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
             # not TRUNCATE: giving the file's end back would lock readers out
-            await connection.execute(text("VACUUM (SKIP_LOCKED, TRUNCATE FALSE) provider_credentials, audit_keys"))
+            tables = "provider_credentials, audit_keys, audit_reasons"
+            await connection.execute(text(f"VACUUM (SKIP_LOCKED, TRUNCATE FALSE) {tables}"))
 
     @property
     def place(self) -> str:
@@ -209,6 +211,10 @@ class PostgresDialect:
     async def in_order(self, connection: AsyncConnection) -> None:
         """Take the lock of those who number lines: an identity is given at the insert, and not at the commit."""
         await connection.execute(select(func.pg_advisory_xact_lock(_IN_ORDER)))
+
+    async def ways_to_change_audit(self, connection: AsyncConnection) -> Sequence[str]:
+        """Return in words how the role could change a line of the audit."""
+        return await ways_to_change(connection)
 
     async def may_cut(self, connection: AsyncConnection) -> bool:
         """Tell whether the role may write a cut and delete lines."""

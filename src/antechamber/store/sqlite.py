@@ -133,6 +133,10 @@ class SqliteDialect:
     async def in_order(self, connection: AsyncConnection) -> None:
         """Do nothing: one transaction writes at a time."""
 
+    async def ways_to_change_audit(self, connection: AsyncConnection) -> None:  # noqa: ARG002 - the seam's signature
+        """Return None: a file has no roles, and whoever may write it can change it."""
+        return
+
     async def may_cut(self, connection: AsyncConnection) -> bool:  # noqa: ARG002 - the seam's signature
         """Return True: a file has no roles."""
         return True

@@ -36,7 +36,7 @@ from antechamber.store.standing import Standing, standing
 from antechamber.store.statuses import Statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -123,6 +123,27 @@ class Store:
         finally:
             await engine.dispose()
         return f"{dialect.place}: can be opened"
+
+    @classmethod
+    @to_its_end
+    async def ways_to_change_audit(cls, url: str) -> Sequence[str] | None:
+        """Return in words how the role of that URL could change the audit; None where there are no roles, or no tables.
+
+        Raises OperatorError as `open` does.
+        """
+        dialect = dialect_of(url)
+        if not dialect.exists:
+            return None
+        engine = dialect.engine()
+        try:
+            with _opening():
+                async with dialect.reading(engine) as connection:
+                    found = (
+                        await dialect.has_tables(connection) and (await connection.run_sync(revisions)).pending == ()
+                    )
+                    return await dialect.ways_to_change_audit(connection) if found else None
+        finally:
+            await engine.dispose()
 
     @classmethod
     @to_its_end

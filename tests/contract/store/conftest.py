@@ -15,7 +15,7 @@ from typing import Any, LiteralString, Protocol, cast
 import psycopg
 import pytest
 from psycopg import sql
-from tests.postgres import Server
+from tests.postgres import OWNER, SERVICE, Server
 
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import (
@@ -49,6 +49,9 @@ class Prompt(Protocol):
 
     kind: str
     url: str
+    """How a store connects."""
+    owner_url: str
+    """How whoever is at the prompt does, and may do more."""
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a statement in a transaction of its own."""
@@ -76,7 +79,7 @@ class SqlitePrompt:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.url = file_url(path)
+        self.url = self.owner_url = file_url(path)
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path, timeout=10)) as connection:
@@ -113,19 +116,20 @@ class PostgresPrompt:
 
     kind = "postgres"
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: Server, name: str, *, role: str = OWNER) -> None:
         self.server = server
         self.name = name
-        self.url = server.url(name)
+        self.url = server.url(name, role)
+        self.owner_url = server.url(name)
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url) as connection:
+        with psycopg.connect(self.owner_url) as connection:
             cursor = connection.execute(cast("LiteralString", statement.replace("?", "%s")), values or None)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        with closing(psycopg.connect(self.url)) as connection:
+        with closing(psycopg.connect(self.owner_url)) as connection:
             yield connection
 
     def refusal(self, statement: str, *values: object) -> str:
@@ -175,7 +179,8 @@ def prompt(request, tmp_path) -> Iterator[SqlitePrompt | PostgresPrompt]:
         return
     server: Server = request.getfixturevalue("postgres")
     name = server.create(request.getfixturevalue("postgres_template") if filled else "template0")
-    yield PostgresPrompt(server, name)
+    # the tables are somebody else's, as they should be where there is an audit in them
+    yield PostgresPrompt(server, name, role=SERVICE if filled else OWNER)
     server.drop(name)
 
 

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from tests.opening import BY
+from tests.postgres import SERVICE, Server, programs
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import Act
 from antechamber.model import Claims, Owner, SessionStatus
+from antechamber.store import Store
+from antechamber.store.postgres_roles import roles
+
+from .conftest import PostgresPrompt, Steps
 
 SECRET = b"DUMMY ciphertext " * 40
 
@@ -67,15 +73,40 @@ async def test_what_was_deleted_is_nowhere_in_the_files_any_more(store, steps, n
     assert SECRET[:17] not in sqlite_only.bytes_on_disk()
 
 
-async def test_what_was_deleted_is_in_no_version_of_a_row_any_more(store, steps, noon, postgres_only):
+VERSIONS = (
+    "SELECT count(*) FROM heap_page_items(get_raw_page('provider_credentials', 0)) WHERE position(? IN t_data) > 0"
+)
+
+
+async def test_what_was_deleted_is_in_no_version_of_a_row_any_more(store, noon, postgres_only):
     postgres_only.run("CREATE EXTENSION pageinspect")
-    versions = (
-        "SELECT count(*) FROM heap_page_items(get_raw_page('provider_credentials', 0)) WHERE position(? IN t_data) > 0"
-    )
-    captured = await steps.completed(ciphertext=SECRET)
-    assert postgres_only.run(versions, SECRET) == [(1,)]
-    await store.credentials.delete(captured.credential.id, at=noon, by=BY)
-    assert postgres_only.run(versions, SECRET) == [(0,)]
+    # by a role that may vacuum
+    owner = await Store.open(postgres_only.owner_url, world="demo")
+    try:
+        captured = await Steps(owner).completed(ciphertext=SECRET)
+        assert postgres_only.run(VERSIONS, SECRET) == [(1,)]
+        await owner.credentials.delete(captured.credential.id, at=noon, by=BY)
+        assert postgres_only.run(VERSIONS, SECRET) == [(0,)]
+    finally:
+        await owner.close()
+
+
+async def test_what_a_service_deleted_that_owns_nothing_the_servers_own_vacuum_clears_away(noon, postgres):
+    quick = Server(programs(), autovacuum="on", autovacuum_naptime="1s")
+    try:
+        prompt = PostgresPrompt(quick, quick.create(), role=SERVICE)
+        prompt.run("CREATE EXTENSION pageinspect")
+        await (await Store.open(prompt.owner_url, world="demo")).close()
+        await roles(prompt.owner_url, SERVICE, apply=True)
+        service = await Store.open(prompt.url, world="demo")
+        captured = await Steps(service).completed(ciphertext=SECRET)
+        await service.credentials.delete(captured.credential.id, at=noon, by=BY)
+        async with asyncio.timeout(60):
+            while prompt.run(VERSIONS, SECRET) != [(0,)]:
+                await asyncio.sleep(0.2)
+        await service.close()
+    finally:
+        quick.close()
 
 
 async def test_f077_deleting_again_returns_the_same_tombstone(store, steps, noon):
