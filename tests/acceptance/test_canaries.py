@@ -75,6 +75,10 @@ async def test_no_secret_of_a_sign_in_is_left_anywhere_but_in_its_place(scene, p
     await person.from_the_code()
     assert await person.ended() == "completed"
     assert await service.control.call("credentials.check", provider=provider, user_id=person.user_id)
+    # what is given out in plain text stays nowhere either
+    await service.control.call("providers.reveal", provider=provider, terms_read_on="2026-01-31")
+    (row,) = await service.control.call("credentials.list", user_id=person.user_id)
+    assert (await service.control.call("credentials.reveal", id=row["id"], reason="to look for it"))["files"]
     held |= canaries.processes() | await answers(person.application._http, person.session_id) | {"the page": page}
     await service.machine_gone(person.session_id)
     await person.leave()
