@@ -439,7 +439,6 @@ class SignIn:
                 return captured
         raise MachineError(Code.CAPTURE_REFUSED, detail="the credential's version moved on at every try")
 
-
     # -- looking -----------------------------------------------------------------------------------------------------
 
     async def session(self, session_id: str) -> AuthSession:
