@@ -58,9 +58,9 @@ async def test_codex_signs_in_and_its_refresh_token_rotates(standin, person):
     first = {**refresh, "refresh_token": tokens["refresh_token"]}
     second = (await person.post(CODEX_TOKEN, json=first)).json()
     assert second["refresh_token"] != tokens["refresh_token"]
-    assert (await person.post(CODEX_TOKEN, json=first)).status_code == 400
+    assert (await person.post(CODEX_TOKEN, json=first)).status_code == 401
     replayed = {**refresh, "refresh_token": second["refresh_token"]}
-    assert (await person.post(CODEX_TOKEN, json=replayed)).status_code == 400, "a reuse ends the whole family"
+    assert (await person.post(CODEX_TOKEN, json=replayed)).status_code == 401, "a reuse ends the whole family"
 
 
 async def test_codex_gets_no_api_key_and_that_is_a_401_and_nothing_odd(standin, person):

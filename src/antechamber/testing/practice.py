@@ -130,6 +130,16 @@ class StandInClient:
         modes: dict[str, Any] = answer.json()
         return modes
 
+    async def families(self) -> list[dict[str, Any]]:
+        """Return what became of the tokens of each sign-in (see `standin.control`); of a token only its SHA-256."""
+        found: list[dict[str, Any]] = (await self._get("/families"))["families"]
+        return found
+
+    async def end_family(self, family: str, *, access_only: bool = False) -> None:
+        """Revoke a family, as a person does on the vendor's page; or end its access tokens alone, as time does."""
+        asked = {"id": family, "end": "access" if access_only else "all"}
+        (await _ask(self.folder, "POST", "/families", json=asked)).raise_for_status()
+
     async def stop(self) -> None:
         """End it and wait until its sockets are gone; idempotent."""
         with contextlib.suppress(httpx.TransportError):

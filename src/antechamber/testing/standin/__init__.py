@@ -6,5 +6,6 @@ never leaves its memory, and is strict where the real servers are: redirect, PKC
 
 - `server`: the three sockets; `certificates`: the CA; `control`: what the robot and tests may ask and set.
 - `sign_ins`: one person's way from the authorize request to the callback; `tokens`: codes, tokens and their rules.
+- `answers`: what the models say; it is no model, and says the same to the same prompt.
 - `vendors`: which names and paths there are, and what each answers.
 """

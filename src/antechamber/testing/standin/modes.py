@@ -40,6 +40,16 @@ class Callback(StrEnum):
     WRONG_CODE = "wrong_code"
 
 
+class Refresh(StrEnum):
+    """What an answer to a refresh token holds."""
+
+    WHOLE = "whole"
+    NO_REFRESH_TOKEN = "no_refresh_token"  # noqa: S105 - a mode's name
+    """An access token alone; the refresh token that was sent stays good (RFC 6749, section 6)."""
+    OTHER_ACCOUNT = "other_account"
+    """Tokens of an account that never signed in here."""
+
+
 class Modes(BaseModel):
     """All modes; each has the value of an honest, quick vendor by default."""
 
@@ -54,3 +64,6 @@ class Modes(BaseModel):
     callback: Callback = Callback.RIGHT
     token_lifetime_s: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Lifetime of access tokens; None: the vendor's usual one."""
+    rotate: bool | None = None
+    """Whether a refresh token is good for one use; None: as the vendor has it."""
+    refresh: Refresh = Refresh.WHOLE

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+import zstandard
+
 from antechamber.testing.standin.journal import Journal
 from antechamber.testing.standin.modes import Modes, TokenEndpoint
+from antechamber.testing.standin.tokens import Tokens
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 _MOST_BODY = 64 * 1024
+_MOST_PROMPT = 16 * 1024 * 1024
 
 
 class BadBodyError(Exception):
@@ -27,6 +31,8 @@ class Setting:
 
     modes: Modes = field(default_factory=Modes)
     journal: Journal = field(default_factory=Journal)
+    tokens: dict[str, Tokens] = field(default_factory=dict)
+    """What each vendor has given out."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set and replaced when the modes change."""
 
@@ -49,11 +55,7 @@ class Setting:
 
 async def fields_of(request: Request) -> dict[str, str]:
     """Return the fields of a form or of a JSON object with string values; raises BadBodyError."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MOST_BODY:
-            raise BadBodyError("too large")
+    body = await _body(request, _MOST_BODY)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         return {key: value for key, value in json_object(body).items() if isinstance(value, str)}
@@ -66,6 +68,26 @@ async def fields_of(request: Request) -> dict[str, str]:
             raise BadBodyError("a field twice")
         return dict(pairs)
     raise BadBodyError("neither a form nor JSON")
+
+
+async def prompt_of(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request to a model, which may be long; raises BadBodyError."""
+    body = await _body(request, _MOST_PROMPT)
+    if request.headers.get("content-encoding") == "zstd":
+        try:
+            body = zstandard.ZstdDecompressor().stream_reader(body).read(_MOST_PROMPT)
+        except zstandard.ZstdError as error:
+            raise BadBodyError("not zstd") from error
+    return json_object(body)
+
+
+async def _body(request: Request, most: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise BadBodyError("too large")
+    return bytes(body)
 
 
 def json_object(body: bytes) -> dict[str, Any]:

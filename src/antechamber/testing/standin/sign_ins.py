@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from antechamber.testing.standin.modes import Callback, Consent
+from antechamber.testing.standin.modes import Callback, Consent, Refresh
 from antechamber.testing.standin.pages import page
 from antechamber.testing.standin.setting import BadBodyError, Setting, fields_of
-from antechamber.testing.standin.tokens import Account, Grant, Tokens
+from antechamber.testing.standin.tokens import Account, Family, Grant, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,8 @@ _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}\Z")
 _CODE: Final = re.compile(r"[0-9]{6}\Z")
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _MOST: Final = 1000
+OTHER_EMAIL: Final = "somebody.else-DUMMY@example.com"
+"""Whose tokens come in the mode `other_account`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ class SignIn:
     over: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a refresh token was taken for."""
+
+    family: Family
+    refresh: str | None
+    """The refresh token of the answer; None: it holds none."""
+
+
 @dataclass(slots=True)
 class SignIns:
     """All sign-ins at one vendor, and the pages that they go through."""
@@ -69,6 +80,21 @@ class SignIns:
     _open: dict[str, SignIn] = field(default_factory=dict)
     _last: tuple[str, str] | None = None
     """Code and state of the last redirect, for a replay."""
+
+    def __post_init__(self) -> None:
+        """Let the control socket see what is given out."""
+        self.setting.tokens[self.vendor.id] = self.tokens
+
+    def renewed(self, token: str, *, client_id: str, prefix: str, rotates: bool) -> Renewed:
+        """Take a refresh token as the modes say; `rotates` is what the vendor does by itself. Raises GrantError."""
+        modes = self.setting.modes
+        whole = modes.refresh is not Refresh.NO_REFRESH_TOKEN
+        rotate = whole and (rotates if modes.rotate is None else modes.rotate)
+        family = self.tokens.renew(token, client_id=client_id, prefix=prefix, rotate=rotate)
+        if modes.refresh is Refresh.OTHER_ACCOUNT:
+            grant = replace(family.grant, account=replace(family.grant.account, email=OTHER_EMAIL))
+            family = self.tokens.family(grant, prefix)
+        return Renewed(family, family.current if rotate or (whole and rotates) else None)
 
     # -- the authorize request -----------------------------------------------------------------------------------------
 

@@ -24,6 +24,15 @@ class OrdinaryRefusalError(GrantError):
     """A refusal that an honest client meets too, and goes on from; it is not written down as odd."""
 
 
+class DeadFamilyError(GrantError):
+    """A refresh token that is of no use any more."""
+
+    def __init__(self, *, reused: bool) -> None:
+        """Say whether it had been used before, or is of a family that was revoked."""
+        super().__init__("invalid_grant")
+        self.reused = reused
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Whoever typed this e-mail; everything else follows from it."""
@@ -60,9 +69,43 @@ class _Code:
 
 
 @dataclass(slots=True)
-class _Refresh:
+class Family:
+    """All tokens of one sign-in: of the refresh tokens one is good at a time."""
+
+    id: str
     grant: Grant
-    family: str
+    current: str
+    """The refresh token that is good."""
+    renewals: int = 0
+    """How often a refresh token was taken."""
+    rotations: int = 0
+    """How often another one took its place."""
+    reuses: int = 0
+    """How often one came that had been used before."""
+    refused: int = 0
+    """How often an access token came that was over or revoked."""
+    revoked: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """Return what the control socket says of it: no token, only the SHA-256 of the good refresh token."""
+        return {
+            "id": self.id,
+            "client_id": self.grant.client_id,
+            "email": self.grant.account.email,
+            "revoked": self.revoked,
+            "renewals": self.renewals,
+            "rotations": self.rotations,
+            "reuses": self.reuses,
+            "refused": self.refused,
+            "refresh_sha256": hashlib.sha256(self.current.encode()).hexdigest(),
+        }
+
+
+@dataclass(slots=True)
+class _Access:
+    family: Family
+    expires: float
+    """By the monotonic clock."""
 
 
 def s256(verifier: str) -> str:
@@ -76,9 +119,10 @@ class Tokens:
 
     _key: bytes = field(default_factory=lambda: b"DUMMY" + secrets.token_bytes(32))
     _codes: dict[str, _Code] = field(default_factory=dict)
-    _access: dict[str, Grant] = field(default_factory=dict)
-    _refresh: dict[str, _Refresh] = field(default_factory=dict)
-    _spent: dict[str, str] = field(default_factory=dict)
+    _access: dict[str, _Access] = field(default_factory=dict)
+    _refresh: dict[str, Family] = field(default_factory=dict)
+    """Every refresh token that was ever given out."""
+    families: list[Family] = field(default_factory=list)
 
     def code(self, grant: Grant, *, redirect_uri: str, challenge: str | None) -> str:
         """Give out a code that can be redeemed once, within two minutes, with the same redirect and verifier."""
@@ -102,47 +146,68 @@ class Tokens:
             raise GrantError("invalid_grant")
         return found.grant
 
-    def access(self, grant: Grant, prefix: str) -> str:
+    def family(self, grant: Grant, prefix: str) -> Family:
+        """Begin a family with its first refresh token."""
+        family = Family(secrets.token_hex(8), grant, "")
+        self.families.append(family)
+        self._give(family, prefix)
+        return family
+
+    def access(self, family: Family, prefix: str, *, lifetime_s: int) -> str:
         """Give out an opaque access token."""
-        return self.know(f"{prefix}DUMMY-{secrets.token_urlsafe(32)}", grant)
+        return self.know(f"{prefix}DUMMY-{secrets.token_urlsafe(32)}", family, lifetime_s=lifetime_s)
 
-    def know(self, token: str, grant: Grant) -> str:
-        """Accept a token as an access token from now on."""
-        self._access[token] = grant
-        return token
-
-    def refresh(self, grant: Grant, prefix: str, *, family: str | None = None) -> str:
-        """Give out a refresh token; tokens rotated from one sign-in are a family."""
-        token = f"{prefix}DUMMY-{secrets.token_urlsafe(32)}"
-        self._refresh[token] = _Refresh(grant, family or secrets.token_hex(8))
+    def know(self, token: str, family: Family, *, lifetime_s: int) -> str:
+        """Accept a token as an access token of that family from now on, for so long."""
+        self._access[token] = _Access(family, time.monotonic() + lifetime_s)
         return token
 
     def granted(self, token: str) -> Grant | None:
-        """Return what an access token stands for."""
-        return self._access.get(token)
-
-    def rotate(self, token: str, *, client_id: str, prefix: str) -> tuple[Grant, str]:
-        """Take a refresh token and give out the next; one that was used before ends its whole family."""
-        if (family := self._spent.get(token)) is not None:
-            for key in [key for key, refresh in self._refresh.items() if refresh.family == family]:
-                del self._refresh[key]
-            raise GrantError("invalid_grant")
-        found = self._kept(token, client_id)
-        del self._refresh[token]
-        self._spent[token] = found.family
-        return found.grant, self.refresh(found.grant, prefix, family=found.family)
-
-    def keep(self, token: str, *, client_id: str) -> Grant:
-        """Take a refresh token that stays valid."""
-        return self._kept(token, client_id).grant
-
-    def _kept(self, token: str, client_id: str) -> _Refresh:
-        found = self._refresh.get(token)
+        """Return what an access token stands for; None where it is unknown, over, or of a revoked family."""
+        found = self._access.get(token)
         if found is None:
+            return None
+        if found.family.revoked or found.expires <= time.monotonic():
+            found.family.refused += 1
+            return None
+        return found.family.grant
+
+    def knows(self, token: str) -> bool:
+        """Tell whether an access token was ever given out."""
+        return token in self._access
+
+    def renew(self, token: str, *, client_id: str, prefix: str, rotate: bool) -> Family:
+        """Take a refresh token and, where it rotates, give out the next.
+
+        One that was used before ends its whole family, with all its access tokens. Raises DeadFamilyError, or
+        GrantError for a token that was never given out or is another client's.
+        """
+        family = self._refresh.get(token)
+        if family is None:
             raise GrantError("invalid_grant")
-        if found.grant.client_id != client_id:
+        if family.grant.client_id != client_id:
             raise GrantError("invalid_client")
-        return found
+        if token != family.current:
+            family.reuses += 1
+            family.revoked = True
+            raise DeadFamilyError(reused=True)
+        if family.revoked:
+            raise DeadFamilyError(reused=False)
+        family.renewals += 1
+        if rotate:
+            family.rotations += 1
+            self._give(family, prefix)
+        return family
+
+    def end_access(self, family: Family) -> None:
+        """End the access tokens of a family now, whatever their files say; its refresh token stays good."""
+        for access in self._access.values():
+            if access.family is family:
+                access.expires = 0
+
+    def _give(self, family: Family, prefix: str) -> None:
+        family.current = f"{prefix}DUMMY-{secrets.token_urlsafe(32)}"
+        self._refresh[family.current] = family
 
     def signed(self, claims: dict[str, Any], *, lifetime_s: int) -> str:
         """Return a JWT with these claims and the usual times."""

@@ -9,8 +9,9 @@ from starlette.routing import BaseRoute, Route
 
 from antechamber.testing.standin.setting import Setting
 from antechamber.testing.standin.sign_ins import SignIns, Vendor
-from antechamber.testing.standin.tokens import Grant, GrantError
-from antechamber.testing.standin.vendors.endpoints import token_endpoint, with_grant
+from antechamber.testing.standin.tokens import DeadFamilyError, Family, Grant, GrantError
+from antechamber.testing.standin.vendors import claude_work
+from antechamber.testing.standin.vendors.endpoints import answer, refusal, token_endpoint, with_grant
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,6 +26,7 @@ VENDOR: Final = Vendor(
     pkce=True,
     plan="pro",
 )
+_PREFIX: Final = "sk-ant-ort01-"
 _ACCESS_S: Final = 8 * 3600
 _REFRESH_S: Final = 30 * 24 * 3600
 _SINCE: Final = "2026-01-01T00:00:00Z"
@@ -52,22 +54,24 @@ class Claude:
                     redirect_uri=asked.get("redirect_uri", ""),
                     verifier=asked.get("code_verifier"),
                 )
-                return self._issued(grant, tokens.refresh(grant, "sk-ant-ort01-"))
+                family = tokens.family(grant, _PREFIX)
+                return self._issued(family, family.current)
             case "refresh_token":
-                return self._issued(
-                    *tokens.rotate(asked.get("refresh_token", ""), client_id=client, prefix="sk-ant-ort01-")
+                renewed = self.sign_ins.renewed(
+                    asked.get("refresh_token", ""), client_id=client, prefix=_PREFIX, rotates=True
                 )
+                return self._issued(renewed.family, renewed.refresh)
             case _:
                 raise GrantError("unsupported_grant_type")
 
-    def _issued(self, grant: Grant, refresh: str) -> dict[str, Any]:
-        account = grant.account
+    def _issued(self, family: Family, refresh: str | None) -> dict[str, Any]:
+        grant, account = family.grant, family.grant.account
+        lifetime = self.setting.modes.token_lifetime_s or _ACCESS_S
         return {
             "token_type": "Bearer",
-            "access_token": self.sign_ins.tokens.access(grant, "sk-ant-oat01-"),
-            "expires_in": self.setting.modes.token_lifetime_s or _ACCESS_S,
-            "refresh_token": refresh,
-            "refresh_token_expires_in": _REFRESH_S,
+            "access_token": self.sign_ins.tokens.access(family, "sk-ant-oat01-", lifetime_s=lifetime),
+            "expires_in": lifetime,
+            **({} if refresh is None else {"refresh_token": refresh, "refresh_token_expires_in": _REFRESH_S}),
             "scope": grant.scope,
             "organization": {"uuid": account.id("organization"), "name": _organization(grant)},
             "account": {"uuid": account.id("account"), "email_address": account.email},
@@ -119,6 +123,13 @@ def _organization(grant: Grant) -> str:
     return f"{grant.account.email}'s Organization"
 
 
+def _refused(error: GrantError) -> Response:
+    """Refuse as the vendor does (its words are in steipete/CodexBar pull request 309 and in many issues)."""
+    if not isinstance(error, DeadFamilyError):
+        return refusal(error)
+    return answer({"error": str(error), "error_description": "Refresh token not found or invalid"}, 400)
+
+
 def hosts(setting: Setting) -> dict[str, list[BaseRoute]]:
     """Return the routes by name."""
     claude = Claude(setting)
@@ -129,11 +140,12 @@ def hosts(setting: Setting) -> dict[str, list[BaseRoute]]:
             *claude.sign_ins.routes(),
         ],
         "platform.claude.com": [
-            Route("/v1/oauth/token", token_endpoint(setting, claude.redeem), methods=["POST"]),
+            Route("/v1/oauth/token", token_endpoint(setting, claude.redeem, _refused), methods=["POST"]),
             Route("/oauth/code/success", claude.success),
         ],
         "api.anthropic.com": [
-            Route("/api/oauth/profile", with_grant(setting, tokens, claude.profile)),
-            Route("/api/oauth/claude_cli/roles", with_grant(setting, tokens, claude.roles)),
+            Route("/api/oauth/profile", with_grant(setting, tokens, claude.profile, claude_work.UNAUTHORIZED)),
+            Route("/api/oauth/claude_cli/roles", with_grant(setting, tokens, claude.roles, claude_work.UNAUTHORIZED)),
+            *claude_work.routes(setting, tokens),
         ],
     }

@@ -12,8 +12,16 @@ from starlette.routing import BaseRoute, Route
 from antechamber.testing.standin.pages import page
 from antechamber.testing.standin.setting import BadBodyError, Setting, fields_of
 from antechamber.testing.standin.sign_ins import SignIn, SignIns, Vendor
-from antechamber.testing.standin.tokens import Grant, GrantError, OrdinaryRefusalError, s256
-from antechamber.testing.standin.vendors.endpoints import answer, note_refusal, token_endpoint
+from antechamber.testing.standin.tokens import (
+    DeadFamilyError,
+    Family,
+    Grant,
+    GrantError,
+    OrdinaryRefusalError,
+    s256,
+)
+from antechamber.testing.standin.vendors import codex_work
+from antechamber.testing.standin.vendors.endpoints import answer, note_refusal, refusal, token_endpoint
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,6 +37,7 @@ VENDOR: Final = Vendor(
     plan="plus",
 )
 _DEVICE_REDIRECT: Final = f"{ISSUER}/deviceauth/callback"
+_PREFIX: Final = "rt_"
 _ACCESS_S: Final = 10 * 24 * 3600
 _SCOPE: Final = "openid profile email offline_access"
 _TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant's name
@@ -68,17 +77,21 @@ class Codex:
                     redirect_uri=asked.get("redirect_uri", ""),
                     verifier=asked.get("code_verifier"),
                 )
-                return self._issued(grant, tokens.refresh(grant, "rt_"))
+                family = tokens.family(grant, _PREFIX)
+                return self._issued(family, family.current)
             case "refresh_token":
-                return self._issued(*tokens.rotate(asked.get("refresh_token", ""), client_id=client, prefix="rt_"))
+                renewed = self.sign_ins.renewed(
+                    asked.get("refresh_token", ""), client_id=client, prefix=_PREFIX, rotates=True
+                )
+                return self._issued(renewed.family, renewed.refresh)
             case str(kind) if kind == _TOKEN_EXCHANGE:
                 # what an account without an API organisation gets; the CLI goes on without a key
                 raise OrdinaryRefusalError("invalid_client")
             case _:
                 raise GrantError("unsupported_grant_type")
 
-    def _issued(self, grant: Grant, refresh: str) -> dict[str, Any]:
-        tokens, account = self.sign_ins.tokens, grant.account
+    def _issued(self, family: Family, refresh: str | None) -> dict[str, Any]:
+        tokens, grant, account = self.sign_ins.tokens, family.grant, family.grant.account
         lifetime = self.setting.modes.token_lifetime_s or _ACCESS_S
         claims = {
             "iss": ISSUER,
@@ -102,8 +115,8 @@ class Codex:
             "id_token": tokens.signed(
                 {**claims, **profile, "aud": [grant.client_id], "name": account.name}, lifetime_s=3600
             ),
-            "access_token": tokens.know(access, grant),
-            "refresh_token": refresh,
+            "access_token": tokens.know(access, family, lifetime_s=lifetime),
+            **({} if refresh is None else {"refresh_token": refresh}),
             "token_type": "Bearer",
             "expires_in": lifetime,
             "scope": grant.scope,
@@ -183,16 +196,30 @@ class Codex:
         return RedirectResponse(f"/practice/{sign_in.id}/email", status_code=303)
 
 
+def _refused(error: GrantError) -> Response:
+    """Refuse as the vendor does (openai/codex issue 6028 and pull request 24830 have its words and codes)."""
+    if not isinstance(error, DeadFamilyError):
+        return refusal(error)
+    code, message = (
+        ("refresh_token_reused", "Your refresh token has already been used to generate a new access token.")
+        if error.reused
+        else ("refresh_token_invalidated", "Your session has ended.")
+    )
+    told = {"message": f"{message} Please try signing in again.", "type": "invalid_request_error", "param": None}
+    return answer({"error": {**told, "code": code}}, 401)
+
+
 def hosts(setting: Setting) -> dict[str, list[BaseRoute]]:
     """Return the routes by name."""
     codex = Codex(setting)
     return {
         "auth.openai.com": [
             Route("/oauth/authorize", codex.sign_ins.authorize),
-            Route("/oauth/token", token_endpoint(setting, codex.redeem), methods=["POST"]),
+            Route("/oauth/token", token_endpoint(setting, codex.redeem, _refused), methods=["POST"]),
             Route("/api/accounts/deviceauth/usercode", codex.user_code, methods=["POST"]),
             Route("/api/accounts/deviceauth/token", codex.device_token, methods=["POST"]),
             Route("/codex/device", codex.device_page, methods=["GET", "POST"]),
             *codex.sign_ins.routes(),
         ],
+        **codex_work.hosts(setting, codex.sign_ins.tokens),
     }

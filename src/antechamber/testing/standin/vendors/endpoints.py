@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from antechamber.testing.standin.modes import TokenEndpoint
 from antechamber.testing.standin.setting import BadBodyError, Setting, fields_of
 from antechamber.testing.standin.tokens import Grant, GrantError, OrdinaryRefusalError, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from starlette.requests import Request
 
@@ -29,10 +30,15 @@ def note_refusal(setting: Setting, request: Request, why: str) -> None:
     setting.journal.note(request.url.hostname or "", request.method, request.url.path, why)
 
 
-def token_endpoint(setting: Setting, redeem: Redeem) -> Endpoint:
+def refusal(error: GrantError) -> Response:
+    """Return a token endpoint's refusal as RFC 6749 has it (section 5.2)."""
+    return answer({"error": str(error), "error_description": "Refused."}, 401 if "client" in str(error) else 400)
+
+
+def token_endpoint(setting: Setting, redeem: Redeem, refused: Callable[[GrantError], Response] = refusal) -> Endpoint:
     """Return a token endpoint that behaves as the mode says, and honestly gives what `redeem` returns.
 
-    `redeem` raises GrantError for a request that a real vendor would refuse.
+    `redeem` raises GrantError for what a real vendor would refuse, and `refused` puts that in the vendor's words.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -50,9 +56,7 @@ def token_endpoint(setting: Setting, redeem: Redeem) -> Endpoint:
         except GrantError as error:
             if not isinstance(error, OrdinaryRefusalError):
                 note_refusal(setting, request, str(error))
-            return answer(
-                {"error": str(error), "error_description": "Refused."}, 401 if "client" in str(error) else 400
-            )
+            return refused(error)
         except BadBodyError as error:
             note_refusal(setting, request, str(error))
             return answer({"error": "invalid_request", "error_description": str(error)}, 400)
@@ -60,16 +64,46 @@ def token_endpoint(setting: Setting, redeem: Redeem) -> Endpoint:
     return endpoint
 
 
-def with_grant(setting: Setting, tokens: Tokens, reply: Callable[[Grant], Any]) -> Endpoint:
+_NOT_SIGNED_IN: Final = {"error": {"type": "authentication_error", "message": "Not signed in."}}
+
+
+def with_grant(
+    setting: Setting, tokens: Tokens, reply: Callable[[Grant], Any], unauthorized: Any = _NOT_SIGNED_IN
+) -> Endpoint:
     """Return an endpoint that needs an access token and answers what `reply` says to its grant."""
+
+    async def told(grant: Grant, _: Request) -> Response:
+        return answer(reply(grant))
+
+    return with_request(setting, tokens, told, unauthorized)
+
+
+def with_request(
+    setting: Setting,
+    tokens: Tokens,
+    reply: Callable[[Grant, Request], Awaitable[Response]],
+    unauthorized: Any = _NOT_SIGNED_IN,
+) -> Endpoint:
+    """Return an endpoint that needs an access token; without a good one it answers 401 with the vendor's body."""
 
     async def endpoint(request: Request) -> Response:
         await setting.slow()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         grant = tokens.granted(token.strip()) if scheme.lower() == "bearer" else None
         if grant is None:
-            note_refusal(setting, request, "no valid access token")
-            return answer({"error": {"type": "authentication_error", "message": "Not signed in."}}, 401)
-        return answer(reply(grant))
+            if not tokens.knows(token.strip()):
+                note_refusal(setting, request, "no valid access token")
+            return answer(unauthorized, 401)
+        return await reply(grant, request)
 
     return endpoint
+
+
+def event_stream(events: Iterable[tuple[str | None, dict[str, Any]]]) -> Response:
+    """Return server-sent events, each by its name (None: none) and its JSON."""
+
+    async def lines() -> AsyncIterator[str]:
+        for name, data in events:
+            yield (f"event: {name}\n" if name else "") + f"data: {json.dumps(data)}\n\n"
+
+    return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

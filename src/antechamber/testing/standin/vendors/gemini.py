@@ -9,8 +9,9 @@ from starlette.routing import BaseRoute, Route
 
 from antechamber.testing.standin.setting import Setting
 from antechamber.testing.standin.sign_ins import SignIns, Vendor
-from antechamber.testing.standin.tokens import Grant, GrantError
-from antechamber.testing.standin.vendors.endpoints import answer, note_refusal, token_endpoint, with_grant
+from antechamber.testing.standin.tokens import DeadFamilyError, Family, Grant, GrantError
+from antechamber.testing.standin.vendors import gemini_work
+from antechamber.testing.standin.vendors.endpoints import answer, note_refusal, refusal, token_endpoint, with_grant
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,6 +26,7 @@ VENDOR: Final = Vendor(
     pkce=False,
     plan="standard-tier",
 )
+_PREFIX: Final = "1//"
 _ACCESS_S: Final = 3599
 _PROJECT: Final = "dummy-practice-project"
 
@@ -53,13 +55,18 @@ class Gemini:
                     redirect_uri=asked.get("redirect_uri", ""),
                     verifier=asked.get("code_verifier"),
                 )
-                return {**self._issued(grant), "refresh_token": tokens.refresh(grant, "1//")}
+                family = tokens.family(grant, _PREFIX)
+                return self._issued(family, family.current)
             case "refresh_token":
-                return self._issued(tokens.keep(asked.get("refresh_token", ""), client_id=client))
+                renewed = self.sign_ins.renewed(
+                    asked.get("refresh_token", ""), client_id=client, prefix=_PREFIX, rotates=False
+                )
+                return self._issued(renewed.family, renewed.refresh)
             case _:
                 raise GrantError("unsupported_grant_type")
 
-    def _issued(self, grant: Grant) -> dict[str, Any]:
+    def _issued(self, family: Family, refresh: str | None) -> dict[str, Any]:
+        grant = family.grant
         tokens, lifetime = self.sign_ins.tokens, self.setting.modes.token_lifetime_s or _ACCESS_S
         claims = {
             "iss": "https://accounts.google.com",
@@ -71,7 +78,8 @@ class Gemini:
             "name": grant.account.name,
         }
         return {
-            "access_token": tokens.access(grant, "ya29."),
+            "access_token": tokens.access(family, "ya29.", lifetime_s=lifetime),
+            **({} if refresh is None else {"refresh_token": refresh}),
             "expires_in": lifetime,
             "scope": grant.scope,
             "token_type": "Bearer",
@@ -166,6 +174,13 @@ def _tier(grant: Grant) -> dict[str, Any]:
     }
 
 
+def _refused(error: GrantError) -> Response:
+    """Refuse as the vendor does (https://developers.google.com/identity/protocols/oauth2#expiration)."""
+    if not isinstance(error, DeadFamilyError):
+        return refusal(error)
+    return answer({"error": str(error), "error_description": "Token has been expired or revoked."}, 400)
+
+
 def hosts(setting: Setting) -> dict[str, list[BaseRoute]]:
     """Return the routes by name."""
     gemini = Gemini(setting)
@@ -176,7 +191,7 @@ def hosts(setting: Setting) -> dict[str, list[BaseRoute]]:
             *gemini.sign_ins.routes(),
         ],
         "oauth2.googleapis.com": [
-            Route("/token", token_endpoint(setting, gemini.redeem), methods=["POST"]),
+            Route("/token", token_endpoint(setting, gemini.redeem, _refused), methods=["POST"]),
             Route("/tokeninfo", gemini.token_of, methods=["GET", "POST"]),
         ],
         "www.googleapis.com": [
@@ -187,8 +202,21 @@ def hosts(setting: Setting) -> dict[str, list[BaseRoute]]:
             Route("/gemini-code-assist/auth_failure_gemini", gemini.failure),
         ],
         "cloudcode-pa.googleapis.com": [
-            Route("/v1internal:loadCodeAssist", with_grant(setting, tokens, gemini.load), methods=["POST"]),
-            Route("/v1internal:onboardUser", with_grant(setting, tokens, gemini.onboard), methods=["POST"]),
-            Route("/v1internal:retrieveUserQuota", with_grant(setting, tokens, gemini.quota), methods=["POST"]),
+            Route(
+                "/v1internal:loadCodeAssist",
+                with_grant(setting, tokens, gemini.load, gemini_work.UNAUTHORIZED),
+                methods=["POST"],
+            ),
+            Route(
+                "/v1internal:onboardUser",
+                with_grant(setting, tokens, gemini.onboard, gemini_work.UNAUTHORIZED),
+                methods=["POST"],
+            ),
+            Route(
+                "/v1internal:retrieveUserQuota",
+                with_grant(setting, tokens, gemini.quota, gemini_work.UNAUTHORIZED),
+                methods=["POST"],
+            ),
+            *gemini_work.routes(setting, tokens),
         ],
     }
