@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from antechamber.guest import check, files, job, programs
@@ -13,7 +12,8 @@ from antechamber.guest.capture import Capture
 from antechamber.guest.cli import MARK, Cli, environment
 from antechamber.guest.egress import Egress
 from antechamber.guest.opener import Opener
-from antechamber.guest.protocol import FileState, ReportKind, Trouble
+from antechamber.guest.protocol import ReportKind, Trouble
+from antechamber.guest.run import Run
 from antechamber.guest.screen import Joiner, Screen, ScreenError
 from antechamber.guest.tasks import Tasks
 from antechamber.guest.uplink import Uplink
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _QUIET_S = 3.0
 """A tool that has begun a line and says nothing more for so long waits for an answer."""
+_EARLY = 16
 _CLI_FINISHES_S = 1.0
 """Codex ends only when the browser has followed it to its own page of success: it may, before it is stopped."""
 
@@ -52,6 +53,9 @@ class Agent:
         self._opener: Opener | None = None
         self._egress: Egress | None = None
         self._view = View(self._say)
+        self._work: Run | None = None
+        self._early: list[dict[str, Any]] = []
+        """What the host said to a run before its CLI's files were in place."""
         self._uplink = Uplink(
             layout.link,
             build=build,
@@ -86,17 +90,32 @@ class Agent:
                 self._view.close()
             case word if word.startswith("terminal_") and not self._finished:
                 self._view.take(message)
+            case word if word.startswith("run_"):
+                self._on_run_message(message)
             case "look_again":
-                state = FileState.NONE if self._capture is None or self._finished else self._capture.look_again()
-                if state is not None:
+                if not self._has_something_new():
                     self._uplink.report(ReportKind.NOTHING_YET, {})
             case "stop":
                 self.stop()
             case _:
                 pass  # a later host may say more
 
-    def _on_settled(self, _report: str, kind: ReportKind, refused: str | None) -> None:
-        if kind is ReportKind.CREDENTIAL and refused is None:
+    def _on_run_message(self, message: dict[str, Any]) -> None:
+        if self._work is not None:
+            self._work.take(message)
+        elif len(self._early) < _EARLY:
+            self._early.append(message)
+
+    def _has_something_new(self) -> bool:
+        """Report a whole file that the host may not have, and tell whether there is one."""
+        if self._work is not None:
+            return self._work.look_again()
+        return self._capture is not None and not self._finished and self._capture.look_again() is None
+
+    def _on_settled(self, report: str, kind: ReportKind, refused: str | None) -> None:
+        if self._work is not None:
+            self._work.settled(report)
+        elif kind is ReportKind.CREDENTIAL and refused is None:
             self._finish()
 
     # -- the job ------------------------------------------------------------------------------------------------------
@@ -107,8 +126,31 @@ class Agent:
         except job.BadJobError as error:
             self._trouble(Trouble.JOB, str(error))
             return
-        work = self._sign_in(self._job) if self._job.kind == "sign_in" else self._check(self._job)
-        self._tasks.spawn(self._job.kind, work)
+        kinds = {"sign_in": self._sign_in, "check": self._check, "run": self._run_with_credential}
+        self._tasks.spawn(self._job.kind, kinds[self._job.kind](self._job))
+
+    async def _run_with_credential(self, todo: job.Job) -> None:
+        layout = self._layout
+        for folder in (layout.home, layout.work, layout.project):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._egress = Egress(layout)
+        await self._egress.start()
+        files.plant(layout, todo.seeds)
+        self._work = Run(
+            todo,
+            layout,
+            environment(todo, layout, opener=None),
+            report=self._uplink.report,
+            send_again=self._uplink.send_again,
+            say=self._say,
+            tasks=self._tasks,
+        )
+        for message in self._early:
+            self._work.take(message)
+        try:
+            await self._work.run()
+        except OSError as error:
+            self._trouble(Trouble.CLI_NOT_FOUND, type(error).__name__)
 
     async def _check(self, todo: job.Job) -> None:
         self._layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -170,7 +212,7 @@ class Agent:
         await asyncio.wait({before})
         if self._capture is not None:
             self._capture.close()
-        self._empty_home()
+        files.empty(self._layout.home)
         self._page_asked.clear()
         assert self._opener is not None  # noqa: S101 - the first run had it
         await self._attempt_once(todo, self._opener)
@@ -265,14 +307,7 @@ class Agent:
             self._capture.close()
         if self._cli is not None:
             await self._cli.stop(patience=_CLI_FINISHES_S)
-        self._empty_home()
-
-    def _empty_home(self) -> None:
-        for entry in self._layout.home.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+        files.empty(self._layout.home)
 
     def _say(self, message: dict[str, Any]) -> None:
         self._uplink.say(message)
@@ -284,6 +319,8 @@ class Agent:
     async def _end(self) -> None:
         if self._capture is not None:
             self._capture.close()
+        if self._work is not None:
+            self._work.close()
         if self._opener is not None:
             self._opener.close()
         programs.kill_marked(MARK)

@@ -30,10 +30,13 @@ class Capture:
         *,
         report: Callable[[dict[str, Any]], str],
         send_again: Callable[[str], bool],
+        planted: bool = False,
     ) -> None:
         """Begin to watch, and remember what is there already; raises OSError when inotify is not to be had.
 
         `report` sends the files and returns the report's id; `send_again` repeats one that is not acknowledged yet.
+        `planted`: what is there is what the host gave. Its credential is news once it is another one, and a companion
+        goes with it as it is.
         """
         self._job = job
         self._layout = layout
@@ -45,7 +48,11 @@ class Capture:
         paths = {name: layout.in_home(watched.path) for name, watched in job.files.items()}
         self._paths = paths
         self._inotify = Inotify({path.parent for path in paths.values()}, self._woken.set)
-        self._before = {name: files.digest(path, job.files[name]) for name, path in paths.items()}
+        self._before = {
+            name: files.digest(path, job.files[name])
+            for name, path in paths.items()
+            if name == "credential" or not planted
+        }
 
     def close(self) -> None:
         """Stop watching; nothing is reported after that."""
@@ -100,7 +107,7 @@ class Capture:
         return None
 
     def _look(self, name: str) -> files.WholeFile | FileState:
-        return files.look(self._paths[name], self._job.files[name], before=self._before[name])
+        return files.look(self._paths[name], self._job.files[name], before=self._before.get(name))
 
     async def _companions(self) -> None:
         """Wait until each companion is whole, the CLI has ended, or the time has passed."""

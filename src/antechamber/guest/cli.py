@@ -125,7 +125,7 @@ class Cli:
         if self._view is not None:
             self._view.began(pty.type, pty.resize)
         try:
-            return await self._run_with(pty.ours, pty.theirs, stdin=pty.theirs, hear=hear, before=_take_terminal)
+            return await self._run_with(pty.ours, pty.theirs, stdin=pty.theirs, hear=hear, before=take_terminal)
         finally:
             if self._view is not None:
                 self._view.ended()
@@ -209,6 +209,7 @@ class Cli:
         return await programs.stop(process, patience=1)
 
 
-def _take_terminal() -> None:
+def take_terminal() -> None:
+    """Make a program's input its terminal, as its first act."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -115,3 +116,12 @@ def plant(layout: Layout, seeds: tuple[Seed, ...]) -> None:
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), seed.mode & 0o777)
             file.write(seed.content)
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in a folder, as far as it can be."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)

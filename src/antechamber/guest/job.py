@@ -60,6 +60,15 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Streams:
+    """How a run's CLI is spoken with."""
+
+    terminal: bool = False
+    held: bool = False
+    """Whether the CLI waits for its reader; else the last of what it wrote is kept."""
+
+
+@dataclass(frozen=True)
 class Job:
     """One job."""
 
@@ -77,6 +86,7 @@ class Job:
     page_wait_s: float
     check: Check | None
     cli_version: str = ""
+    streams: Streams = Streams()
 
 
 def _get(table: dict[str, Any], name: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
@@ -126,6 +136,10 @@ def _drive(table: dict[str, Any]) -> Drive:
     return Drive(how, answers, table.get("acp_method") or "")
 
 
+def _streams(table: dict[str, Any]) -> Streams:
+    return Streams(_get(table, "terminal", bool, default=False), _get(table, "held", bool, default=False))
+
+
 def _check(table: dict[str, Any]) -> Check:
     check = Check(
         _texts(table, "argv"),
@@ -143,7 +157,7 @@ def parse(table: Any) -> Job:
     if not isinstance(table, dict):
         raise BadJobError("job")
     kind = _get(table, "kind", str)
-    if kind not in {"sign_in", "check"}:
+    if kind not in {"sign_in", "check", "run"}:
         raise BadJobError("kind")
     env = _get(table, "env", dict, {})
     if not all(isinstance(name, str) and isinstance(value, str) for name, value in env.items()):
@@ -167,9 +181,10 @@ def parse(table: Any) -> Job:
         page_wait_s=float(_get(table, "page_wait_s", (int, float), 45)),
         check=_check(check) if check is not None else None,
         cli_version=_get(table, "cli_version", str, ""),
+        streams=_streams(_get(table, "streams", dict, {})),
     )
-    if kind == "sign_in" and (not job.argv or "credential" not in job.files):
-        raise BadJobError("argv and files.credential are needed to sign in")
+    if kind in {"sign_in", "run"} and (not job.argv or "credential" not in job.files):
+        raise BadJobError("argv and files.credential are needed to sign in and to run")
     if kind == "check" and job.check is None:
         raise BadJobError("check")
     return job

@@ -64,6 +64,11 @@ class Layout:
         """Chromium's profile and home."""
         return self.work / "chromium"
 
+    @property
+    def project(self) -> Path:
+        """Where a run's CLI is started: an empty folder."""
+        return self.home / "project"
+
     def in_home(self, path: str) -> Path:
         """Return the place of a path that begins with `~/`."""
         return self.home / path.removeprefix("~/")

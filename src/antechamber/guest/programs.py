@@ -101,17 +101,20 @@ async def start(
     *,
     stdin: int = asyncio.subprocess.DEVNULL,
     output: int = asyncio.subprocess.DEVNULL,
+    errors: int | None = None,
     keep: Sequence[int] = (),
     cwd: Path | None = None,
     before: Callable[[], None] | None = None,
 ) -> asyncio.subprocess.Process:
-    """Start a program in a session of its own; raises OSError when it cannot be."""
+    """Start a program in a session of its own, its errors where its output goes; raises OSError when it cannot be."""
+    if errors is None:
+        errors = asyncio.subprocess.STDOUT if output != asyncio.subprocess.DEVNULL else output
     return await asyncio.create_subprocess_exec(
         *argv,
         env=dict(environment),
         stdin=stdin,
         stdout=output,
-        stderr=asyncio.subprocess.STDOUT if output != asyncio.subprocess.DEVNULL else output,
+        stderr=errors,
         start_new_session=True,
         pass_fds=tuple(keep),
         cwd=cwd,

@@ -11,6 +11,10 @@ Guest to host::
     terminal         {viewer, output, fresh, writable}   a piece of what the CLI wrote, base64; the next one follows
                                               `terminal_taken`. `fresh`: begin anew with it; `writable`: it can be
                                               typed into
+    run_output       {reader, at, stream, output, ended}   a piece of what a run's CLI wrote on that stream (1 or 2),
+                                              base64; `at` is where it begins in all that it wrote; the next one follows
+                                              `run_taken`. `ended`: it is the last, and may be empty
+    run_input_taken  {}                       the next piece of input may come
 Host to guest::
 
     welcome          {job?}                   the job is an object, see `guest/job.py`
@@ -22,6 +26,13 @@ Host to guest::
     terminal_input   {viewer, input}          base64, for the CLI's terminal
     terminal_size    {columns, rows}
     terminal_close   {viewer}
+    run_open         {reader, at}             send what a run's CLI wrote from there on, to that reader alone
+    run_taken        {reader}                 the piece has reached the reader
+    run_close        {reader}
+    run_input        {input, end}             base64, for the CLI; nothing more comes after `end`
+    run_signal       {signal}                 a word of RUN_SIGNALS, for the CLI and what it started
+    run_size         {columns, rows}          of its terminal
+    run_finish       {}                       end the CLI, tell of its credential file and that it has ended
     capture_done     {}                       stop the CLI, wipe its home; the screen stays as it is
     look_again       {}                       send a whole credential file at once if there is one; answered by a
                                               report `credential` or `nothing_yet`
@@ -65,6 +76,12 @@ TERMINAL_INPUT: Final = 4 * 1024
 TERMINAL_SIDES: Final = (20, 400)
 """Least and most columns and rows of the CLI's terminal."""
 
+RUN_PIECE: Final = 48 * 1024
+"""Bytes of a run's output in one message, and of its input."""
+
+RUN_SIGNALS: Final = ("INT", "TERM", "HUP", "QUIT")
+"""What a run's caller may send its CLI."""
+
 EGRESS_LINE: Final = 1024
 GO: Final = b"\x01"
 
@@ -91,6 +108,9 @@ class ReportKind(str, Enum):
     """{}: answer to look_again."""
     CLI_ENDED = "cli_ended"
     """{attempt: int, code: int, lines: [str], file: str}: `file` is a word of FileState; `attempt` counts the runs."""
+    RUN_ENDED = "run_ended"
+    """{code: int, file: str, redacted: bool}: a run's CLI has ended, what it left of its credential file has been
+    reported before, and its home is wiped. `file` is what the file was, a word of FileState, or WHOLE."""
     CHECKED = "checked"
     """{accepted: bool, code: int, lines: [str]}: the result of an offline check."""
     TROUBLE = "trouble"
@@ -110,6 +130,10 @@ class FileState(str, Enum):
     """A symlink, a folder, a pipe."""
     STALE = "stale"
     """It is what was there before the CLI's start."""
+
+
+WHOLE: Final = "whole"
+"""What a credential file is that is none of these."""
 
 
 class Trouble(str, Enum):

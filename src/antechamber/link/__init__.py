@@ -2,6 +2,7 @@
 
 from antechamber.link.conversation import Ack, GuestLink, Refuse, Reply
 from antechamber.link.reports import Report
+from antechamber.link.running import RunView, Written
 from antechamber.link.terminal import Piece, TerminalView
 
-__all__ = ["Ack", "GuestLink", "Piece", "Refuse", "Reply", "Report", "TerminalView"]
+__all__ = ["Ack", "GuestLink", "Piece", "Refuse", "Reply", "Report", "RunView", "TerminalView", "Written"]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from antechamber.errors import Code, MachineError
 from antechamber.guest.protocol import PROTOCOL, Framer, ProtocolError, ReportKind, encode
 from antechamber.link.reports import Report, checked, exactly
+from antechamber.link.running import RunView
 from antechamber.link.terminal import TerminalView
 from antechamber.model import GuestText
 from antechamber.points import Point, point
@@ -100,6 +101,13 @@ class GuestLink:
         self._looks: list[asyncio.Future[Report]] = []
         self._view: TerminalView | None = None
         self._viewers = 0
+        self._run: RunView | None = None
+        self._unread_since: float | None = clock()
+        self._clock = clock
+        self.on_run_read: Callable[[], None] = lambda: None
+        """Called when a run's reader has taken all of its output."""
+        self.run_is_read = False
+        """Whether one has."""
 
     @property
     def connected(self) -> bool:
@@ -175,6 +183,41 @@ class GuestLink:
             self._view = None
             await self._say({"type": "terminal_close", "viewer": view.viewer})
 
+    async def read_run(self, at: int = 0) -> RunView:
+        """Have one reader follow a run's CLI from there on, an earlier one no more; a guest that is away, later."""
+        if self._run is not None:
+            self._run.close(replaced=True)
+        self._viewers += 1
+        self._unread_since = None
+        view = self._run = RunView(self._viewers, self._say, at=at, there=self._welcomed.wait, on_end=self._read)
+        await view.begin()
+        return view
+
+    async def leave_run(self, view: RunView) -> None:
+        """Have the guest send nothing more to that reader."""
+        if self._run is view:
+            self._run = None
+            self._unread_since = self._clock()
+            await self._say({"type": "run_close", "reader": view.reader})
+
+    @property
+    def unread_for(self) -> float:
+        """Seconds for which nobody has read the run; 0 while somebody does."""
+        return 0.0 if self._unread_since is None else self._clock() - self._unread_since
+
+    def _read(self) -> None:
+        self.run_is_read = True
+        self.on_run_read()
+
+    def close_run(self) -> None:
+        """Have whoever reads the run know that nothing comes any more."""
+        if self._run is not None:
+            self._run.close()
+
+    async def finish_run(self) -> None:
+        """Tell the guest to end a run's CLI; a guest that is away is told when it comes back."""
+        await self._want("run_finish")
+
     async def look_again(self, within: timedelta) -> Report | None:
         """Ask for a whole credential file; return the report once it has been answered, None when none came in time.
 
@@ -217,6 +260,8 @@ class GuestLink:
             for message in todo:
                 if message["type"] == "terminal":
                     self._show(message)
+                elif message["type"] in {"run_output", "run_input_taken"}:
+                    self._pass_on(message)
                 else:
                     await self._take(message)
             todo = await self._receive(stream, framer, at_least=1)
@@ -229,6 +274,8 @@ class GuestLink:
             await self._send(message)
         if self._view is not None:
             await self._view.begin()
+        if self._run is not None:
+            await self._run.begin()
 
     async def _receive(self, stream: Stream, framer: Framer, *, at_least: int) -> list[dict[str, Any]]:
         """Return the next messages, none at the end of the stream."""
@@ -260,6 +307,14 @@ class GuestLink:
         # what was on its way to a viewer who has left is nobody's
         if self._view is not None and message.get("viewer") == self._view.viewer:
             self._view.put(message)
+
+    def _pass_on(self, message: dict[str, Any]) -> None:
+        # what was on its way to a reader who has left is nobody's
+        if self._run is not None and message.get("reader", self._run.reader) == self._run.reader:
+            size = self._run.put(message)
+            # it was asked for, one at a time: as much may come as its reader takes
+            self._messages.give(1)
+            self._bytes.give(size)
 
     async def _take(self, message: dict[str, Any]) -> None:
         if message["type"] != "report":
@@ -348,3 +403,7 @@ class _Bucket:
         self._at = at
         if self._left < 0:
             raise MachineError(Code.GUEST_PROTOCOL, detail="the guest speaks too much")
+
+    def give(self, amount: float) -> None:
+        """Take it back."""
+        self._left = min(self._burst, self._left + amount)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from antechamber.errors import Code, MachineError
-from antechamber.guest.protocol import LATEST_NS, MAX_CREDENTIAL, FileState, ReportKind, Trouble
+from antechamber.guest.protocol import LATEST_NS, MAX_CREDENTIAL, WHOLE, FileState, ReportKind, Trouble
 from antechamber.model import GuestText, IdPrefix, is_id
 
 _LINES: Final = 20
@@ -84,6 +84,13 @@ def _cli_ended(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _run_ended(body: dict[str, Any]) -> dict[str, Any]:
+    exactly(body, code=int, file=str, redacted=bool)
+    if body["file"] not in {WHOLE, *FileState}:
+        raise _wrong("a file's state")
+    return {**body, "code": _code(body["code"])}
+
+
 def _checked(body: dict[str, Any]) -> dict[str, Any]:
     exactly(body, accepted=bool, code=int, lines=list)
     return {"accepted": body["accepted"], "code": _code(body["code"]), "lines": _lines(body["lines"])}
@@ -105,6 +112,7 @@ _BODIES: Final[dict[ReportKind, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     ReportKind.CREDENTIAL: _credential,
     ReportKind.NOTHING_YET: _empty,
     ReportKind.CLI_ENDED: _cli_ended,
+    ReportKind.RUN_ENDED: _run_ended,
     ReportKind.CHECKED: _checked,
     ReportKind.TROUBLE: _trouble,
 }

@@ -40,7 +40,9 @@ def test_a_job_is_read_with_its_defaults_and_limits():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"kind": "run"},
+        {"kind": "walk"},
+        {"kind": "run", "files": {}},
+        {"kind": "run", "streams": {"terminal": 1}},
         {"argv": []},
         {"argv": "tool login"},
         {"drive": {"how": "expect"}},

@@ -1,0 +1,174 @@
+"""What a run's CLI writes: kept in order, without what is secret, and sent as far as its reader takes it."""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from antechamber.guest.protocol import RUN_PIECE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+KEPT = 1024 * 1024
+"""Bytes that are kept: of a held run at most so many wait for their reader, of another one the last so many stay."""
+SHORTEST_SECRET = 16
+"""Characters from which a text of a credential file is looked for: a shorter one stands in much that is none."""
+FEWEST_HELD = 6
+"""So many first bytes of a secret are held back until more is known, no fewer: a person waits for what they type."""
+REMOVED = b"[removed]"
+
+
+class Redactor:
+    """Replaces exact secrets in one stream, also where a piece ends within one. A net, not a wall."""
+
+    def __init__(self, secrets: Iterable[bytes] = ()) -> None:
+        """Look for these."""
+        self._secrets: set[bytes] = set()
+        self._held = b""
+        self.found = False
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[bytes]) -> None:
+        """Look for these too."""
+        self._secrets |= {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+
+    def feed(self, piece: bytes, *, last: bool = False) -> bytes:
+        """Return what may be shown; what may be the beginning of a secret is held back until more is known."""
+        text = self._held + piece
+        # the longest first: one may begin as another does
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            if secret in text:
+                self.found = True
+                text = text.replace(secret, REMOVED)
+        held = 0 if last else max((_begins(text, secret) for secret in self._secrets), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _begins(text: bytes, secret: bytes) -> int:
+    """Return how many of the last bytes of a text are the first ones of a secret, 0 where they are only a few."""
+    at = max(0, len(text) - len(secret) + 1)
+    while (at := text.find(secret[:FEWEST_HELD], at)) >= 0:
+        if secret.startswith(text[at:]):
+            return len(text) - at
+        at += 1
+    return 0
+
+
+def secrets_of(value: Any) -> set[bytes]:
+    """Return the texts of a credential file's JSON that are worth looking for."""
+    if isinstance(value, str):
+        return {value.encode(errors="surrogatepass")} if len(value) >= SHORTEST_SECRET else set()
+    if isinstance(value, dict):
+        value = list(value.values())
+    return set().union(*map(secrets_of, value)) if isinstance(value, list) else set()
+
+
+class Output:
+    """All that a run's CLI writes, and its one reader."""
+
+    def __init__(self, say: Callable[[dict[str, Any]], None], *, held: bool, on_room: Callable[[], None]) -> None:
+        """Begin with nothing; `say` gives a message to the host, which may be away.
+
+        `held`: what the reader has not taken stays, and `full` says when nothing more may be written; `on_room` is
+        called when something may be again. Else the oldest goes, and a slow reader misses it.
+        """
+        self._say = say
+        self._held = held
+        self._on_room = on_room
+        self._pieces: deque[tuple[int, int, bytes]] = deque()
+        self._kept = 0
+        self.written = 0
+        self._ended = False
+        self._reader: int | None = None
+        self._at = 0
+        self._credit = False
+        self._on_its_way = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing may be written until the reader has taken something."""
+        return self._held and self._kept >= KEPT
+
+    def wrote(self, stream: int, piece: bytes) -> None:
+        """Take what was written on that stream."""
+        for start in range(0, len(piece), RUN_PIECE):
+            part = piece[start : start + RUN_PIECE]
+            self._pieces.append((self.written, stream, part))
+            self.written += len(part)
+            self._kept += len(part)
+        while not self._held and self._kept > KEPT:
+            self._drop()
+        self._go_on()
+
+    def ended(self) -> None:
+        """Say that nothing more is written."""
+        self._ended = True
+        self._go_on()
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Do what the host asks; what is not of the protocol is ignored."""
+        reader, at = message.get("reader"), message.get("at")
+        match message["type"]:
+            case "run_open" if type(reader) is int and type(at) is int and at >= 0:
+                self._reader, self._at, self._credit = reader, at, True
+                self._forget(at)
+                self._go_on()
+            case "run_taken" if reader == self._reader and not self._credit:
+                self._credit = True
+                self._at += self._on_its_way
+                self._forget(self._at)
+                self._go_on()
+            case "run_close" if reader == self._reader:
+                self._reader = None
+            case _:
+                pass
+
+    def _forget(self, at: int) -> None:
+        """Drop what the reader has, where nobody else will want it."""
+        was_full = self.full
+        while self._held and self._pieces and self._pieces[0][0] + len(self._pieces[0][2]) <= at:
+            self._drop()
+        if was_full and not self.full:
+            self._on_room()
+
+    def _drop(self) -> None:
+        self._kept -= len(self._pieces.popleft()[2])
+
+    def _go_on(self) -> None:
+        if self._reader is None or not self._credit:
+            return
+        at, stream, piece = self._next()
+        if not piece and not self._ended:
+            return
+        self._credit = False
+        self._on_its_way = len(piece)
+        # of what was dropped the reader learns by `at`
+        self._at = at
+        self._say(
+            {
+                "type": "run_output",
+                "reader": self._reader,
+                "at": at,
+                "stream": stream,
+                "output": base64.b64encode(piece).decode(),
+                "ended": self._ended and at + len(piece) == self.written,
+            }
+        )
+
+    def _next(self) -> tuple[int, int, bytes]:
+        """Return the first piece that the reader has not, with what follows on its stream, for one message."""
+        begun: tuple[int, int] | None = None
+        piece = b""
+        for start, stream, kept in self._pieces:
+            rest = kept[max(0, self._at - start) :]
+            if not rest:
+                continue
+            if begun is None:
+                begun = start + len(kept) - len(rest), stream
+            elif begun[1] != stream or len(piece) + len(rest) > RUN_PIECE:
+                break
+            piece += rest
+        return (self._at, 1, b"") if begun is None else (*begun, piece)
