@@ -37,6 +37,10 @@ class CredentialFact(StrEnum):
     """Whoever uses it says that the vendor refused it."""
     SAID_REVOKED = "said_revoked"
     """Somebody says that they ended the sign-in at the vendor."""
+    REFRESHED = "refreshed"
+    """A run's tool renewed it, and the new version is stored."""
+    CUT_SHORT = "cut_short"
+    """A run's machine ended while its tool may have been renewing it, and nothing came of that."""
     DELETED = "deleted"
     REJECTED = "rejected"
     """Its person said that the account is not theirs."""
@@ -80,6 +84,7 @@ _NEW_VERSION: Final = _move(CS.ACTIVE, R.SIGNED_IN)
 _LIVE: Final[dict[CredentialFact, CredentialRule]] = {
     # from `active` to `active` too: with a new version the time of its status begins anew
     CF.CAPTURED: _NEW_VERSION,
+    CF.REFRESHED: _move(CS.ACTIVE, R.REFRESHED),
     CF.DELETED: _move(CS.DELETED, R.DELETED),
     CF.REJECTED: _move(CS.DELETED, R.REJECTED),
 }
@@ -93,6 +98,7 @@ CREDENTIAL_TABLE: Final[dict[CredentialStatus, dict[CredentialFact, CredentialRu
         CF.CHECK_REFUSED: _move(CS.NEEDS_SIGN_IN, R.CHECK_REFUSED),
         CF.VENDOR_REFUSED: _move(CS.NEEDS_SIGN_IN, R.VENDOR_REFUSED),
         CF.SAID_REVOKED: _move(CS.REVOKED, R.SAID_REVOKED),
+        CF.CUT_SHORT: _move(CS.NEEDS_SIGN_IN, R.CUT_SHORT),
     },
     CS.EXPIRING: {
         **_LIVE,
@@ -102,6 +108,7 @@ CREDENTIAL_TABLE: Final[dict[CredentialStatus, dict[CredentialFact, CredentialRu
         CF.CHECK_REFUSED: _move(CS.NEEDS_SIGN_IN, R.CHECK_REFUSED),
         CF.VENDOR_REFUSED: _move(CS.NEEDS_SIGN_IN, R.VENDOR_REFUSED),
         CF.SAID_REVOKED: _move(CS.REVOKED, R.SAID_REVOKED),
+        CF.CUT_SHORT: _move(CS.NEEDS_SIGN_IN, R.CUT_SHORT),
     },
     CS.NEEDS_SIGN_IN: {
         **_LIVE,
@@ -112,19 +119,25 @@ CREDENTIAL_TABLE: Final[dict[CredentialStatus, dict[CredentialFact, CredentialRu
         CF.CHECK_REFUSED: _NOTE,
         CF.VENDOR_REFUSED: _NOTE,
         CF.SAID_REVOKED: _move(CS.REVOKED, R.SAID_REVOKED),
+        CF.CUT_SHORT: _NOTE,
     },
     CS.REVOKED: {
         **_LIVE,
+        # only a sign-in makes it work again, whatever a tool that was running then has written
+        CF.REFRESHED: CredentialRule(Act.REFUSE, error=Code.WRITE_BACK_REFUSED),
         CF.EXPIRY_NEAR: _NOTE,
         CF.EXPIRED: _NOTE,
         CF.CHECK_ACCEPTED: _NOTE,
         CF.CHECK_REFUSED: _NOTE,
         CF.VENDOR_REFUSED: _NOTE,
         CF.SAID_REVOKED: _NOTE,
+        CF.CUT_SHORT: _NOTE,
     },
     CS.DELETED: {
         # a sign-in after a deletion makes a credential of its own
         CF.CAPTURED: _GONE,
+        CF.REFRESHED: _GONE,
+        CF.CUT_SHORT: _NOTE,
         CF.EXPIRY_NEAR: _NOTE,
         CF.EXPIRED: _NOTE,
         CF.CHECK_ACCEPTED: _NOTE,

@@ -76,6 +76,10 @@ class Code(StrEnum):
     WRONG_NODE = "wrong_node"
     NOT_REJECTABLE = "not_rejectable"
     CLI_RUNS = "cli_runs"
+    RUN_NOT_FOUND = "run_not_found"
+    RUN_ENDED = "run_ended"
+    RUN_IN_USE = "run_in_use"
+    CREDENTIAL_NOT_USABLE = "credential_not_usable"
     # operator
     MISCONFIGURED = "misconfigured"
     DRIVER_UNAVAILABLE = "driver_unavailable"
@@ -114,6 +118,7 @@ class Code(StrEnum):
     CREDENTIAL_STALE = "credential_stale"
     OTHER_ACCOUNT = "other_account"
     CAPTURE_REFUSED = "capture_refused"
+    WRITE_BACK_REFUSED = "write_back_refused"
     CLI_ENDED = "cli_ended"
     CLI_NEVER_OPENED_PAGE = "cli_never_opened_page"
     # vault
@@ -290,6 +295,12 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.CLI_RUNS: Meaning(
         409, "The command-line tool has not given up, so it is not started again.", "Go on with the sign-in."
     ),
+    Code.RUN_NOT_FOUND: Meaning(404, "There is no such run.", "Check the id, or start another run."),
+    Code.RUN_ENDED: Meaning(409, "The run has ended.", "Start another run."),
+    Code.RUN_IN_USE: Meaning(409, "Somebody else reads this run now.", "Close it there, or start another run."),
+    Code.CREDENTIAL_NOT_USABLE: Meaning(
+        409, "The stored sign-in is not thought to work any more.", "Sign in again, then start the run."
+    ),
     Code.MISCONFIGURED: Meaning(500, "The service is misconfigured.", _ASK_OPERATOR),
     Code.DRIVER_UNAVAILABLE: Meaning(503, "No machine can be started here.", "Run `antechamber doctor` on the server."),
     Code.STORE_UNAVAILABLE: Meaning(503, "The database is not available.", "Try again shortly.", retryable=True),
@@ -375,6 +386,11 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         "Sign in with the same account, or start a sign-in with replace_account: true.",
     ),
     Code.CAPTURE_REFUSED: Meaning(409, "The session had ended before its credential came.", _NEW_SESSION),
+    Code.WRITE_BACK_REFUSED: Meaning(
+        409,
+        "The credential has moved on since this run began.",
+        "Start the run again: it gets the present version.",
+    ),
     Code.CLI_ENDED: Meaning(502, "The command-line tool ended without signing in.", _NEW_SESSION),
     Code.CLI_NEVER_OPENED_PAGE: Meaning(502, "The command-line tool never opened its sign-in page.", _NEW_SESSION),
     Code.SEAL_FAILED: Meaning(500, "The credential could not be sealed.", _ASK_OPERATOR),

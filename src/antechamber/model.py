@@ -108,6 +108,10 @@ class CredentialReason(StrEnum):
     SAID_REVOKED = "said_revoked"
     DELETED = "deleted"
     REJECTED = "rejected"
+    REFRESHED = "refreshed"
+    """The tool renewed it in a run, and what it wrote is stored."""
+    CUT_SHORT = "cut_short"
+    """A run ended in the middle of a renewal: the vendor may have used up what is stored."""
 
 
 class MachineKind(StrEnum):
@@ -115,6 +119,35 @@ class MachineKind(StrEnum):
 
     SIGN_IN = "sign_in"
     CHECK = "check"
+    RUN = "run"
+
+
+class RunStatus(StrEnum):
+    """Where one run of a tool with a stored credential is."""
+
+    WAITING = "waiting"
+    """Another run has the credential."""
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class RunReason(StrEnum):
+    """Why a run has ended."""
+
+    EXITED = "exited"
+    """The tool ended by itself; with its exit code."""
+    CANCELLED = "cancelled"
+    CALLER_GONE = "caller_gone"
+    """Whoever was to read it went away."""
+    NO_TURN = "no_turn"
+    """Other runs had the credential for as long as a run waits."""
+    TIMED_OUT = "timed_out"
+    DID_NOT_START = "did_not_start"
+    MACHINE_ENDED = "machine_ended"
+    MACHINE_BROKEN = "machine_broken"
+    CREDENTIAL_GONE = "credential_gone"
+    """The credential was deleted meanwhile."""
 
 
 class AccessKind(StrEnum):
@@ -167,6 +200,8 @@ class AuditAction(StrEnum):
 
     CREDENTIAL_STORED = "credential_stored"
     CREDENTIAL_OPENED = "credential_opened"
+    CREDENTIAL_REFRESHED = "credential_refreshed"
+    """A run's tool renewed it, and the new version is stored."""
     CREDENTIAL_REJECTED = "credential_rejected"
     CREDENTIAL_DELETED = "credential_deleted"
     OWNER_ERASED = "owner_erased"
@@ -189,6 +224,8 @@ class Purpose(StrEnum):
 
     CHECK = "check"
     """The vendor's own CLI looks at it, offline, in a machine of its own."""
+    RUN = "run"
+    """The vendor's own CLI works with it, in a machine of its owner."""
     ROTATION = "rotation"
     """Its data key alone is opened, and wrapped with another key of the vault."""
     REVEAL = "reveal"
@@ -255,8 +292,10 @@ class IdPrefix(StrEnum):
     INCARNATION = "inc"
     INSTALLATION = "ins"
     NODE = "nod"
+    LEASE = "lea"
     REPORT = "rep"
     REQUEST = "req"
+    RUN = "run"
 
 
 ID_PATTERN: Final = re.compile(rf"\A({'|'.join(IdPrefix)})_[{_ALPHABET}]{{20}}\Z")
@@ -468,7 +507,60 @@ class MachineRow:
     claimed_until: datetime | None = None
     """Until when a requested machine is its node's to start; None unless one has claimed it."""
     credential_id: str | None = None
-    """The credential that a check looks at."""
+    """The credential that a check looks at, or that a run works with."""
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a provider's tool with a stored credential, as the database holds it."""
+
+    id: str
+    owner: Owner
+    provider: str
+    credential_id: str
+    status: RunStatus
+    terminal: bool
+    """Whether the tool has a terminal; else its streams are pipes."""
+    held: bool
+    """Whether the tool waits for its reader, and ends with them; else the last of its output is kept."""
+    seconds: int
+    """How long it may run."""
+    node: str
+    """The node that it was asked of, whose machine it gets."""
+    asked_by: Actor
+    created_at: datetime
+    status_at: datetime
+    arguments: tuple[str, ...] = ()
+    """What follows the program on its command line; empty once it has ended."""
+    expires_at: datetime | None = None
+    """Deadline of the present state; None once ended."""
+    reason: RunReason | None = None
+    exit_code: int | None = None
+    """The tool's own: negative for the signal that ended it; None where it is not known."""
+    redacted: bool = False
+    """Whether something of the credential stood in the output, and was replaced."""
+    detail: str = ""
+    """For the operator's log, never for a page."""
+    machine_id: str | None = None
+    ended_at: datetime | None = None
+    api_key: str | None = None
+    """The id of the application's key by whose right it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to be the one live copy of a credential."""
+
+    id: str
+    credential_id: str
+    run_id: str
+    version: int
+    """The version that its holder has."""
+    granted_at: datetime
+    renewing_at: datetime | None = None
+    """Since when its holder may be renewing the credential at the vendor, without having stored what came of it."""
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

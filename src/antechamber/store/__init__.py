@@ -1,15 +1,15 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
 `Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `openings`, `statuses`,
-`access`, `bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`, `audit_retention`) have one file
-each.
+`access`, `bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`, `audit_retention`, `runs`,
+`write_backs`) have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
 
 from antechamber.store.attempts import CliEnded
 from antechamber.store.audit_retention import Cut, NotTaken, canonical
-from antechamber.store.changes import CREDENTIALS, ERASURES, MACHINES, SESSIONS, Changes, session_topic
+from antechamber.store.changes import CREDENTIALS, ERASURES, MACHINES, RUNS, SESSIONS, Changes, run_topic, session_topic
 from antechamber.store.credential_moves import CredentialMoved
 from antechamber.store.credentials import Asked, Captured, Rejected, Version
 from antechamber.store.dialect import file_url
@@ -21,9 +21,11 @@ from antechamber.store.observer import Observer, Recorded, Several
 from antechamber.store.openings import Denied
 from antechamber.store.retention import Kept, Pruned
 from antechamber.store.revisions import Revisions, knows, release_of
+from antechamber.store.runs import NewRun, RunMoved
 from antechamber.store.sessions import CREATED, Created, Idempotency, NewSession
 from antechamber.store.standing import Standing
 from antechamber.store.store import About, Store
+from antechamber.store.write_backs import NewVersion, WrittenBack
 
 __all__ = [
     "AWAY_AFTER",
@@ -31,6 +33,7 @@ __all__ = [
     "CREDENTIALS",
     "ERASURES",
     "MACHINES",
+    "RUNS",
     "SESSIONS",
     "About",
     "Asked",
@@ -46,20 +49,25 @@ __all__ = [
     "Kept",
     "Limits",
     "Moved",
+    "NewRun",
     "NewSession",
+    "NewVersion",
     "NotTaken",
     "Observer",
     "Pruned",
     "Recorded",
     "Rejected",
     "Revisions",
+    "RunMoved",
     "Several",
     "Standing",
     "Store",
     "Version",
+    "WrittenBack",
     "canonical",
     "file_url",
     "knows",
     "release_of",
+    "run_topic",
     "session_topic",
 ]

@@ -28,10 +28,18 @@ ERASURES: Final = "erasures"
 CREDENTIALS: Final = "credentials"
 """The topic of every credential's changes."""
 
+RUNS: Final = "runs"
+"""The topic of every run's changes."""
+
 
 def session_topic(session_id: str) -> str:
     """Return the topic of one session and its machine: `session:ID`."""
     return f"session:{session_id}"
+
+
+def run_topic(run_id: str) -> str:
+    """Return the topic of one run and its machine: `run:ID`."""
+    return f"run:{run_id}"
 
 
 class Changes:

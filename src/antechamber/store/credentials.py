@@ -32,6 +32,7 @@ from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
 from antechamber.store.moves import Given, Moved, apply_fact, locked, refuse
 from antechamber.store.rows import credential_of, sealed_of
+from antechamber.store.runs import end_runs_of
 from antechamber.store.schema import credential_versions, credentials, installation
 
 if TYPE_CHECKING:
@@ -268,9 +269,11 @@ class Credentials:
         )
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            if not any_key and await _is_another_key(write.connection, session, sealed.key_id):
+            # one that is completed is stored already
+            is_stored = session.status is SessionStatus.COMPLETED
+            if not any_key and not is_stored and await is_another_key(write.connection, sealed.key_id):
                 return Captured("key_changed", session, None, decide_session(session.status, given.fact), None)
-            captured = await _capture(write, session, given, _columns(sealed, claims), report_id)
+            captured = await _capture(write, session, given, columns(sealed, claims), report_id)
         if captured.outcome == "captured" and expected_version > 0:
             await self._database.scrub()
         return captured
@@ -339,9 +342,8 @@ def grant(write: Write, row: Any, asked: Asked, at: datetime) -> tuple[Credentia
     return found, sealed_of(row)
 
 
-async def _is_another_key(connection: AsyncConnection, session: AuthSession, key_id: str) -> bool:
-    if session.status is SessionStatus.COMPLETED:
-        return False  # it is stored already
+async def is_another_key(connection: AsyncConnection, key_id: str) -> bool:
+    """Tell whether the database names another key than that one to seal with, until the commit."""
     # a rotation may not name another one before this commit
     known = (await connection.execute(select(installation.c.key_id).with_for_update(read=True))).scalar_one()
     return known not in {None, key_id}
@@ -423,7 +425,8 @@ def _tell_of_storing(
     append(write, entry, at=at)
 
 
-def _columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
+def columns(sealed: Sealed, claims: Claims) -> dict[str, Any]:
+    """Return the columns of a version: what is sealed, and what it claims."""
     return {
         "account": claims.account,
         "plan": claims.plan,
@@ -487,6 +490,7 @@ async def bury(
     session_id = credential.session_id if fact is CredentialFact.REJECTED else None
     values = {"deleted_at": at, **_EMPTY}
     buried = await apply_to_credential(write, credential, fact, at=at, session_id=session_id, values=values)
+    await end_runs_of(write, credential_id, at)
     rejected = fact is CredentialFact.REJECTED
     append(
         write,

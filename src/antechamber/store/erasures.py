@@ -21,7 +21,7 @@ from antechamber.store.credentials import bury
 from antechamber.store.database import to_its_end
 from antechamber.store.moves import Given, apply_fact
 from antechamber.store.rows import erasure_of, machine_of, session_of
-from antechamber.store.schema import credentials, erasures, events, has_not_ended, is_live, machines, sessions
+from antechamber.store.schema import credentials, erasures, events, has_not_ended, is_live, machines, runs, sessions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -251,6 +251,7 @@ async def _finish(connection: AsyncConnection, owner: Owner, at: datetime) -> di
     checks = select(machines.c.id).where(machines.c.credential_id.in_(ids))
     await connection.execute(delete(events).where(events.c.session_id.is_(None), events.c.machine_id.in_(checks)))
     checked = await connection.execute(delete(machines).where(machines.c.credential_id.in_(ids)))
+    await connection.execute(delete(runs).where(_is(owner, runs)))
     await connection.execute(delete(credentials).where(credentials.c.id.in_(ids)))
     return {
         "credentials": len(ids),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select, true
+from sqlalchemy import Column, ColumnElement, ScalarSelect, Select, and_, func, or_, select, true
 
 from antechamber.model import LIVE_STATUSES, MachineState
 from antechamber.store.database import to_its_end
-from antechamber.store.schema import has_not_ended, machines, sessions
+from antechamber.store.schema import has_not_ended, machines, runs, sessions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,6 +29,11 @@ def of_session() -> ScalarSelect[str]:
     sessions reads all that ever ended, or all the machines that ever checked something.
     """
     return select(sessions.c.status).where(sessions.c.id == machines.c.session_id).correlate(machines).scalar_subquery()
+
+
+def of_run(column: Column[str]) -> ScalarSelect[str]:
+    """Return a column of a machine's run, NULL where it has none, looked up as `of_session` is."""
+    return select(column).where(runs.c.id == machines.c.run_id).correlate(machines).scalar_subquery()
 
 
 class Line:

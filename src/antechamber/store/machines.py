@@ -8,16 +8,17 @@ from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, true, u
 
 from antechamber.errors import CallerError, Code, MachineError
 from antechamber.lifecycle import Act, MachineDecision, MachineFact, SessionFact, decide_machine
-from antechamber.model import LIVE_STATUSES, IdPrefix, MachineKind, MachineRow, MachineState, new_id
-from antechamber.store.changes import MACHINES, session_topic
+from antechamber.model import LIVE_STATUSES, IdPrefix, MachineKind, MachineRow, MachineState, RunStatus, new_id
+from antechamber.store.changes import MACHINES, run_topic, session_topic
 from antechamber.store.credential_moves import locked_credential
 from antechamber.store.database import to_its_end
 from antechamber.store.events import keep_order, record
-from antechamber.store.line import of_session, requested
+from antechamber.store.line import of_run, of_session, requested
 from antechamber.store.moves import Given, apply_fact, locked
 from antechamber.store.observer import Recorded
 from antechamber.store.rows import machine_of
-from antechamber.store.schema import ENDED_STATES, has_not_ended, machines
+from antechamber.store.runs import run_of_machine_ended
+from antechamber.store.schema import ENDED_STATES, has_not_ended, machines, runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +99,11 @@ class Machines:
             requested(),
             machines.c.driver == driver,
             or_(machines.c.session_id.is_(None), of_session().in_(LIVE_STATUSES)),
+            # whoever reads a run is at the node that it was asked of
+            or_(
+                machines.c.run_id.is_(None),
+                and_(of_run(runs.c.node) == node, of_run(runs.c.status) != RunStatus.ENDED),
+            ),
             or_(machines.c.node.is_(None), machines.c.claimed_until <= at),
         )
         wanted = select(machines.c.id).where(free).order_by(machines.c.created_at, machines.c.id).limit(limit)
@@ -134,12 +140,16 @@ class Machines:
     async def withdraw(self, at: datetime) -> int:
         """End requested machines that nobody waits for any more, whatever their driver; return how many.
 
-        Those of sessions that have ended, and checks whose time is up: of them nothing was started, and the node that
-        had them may be no more.
+        Those of sessions and runs that have ended, and checks and runs whose time is up: of them nothing was started,
+        and the node that had them may be no more.
         """
         unwanted = and_(
             requested(),
-            or_(of_session().not_in(LIVE_STATUSES), and_(machines.c.session_id.is_(None), machines.c.expires_at <= at)),
+            or_(
+                of_session().not_in(LIVE_STATUSES),
+                of_run(runs.c.status) == RunStatus.ENDED,
+                and_(machines.c.session_id.is_(None), machines.c.expires_at <= at),
+            ),
         )
         wanted = select(machines).where(unwanted)
         async with self._database.read() as connection:
@@ -334,4 +344,8 @@ async def _move(
     )
     write.recorded.append(Recorded(event, Act.MOVE, machine=after, since=before.state_at))
     write.tell(MACHINES, *([session_topic(before.session_id)] if before.session_id else []))
+    if after.run_id is not None:
+        write.tell(run_topic(after.run_id))
+    if after.state.ended:
+        await run_of_machine_ended(write, after, at)
     return after

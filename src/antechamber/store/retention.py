@@ -21,7 +21,9 @@ from antechamber.store.schema import (
     events,
     has_not_ended,
     idempotency_keys,
+    leases,
     machines,
+    runs,
     sessions,
 )
 
@@ -41,8 +43,8 @@ class Kept:
     idempotency_keys: timedelta
     destinations: timedelta
     events: timedelta
-    """Ended sessions, their machines and the events of both and of credentials, tombstones, machines that checked a
-    credential."""
+    """Ended sessions, their machines and the events of both and of credentials, tombstones, ended runs, and machines
+    that had a credential in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Pruned:
     machines: int = 0
     sessions: int = 0
     tombstones: int = 0
+    runs: int = 0
 
     def __bool__(self) -> bool:
         """Tell whether there was anything."""
@@ -85,6 +88,7 @@ class Retention:
             credentials.c.version == sessions.c.captured_version,
             credentials.c.deleted_at.is_(None),
         )
+        has_lease = exists().where(leases.c.run_id == runs.c.id, leases.c.ended_at.is_(None))
         is_pointed_at = exists().where(sessions.c.captured_credential_id == credentials.c.id)
         return Pruned(
             idempotency_keys=await self._delete(
@@ -102,6 +106,7 @@ class Retention:
                 sessions, and_(sessions.c.ended_at <= old, ~stands_for_a_credential, ~has_machine)
             ),
             tombstones=await self._delete(credentials, and_(credentials.c.deleted_at <= old, ~is_pointed_at)),
+            runs=await self._delete(runs, and_(runs.c.ended_at <= old, ~has_lease)),
         )
 
     async def _delete(self, table: Table, past: ColumnElement[bool]) -> int:

@@ -22,6 +22,7 @@ from antechamber.model import (
     Erasure,
     Event,
     Fields,
+    Lease,
     MachineKind,
     MachineRow,
     MachineState,
@@ -29,6 +30,9 @@ from antechamber.model import (
     Owner,
     Purpose,
     Reason,
+    Run,
+    RunReason,
+    RunStatus,
     Sealed,
     SessionStatus,
 )
@@ -87,6 +91,47 @@ def machine_of(row: Row[Any]) -> MachineRow:
         node=row.node,
         claimed_until=row.claimed_until,
         credential_id=row.credential_id,
+        run_id=row.run_id,
+    )
+
+
+def run_of(row: Row[Any]) -> Run:
+    """Return the run of a row of `runs`."""
+    return Run(
+        id=row.id,
+        owner=Owner(user_id=row.user_id, application=row.application),
+        provider=row.provider,
+        credential_id=row.credential_id,
+        status=RunStatus(row.status),
+        terminal=row.terminal,
+        held=row.held,
+        seconds=row.seconds,
+        node=row.node,
+        asked_by=Actor(row.asked_by),
+        created_at=row.created_at,
+        status_at=row.status_at,
+        arguments=tuple((row.request or {}).get("arguments", ())),
+        expires_at=row.expires_at,
+        reason=None if row.reason is None else RunReason(row.reason),
+        exit_code=row.exit_code,
+        redacted=row.redacted,
+        detail=row.detail,
+        machine_id=row.machine_id,
+        ended_at=row.ended_at,
+        api_key=row.api_key,
+    )
+
+
+def lease_of(row: Row[Any]) -> Lease:
+    """Return the lease of a row of `leases`."""
+    return Lease(
+        id=row.id,
+        credential_id=row.credential_id,
+        run_id=row.run_id,
+        version=row.version,
+        granted_at=row.granted_at,
+        renewing_at=row.renewing_at,
+        ended_at=row.ended_at,
     )
 
 

@@ -140,6 +140,47 @@ RULES: Final = (
         "a machine that has not ended is not deleted",
         when=f"OLD.state NOT IN {words(ENDED_STATES)}",
     ),
+    Rule("machine_of_its_run", "machines", Occasion.UPDATE, "a machine stays which it is", frozen=("run_id",)),
+    Rule(
+        "ended_run",
+        "runs",
+        Occasion.UPDATE,
+        "a run that has ended does not change",
+        when="OLD.status = 'ended'",
+    ),
+    Rule(
+        "run_identity",
+        "runs",
+        Occasion.UPDATE,
+        "a run stays whose it is",
+        frozen=("id", "application", "user_id", "provider", "credential_id", "asked_by", "created_at"),
+    ),
+    Rule("run_begins_waiting", "runs", Occasion.INSERT, "a run begins as waiting", when="NEW.status <> 'waiting'"),
+    Rule("live_run_kept", "runs", Occasion.DELETE, "a live run is not deleted", when="OLD.status <> 'ended'"),
+    # a tool is begun with a credential only by whoever is its one live copy
+    Rule(
+        "run_begins_with_its_lease",
+        "runs",
+        Occasion.UPDATE,
+        "a run begins with its lease",
+        when="OLD.status = 'waiting' AND NEW.status IN ('starting', 'running') AND NOT EXISTS (SELECT 1 FROM leases"
+        " WHERE run_id = NEW.id AND credential_id = NEW.credential_id AND ended_at IS NULL)",
+    ),
+    Rule(
+        "ended_lease",
+        "leases",
+        Occasion.UPDATE,
+        "a lease that has ended does not change",
+        when="OLD.ended_at IS NOT NULL",
+    ),
+    Rule(
+        "lease_identity",
+        "leases",
+        Occasion.UPDATE,
+        "a lease stays whose it is",
+        frozen=("id", "credential_id", "run_id", "granted_at"),
+    ),
+    Rule("live_lease_kept", "leases", Occasion.DELETE, "a live lease is not deleted", when="OLD.ended_at IS NULL"),
     Rule(
         "credential_identity",
         "provider_credentials",

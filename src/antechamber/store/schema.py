@@ -50,6 +50,8 @@ from antechamber.model import (
     MachineState,
     Purpose,
     Reason,
+    RunReason,
+    RunStatus,
     SessionStatus,
 )
 
@@ -317,8 +319,10 @@ credential_versions: Final = Table(
     Column("credential_id", WORD, ForeignKey("provider_credentials.id", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("stored_at", UtcTime, nullable=False),
+    # of a version that a run stored: the session of the version that it began with
     Column("session_id", WORD, nullable=False),
     Column("report_id", WORD, nullable=False),
+    Column("run_id", WORD),
 )
 
 sessions: Final = Table(
@@ -416,12 +420,15 @@ machines: Final = Table(
     # no foreign key: a node may be forgotten, and the story of its machines stays
     Column("node", WORD),
     Column("claimed_until", UtcTime),
-    # what a check checks; no foreign key: an owner's erasure removes the row before the credential's
+    # what a check or a run is about; no foreign key: an owner's erasure removes the row before the credential's
     Column("credential_id", WORD),
+    # no foreign key: it stays until the machine's own row goes
+    Column("run_id", WORD),
     UniqueConstraint("session_id"),
     _one_of("kind", MachineKind),
     _one_of("state", MachineState),
     CheckConstraint("(kind = 'sign_in') = (session_id IS NOT NULL)", name="sign_in_has_session"),
+    CheckConstraint("(kind = 'run') = (run_id IS NOT NULL)", name="run_has_its_run"),
     CheckConstraint(f"(state IN {words(ENDED_STATES)}) = (ended_at IS NOT NULL)", name="ended_has_time"),
     CheckConstraint(f"(state IN {words(ENDED_STATES)}) = (expires_at IS NULL)", name="running_has_deadline"),
     Index("one_machine_of_uid", "node", "host_uid", unique=True, **_where(f"state NOT IN {words(ENDED_STATES)}")),
@@ -431,6 +438,65 @@ machines: Final = Table(
     Index("machines_running", "created_at", "id", **_where(f"state NOT IN {words(ENDED_STATES)}")),
     Index("machines_of_credential", "credential_id", **_where("credential_id IS NOT NULL")),
     Index("machines_ended", "ended_at", **_where("ended_at IS NOT NULL")),
+    Index("one_machine_of_run", "run_id", unique=True, **_where("run_id IS NOT NULL")),
+)
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("application", WORD, nullable=False),
+    Column("user_id", WORD, nullable=False),
+    Column("provider", WORD, nullable=False),
+    # no foreign key: an owner's erasure removes the run once the credential's row has gone
+    Column("credential_id", WORD, nullable=False),
+    Column("status", WORD, nullable=False),
+    Column("terminal", Boolean, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("seconds", Integer, nullable=False),
+    Column("node", WORD, nullable=False),
+    Column("asked_by", WORD, nullable=False),
+    Column("api_key", WORD),
+    # what somebody asks a model for is theirs: it goes when the run has ended
+    Column("request", FIELDS),
+    Column("created_at", UtcTime, nullable=False),
+    Column("status_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("reason", WORD),
+    Column("exit_code", Integer),
+    Column("redacted", Boolean, nullable=False, server_default=false()),
+    Column("detail", Said, nullable=False, server_default=""),
+    Column("machine_id", WORD),
+    Column("ended_at", UtcTime),
+    _one_of("status", RunStatus),
+    _one_of("reason", RunReason),
+    _one_of("asked_by", Actor),
+    CheckConstraint("(status = 'ended') = (ended_at IS NOT NULL)", name="ended_has_time"),
+    CheckConstraint("(status = 'ended') = (reason IS NOT NULL)", name="ended_has_reason"),
+    CheckConstraint("(status = 'ended') = (expires_at IS NULL)", name="live_has_deadline"),
+    CheckConstraint("(status = 'ended') = (request IS NULL)", name="ended_forgets"),
+    CheckConstraint("exit_code IS NULL OR reason = 'exited'", name="code_of_the_tool"),
+    CheckConstraint("status NOT IN ('starting', 'running') OR machine_id IS NOT NULL", name="begun_has_machine"),
+    Index("runs_waiting", "credential_id", "created_at", "id", **_where("status = 'waiting'")),
+    Index("runs_of_owner", "application", "user_id", "created_at", "id"),
+    Index("runs_newest", "created_at", "id"),
+    Index("runs_due", "expires_at", **_where("expires_at IS NOT NULL")),
+    Index("runs_ended", "ended_at", **_where("ended_at IS NOT NULL")),
+)
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("id", WORD, primary_key=True),
+    Column("credential_id", WORD, nullable=False),
+    Column("run_id", WORD, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("granted_at", UtcTime, nullable=False),
+    Column("renewing_at", UtcTime),
+    Column("ended_at", UtcTime),
+    CheckConstraint("ended_at IS NULL OR renewing_at IS NULL", name="ended_renews_nothing"),
+    Index("one_live_lease", "credential_id", unique=True, **_where("ended_at IS NULL")),
+    Index("one_lease_of_run", "run_id", unique=True),
 )
 
 nodes: Final = Table(

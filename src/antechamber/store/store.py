@@ -30,10 +30,12 @@ from antechamber.store.nodes import Nodes
 from antechamber.store.openings import Openings
 from antechamber.store.retention import Retention
 from antechamber.store.revisions import Revisions, refuse_later, revisions
+from antechamber.store.runs import Runs
 from antechamber.store.schema import credentials, installation
 from antechamber.store.sessions import Sessions
 from antechamber.store.standing import Standing, standing
 from antechamber.store.statuses import Statuses
+from antechamber.store.write_backs import WriteBacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +64,7 @@ class Store:
         self._database: Final = database
         self.changes: Final = changes
         """Hints told in this process after each commit; topics `session:ID`, `sessions`, `machines`, `credentials`,
-        `erasures`."""
+        `erasures`, `run:ID`, `runs`."""
         self.installation: Final = installation_id
         """The id of this installation, `ins_…`."""
         self.sessions: Final = Sessions(database)
@@ -81,6 +83,8 @@ class Store:
         self.erasures: Final = Erasures(database)
         self.audit: Final = Audit(database)
         self.audit_retention: Final = AuditRetention(database)
+        self.runs: Final = Runs(database)
+        self.write_backs: Final = WriteBacks(database)
 
     @classmethod
     @to_its_end

@@ -1,0 +1,332 @@
+"""Runs of a tool with a stored credential, and the leases by which one of them at a time has it.
+
+A lease lives as long as a copy of the credential may: from the grant until the guest has wiped its home, or its machine
+has ended. Whoever ends it grants the next one in the same transaction, so that there is always one live copy and no
+moment in which somebody waits for nobody. Used inside write transactions: `lease_over`, `run_of_machine_ended`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+
+from antechamber.credential_life import CredentialFact
+from antechamber.errors import CallerError, Code
+from antechamber.lifecycle import Act
+from antechamber.model import (
+    Actor,
+    CredentialStatus,
+    IdPrefix,
+    Lease,
+    MachineKind,
+    MachineState,
+    Owner,
+    Run,
+    RunStatus,
+    new_id,
+)
+from antechamber.run_life import RunDecision, RunFact, decide_run
+from antechamber.store.changes import MACHINES, RUNS, run_topic
+from antechamber.store.credential_moves import apply_to_credential, locked_credential
+from antechamber.store.database import to_its_end
+from antechamber.store.rows import lease_of, run_of
+from antechamber.store.schema import leases, machines, runs
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from antechamber.model import MachineRow
+    from antechamber.store.database import Database, Write
+
+_USABLE = frozenset({CredentialStatus.ACTIVE, CredentialStatus.EXPIRING})
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What a run is created from."""
+
+    owner: Owner
+    provider: str
+    credential_id: str
+    arguments: tuple[str, ...]
+    terminal: bool
+    held: bool
+    seconds: int
+    node: str
+    driver: str
+    asked_by: Actor
+    api_key: str | None
+    wait: timedelta
+    """How long it waits for its turn."""
+    start: timedelta
+    """How long its machine may take to begin the tool, once it is its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunMoved:
+    """What a fact did: the run as it is now, and what the table said."""
+
+    run: Run
+    decision: RunDecision
+
+
+class Runs:
+    """The runs of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use that database."""
+        self._database = database
+
+    @to_its_end
+    async def create(self, new: NewRun, *, at: datetime) -> Run:
+        """Create a run, which begins at once where nobody has its credential, and else waits for its turn.
+
+        CallerError CREDENTIAL_NOT_FOUND where that has been deleted, CREDENTIAL_NOT_USABLE where it is not thought to
+        work.
+        """
+        async with self._database.write() as write:
+            credential = await locked_credential(write.connection, new.credential_id)
+            if credential is None or credential.deleted_at is not None:
+                raise CallerError(Code.CREDENTIAL_NOT_FOUND)
+            if credential.status not in _USABLE:
+                raise CallerError(Code.CREDENTIAL_NOT_USABLE, detail=f"{credential.status}: {credential.status_reason}")
+            values = {
+                "id": new_id(IdPrefix.RUN),
+                "application": new.owner.application,
+                "user_id": new.owner.user_id,
+                "provider": new.provider,
+                "credential_id": new.credential_id,
+                "status": RunStatus.WAITING,
+                "terminal": new.terminal,
+                "held": new.held,
+                "seconds": new.seconds,
+                "node": new.node,
+                "asked_by": new.asked_by,
+                "api_key": new.api_key,
+                "request": {
+                    "arguments": list(new.arguments),
+                    "driver": new.driver,
+                    "start_s": new.start.total_seconds(),
+                },
+                "created_at": at,
+                "status_at": at,
+                "expires_at": at + new.wait,
+            }
+            created = run_of((await write.connection.execute(insert(runs).values(values).returning(*runs.c))).one())
+            write.tell(RUNS, run_topic(created.id))
+            await grant_next(write, new.credential_id, at)
+            return await _locked(write.connection, created.id)
+
+    @to_its_end
+    async def get(self, run_id: str) -> Run | None:
+        """Return a run, or None."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(runs).where(runs.c.id == run_id))).one_or_none()
+        return None if row is None else run_of(row)
+
+    @to_its_end
+    async def lease(self, run_id: str) -> Lease | None:
+        """Return the lease of a run, one that has ended too; None before its turn."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(leases).where(leases.c.run_id == run_id))).one_or_none()
+        return None if row is None else lease_of(row)
+
+    @to_its_end
+    async def position(self, run: Run) -> int | None:
+        """Return a run's place in the line for its credential, the first is 1; None when it does not wait."""
+        if run.status is not RunStatus.WAITING:
+            return None
+        before = and_(
+            _waits_for(run.credential_id),
+            or_(runs.c.created_at < run.created_at, and_(runs.c.created_at == run.created_at, runs.c.id < run.id)),
+        )
+        async with self._database.read() as connection:
+            counted = await connection.execute(select(func.count()).select_from(runs).where(before))
+            return int(counted.scalar_one()) + 1
+
+    @to_its_end
+    async def due(self, at: datetime) -> list[Run]:
+        """Return the runs whose state's deadline has come."""
+        wanted = select(runs).where(runs.c.expires_at <= at).order_by(runs.c.expires_at)
+        async with self._database.read() as connection:
+            return [run_of(row) for row in await connection.execute(wanted)]
+
+    @to_its_end
+    async def apply(
+        self, run_id: str, fact: RunFact, *, at: datetime, detail: str = "", expires_at: datetime | None = None
+    ) -> RunMoved:
+        """Let a fact do to a run what the table says; `expires_at` is the deadline of the state after it.
+
+        Its lease goes on until its machine is done with it; a run that waits has none. CallerError RUN_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            return await _apply(
+                write,
+                await _locked(write.connection, run_id),
+                fact,
+                at=at,
+                detail=detail,
+                values={} if expires_at is None else {"expires_at": expires_at},
+            )
+
+    @to_its_end
+    async def exited(self, run_id: str, *, code: int, redacted: bool, is_clean: bool, at: datetime) -> RunMoved:
+        """Take it that a run's tool has ended, that what it wrote is stored, and that its home is wiped.
+
+        `is_clean`: it was not in the middle of a renewal. The lease is over, also where the run was ended otherwise
+        before; whoever waits gets it. CallerError RUN_NOT_FOUND.
+        """
+        async with self._database.write() as write:
+            run = await _locked(write.connection, run_id)
+            moved = await _apply(write, run, RunFact.EXITED, at=at, values={"exit_code": code, "redacted": redacted})
+            await lease_over(write, run.id, at=at, is_clean=is_clean)
+            return moved
+
+    @to_its_end
+    async def renewing(self, lease_id: str, *, at: datetime) -> None:
+        """Write down that a lease's holder may be renewing the credential from now on, before it can.
+
+        CallerError RUN_ENDED where the lease is over: nobody may renew it any more.
+        """
+        async with self._database.write() as write:
+            changed = await write.connection.execute(
+                update(leases).where(leases.c.id == lease_id, leases.c.ended_at.is_(None)).values(renewing_at=at)
+            )
+            if changed.rowcount != 1:
+                raise CallerError(Code.RUN_ENDED)
+
+    @to_its_end
+    async def list(self, *, user_id: str | None = None, application: str | None = None, limit: int = 100) -> list[Run]:
+        """Return runs, of one user or of all, of one application or of all, the newest first."""
+        wanted = select(runs)
+        if application is not None:
+            wanted = wanted.where(runs.c.application == application)
+        if user_id is not None:
+            wanted = wanted.where(runs.c.user_id == user_id)
+        async with self._database.read() as connection:
+            found = await connection.execute(wanted.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit))
+            return [run_of(row) for row in found]
+
+
+def _waits_for(credential_id: str) -> ColumnElement[bool]:
+    return and_(runs.c.status == RunStatus.WAITING, runs.c.credential_id == credential_id)
+
+
+async def _locked(connection: AsyncConnection, run_id: str) -> Run:
+    row = (await connection.execute(select(runs).where(runs.c.id == run_id).with_for_update())).one_or_none()
+    if row is None:
+        raise CallerError(Code.RUN_NOT_FOUND)
+    return run_of(row)
+
+
+async def _apply(
+    write: Write, run: Run, fact: RunFact, *, at: datetime, detail: str = "", values: dict[str, Any] | None = None
+) -> RunMoved:
+    decision = decide_run(run.status, fact)
+    if decision.act is not Act.MOVE:
+        return RunMoved(run, decision)
+    changes: dict[str, Any] = {**(values or {}), "status": decision.after, "status_at": at}
+    if decision.after is RunStatus.ENDED:
+        changes |= {
+            "reason": decision.reason,
+            "ended_at": at,
+            "expires_at": None,
+            "request": None,
+            "detail": detail,
+        }
+    changed = await write.connection.execute(
+        update(runs).where(runs.c.id == run.id, runs.c.status == run.status).values(changes).returning(*runs.c)
+    )
+    write.tell(RUNS, run_topic(run.id), MACHINES)
+    return RunMoved(run_of(changed.one()), decision)
+
+
+async def live_lease(connection: AsyncConnection, run_id: str) -> Lease | None:
+    """Return a run's lease while it lives, and keep others from ending it until the commit."""
+    wanted = select(leases).where(leases.c.run_id == run_id, leases.c.ended_at.is_(None)).with_for_update()
+    row = (await connection.execute(wanted)).one_or_none()
+    return None if row is None else lease_of(row)
+
+
+async def lease_over(write: Write, run_id: str, *, at: datetime, is_clean: bool) -> None:
+    """End a run's lease, if it lives, and grant the next one.
+
+    Where the holder's end was not clean and it may have been renewing the credential, the credential is taken for used
+    up: the vendor may not take it any more, and may end all of its sign-in when it is tried.
+    """
+    lease = await live_lease(write.connection, run_id)
+    if lease is None:
+        return
+    await write.connection.execute(update(leases).where(leases.c.id == lease.id).values(ended_at=at, renewing_at=None))
+    credential = await locked_credential(write.connection, lease.credential_id)
+    is_present = credential is not None and credential.version == lease.version
+    if credential is not None and is_present and not is_clean and lease.renewing_at is not None:
+        await apply_to_credential(write, credential, CredentialFact.CUT_SHORT, at=at)
+    await grant_next(write, lease.credential_id, at)
+
+
+async def grant_next(write: Write, credential_id: str, at: datetime) -> None:
+    """Give a credential's lease to whoever waits first, where nobody has it; whoever calls has locked the credential.
+
+    Runs whose credential is gone or not thought to work any more end instead.
+    """
+    taken = select(leases.c.id).where(leases.c.credential_id == credential_id, leases.c.ended_at.is_(None))
+    if (await write.connection.execute(taken)).one_or_none() is not None:
+        return
+    wanted = select(runs).where(_waits_for(credential_id)).order_by(runs.c.created_at, runs.c.id).with_for_update()
+    for row in (await write.connection.execute(wanted)).all():
+        credential = await locked_credential(write.connection, credential_id)
+        if credential is None or credential.status not in _USABLE:
+            await _apply(write, run_of(row), RunFact.CREDENTIAL_GONE, at=at)
+            continue
+        await _grant(write, row, credential.version, at)
+        return
+
+
+async def end_runs_of(write: Write, credential_id: str, at: datetime) -> None:
+    """Have nobody begin with a credential that has just been deleted, and tell whoever has it."""
+    held = select(leases.c.run_id).where(leases.c.credential_id == credential_id, leases.c.ended_at.is_(None))
+    for (run_id,) in (await write.connection.execute(held)).all():
+        write.tell(run_topic(run_id))
+    await grant_next(write, credential_id, at)
+
+
+async def _grant(write: Write, row: Any, version: int, at: datetime) -> None:
+    run = run_of(row)
+    machine_id = new_id(IdPrefix.MACHINE)
+    deadline = at + timedelta(seconds=row.request["start_s"])
+    await write.connection.execute(
+        insert(leases).values(
+            id=new_id(IdPrefix.LEASE), credential_id=run.credential_id, run_id=run.id, version=version, granted_at=at
+        )
+    )
+    await write.connection.execute(
+        insert(machines).values(
+            id=machine_id,
+            kind=MachineKind.RUN,
+            state=MachineState.REQUESTED,
+            driver=row.request["driver"],
+            incarnation=new_id(IdPrefix.INCARNATION),
+            created_at=at,
+            state_at=at,
+            expires_at=deadline,
+            credential_id=run.credential_id,
+            run_id=run.id,
+        )
+    )
+    await _apply(write, run, RunFact.GRANTED, at=at, values={"expires_at": deadline, "machine_id": machine_id})
+
+
+async def run_of_machine_ended(write: Write, machine: MachineRow, at: datetime) -> None:
+    """Tell a run that its machine has ended: its lease is over with it."""
+    if machine.run_id is None:
+        return
+    row = (await write.connection.execute(select(runs).where(runs.c.id == machine.run_id).with_for_update())).one()
+    detail = f"machine {machine.state}, exit code {machine.exit_code}: {machine.end_detail}"
+    await _apply(write, run_of(row), RunFact.MACHINE_ENDED, at=at, detail=detail)
+    await lease_over(write, machine.run_id, at=at, is_clean=False)
