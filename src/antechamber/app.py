@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from antechamber import __version__, assets, garbage, metrics, operations, web
+from antechamber import __version__, assets, garbage, metrics, operations, run_conversation, web
 from antechamber import control as control_socket
 from antechamber.drivers.namespace import NamespaceDriver
 from antechamber.egress import Policy
@@ -30,6 +30,7 @@ from antechamber.places import DataLock, Places, clear, node_id, place, prepare,
 from antechamber.points import Point, point
 from antechamber.providers import Providers, install
 from antechamber.reconciler import Reconciler, reclaim
+from antechamber.runs import Runs
 from antechamber.settings import unknown_names
 from antechamber.signin import SignIn
 from antechamber.store import ERASURES, Several, Store, copies, file_url
@@ -237,10 +238,8 @@ async def run(
         token = token_in(places.token)
         node = Node(store, node_id(places.node), name=settings.node or socket.gethostname(), url=settings.node_url)
         link_command = f"{program} link --world {world.name}"
-        sockets = web.listen(settings.bind, settings.port)
-        stack.callback(_close_all, sockets)
-        port = sockets[0].getsockname()[1]
-        addresses = web.Addresses.of(settings, port)
+        sockets = _listening(settings, stack)
+        addresses = web.Addresses.of(settings, sockets[0].getsockname()[1])
         await node.join()
         known = await _reclaimed(drivers(settings, places, store.installation, node.id), settings, store, node)
         tools, (driver, checks), guest = await asyncio.gather(
@@ -259,6 +258,15 @@ async def run(
             driver=driver.name,
             require=tools.require,
         )
+        runs = Runs(
+            store=store,
+            vault=vault,
+            signin=signin,
+            providers=providers,
+            settings=settings,
+            driver=driver.name,
+            node=node.id,
+        )
         stack.push_async_callback(
             cancel_and_wait, spawn("copies", _forget_copies(store, database_url(settings, places), settings))
         )
@@ -267,6 +275,7 @@ async def run(
             store=store,
             node=node,
             signin=signin,
+            runs=runs,
             providers=providers,
             driver=driver,
             world=world,
@@ -335,13 +344,15 @@ async def run(
 
         offered = operations.of(signin, providers, lambda: {"world": world.name, **reconciler.described()})
         offered |= operations.of_nodes(store) | operations.of_owners(signin.owners, carry_out=False)
-        offered |= operations.of_logs(signin, machine_logs(settings, places), node.id)
-        offered |= operations.of_applications(signin.applications) | operations.of_keys(
-            Keys(store, vault, signin.clock)
+        offered |= operations.of_logs(signin, machine_logs(settings, places), node.id) | operations.of_applications(
+            signin.applications
         )
+        offered |= operations.of_keys(Keys(store, vault, signin.clock))
         offered["dashboard.link"] = dashboard_link
         offered["credentials.check"] = operations.check_with(reconciler.checks.check)
-        control = await control_socket.serve(places.control, offered)
+        control = await control_socket.serve(
+            places.control, offered, run_conversation.of(runs, signin, reconciler.live)
+        )
         stack.push_async_callback(control.close)
         on_ready(
             Ready(
@@ -359,6 +370,12 @@ async def run(
         )
         await _until_stopped(server, stop)
         _log.info("stopping")
+
+
+def _listening(settings: Settings, stack: contextlib.AsyncExitStack) -> list[socket.socket]:
+    sockets = web.listen(settings.bind, settings.port)
+    stack.callback(_close_all, sockets)
+    return sockets
 
 
 def _faults(tools: Tools, vault: Vault) -> Callable[[], Awaitable[list[str]]]:

@@ -26,6 +26,7 @@ from antechamber.commands.database import backup, database_cli, restore
 from antechamber.commands.keys import keys_cli
 from antechamber.commands.owners import owners_cli
 from antechamber.commands.reveal import credentials_reveal, providers_reveal
+from antechamber.commands.run import run
 from antechamber.commands.sessions import sessions_cli
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.places import place, prepare
@@ -50,6 +51,7 @@ cli = typer.Typer(
 providers_cli = typer.Typer(no_args_is_help=True, help="The vendors' command-line tools.")
 credentials_cli = typer.Typer(no_args_is_help=True, help="Stored credentials.")
 nodes_cli = typer.Typer(no_args_is_help=True, help="The services that share one database.")
+cli.command()(run)
 cli.add_typer(providers_cli, name="providers")
 cli.add_typer(sessions_cli, name="sessions")
 cli.add_typer(credentials_cli, name="credentials")

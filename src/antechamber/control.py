@@ -3,7 +3,8 @@
 `DATA_DIR/control.sock`, mode 0600, and the kernel says who is at the other end: only this service's own account and
 root are answered. Each line is one JSON object. A request is `{"op": WORD, "with": {...}}`; its answer is
 `{"answer": ...}` or `{"error": {"kind", "code", "message", "next", "retryable"}}`. One connection may ask several
-times, one after the other.
+times, one after the other. A conversation (`CONVERSATIONS`) is asked for in the same way; its answer is followed by
+objects of both sides, until one of them closes, or the service says `{"error": ...}`.
 
 What the operations are is the composition root's matter; the words in use are listed in `OPERATIONS`.
 """
@@ -18,7 +19,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -85,8 +86,14 @@ OPERATIONS: Final = (
 )
 """The operations that a service offers here; of them `credentials.reveal` alone answers with what is stored."""
 
+CONVERSATIONS: Final = ("run",)
+"""`run` begins a run of a tool and is its one reader: it ends with the connection."""
+
 Operation: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Takes the request's `with` object and returns what JSON can hold (rows and times are turned into it)."""
+
+Conversation: TypeAlias = Callable[[Mapping[str, Any], "Channel"], Awaitable[None]]
+"""Takes the request's `with` object, and speaks with whoever asked until it returns."""
 
 _KINDS: Final[dict[str, type[AntechamberError]]] = {
     kind.__name__: kind for kind in (CallerError, OperatorError, MachineError, ProviderError, VaultError)
@@ -141,18 +148,63 @@ def _error(error: AntechamberError) -> dict[str, Any]:
     }
 
 
+def _told(error: Exception) -> dict[str, Any]:
+    """Return what is said of an error, which is logged where it is none of the caller's."""
+    if not isinstance(error, AntechamberError):
+        _log.error("control operation broke", exc_info=error)
+        return _error(OperatorError(Code.INTERNAL))
+    if not isinstance(error, CallerError):
+        _log.warning("control operation failed", code=str(error.code), detail=error.detail)
+    return _error(error)
+
+
 def _peer_uid(writer: asyncio.StreamWriter) -> int:
     end: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     return int(uid)
 
 
+class Channel:
+    """One end of a conversation: objects, one a line."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Speak on that connection."""
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, **message: Any) -> None:
+        """Send an object; waits while the other end does not read. Raises ConnectionError."""
+        self._writer.write(_line(message))
+        await self._writer.drain()
+
+    async def receive(self) -> Mapping[str, Any] | None:
+        """Return the other end's next object, None when it has gone; raises CallerError for what is none."""
+        try:
+            line = await self._reader.readline()
+        except ConnectionError:
+            return None
+        except ValueError as error:
+            raise CallerError(Code.BODY_TOO_LARGE) from error
+        if not line.endswith(b"\n"):
+            return None
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CallerError(Code.NOT_JSON) from error
+        if not isinstance(message, dict):
+            raise CallerError(Code.BAD_REQUEST, message="Each line is an object.")
+        return message
+
+
 class Server:
     """A listening control socket; `close` ends it and what it is doing."""
 
-    def __init__(self, path: Path, operations: Mapping[str, Operation]) -> None:
-        """Prepare a server of those operations; `serve` starts it."""
+    def __init__(
+        self, path: Path, operations: Mapping[str, Operation], conversations: Mapping[str, Conversation]
+    ) -> None:
+        """Prepare a server of those operations and conversations; `serve` starts it."""
         self._path = path
+        self._conversations = conversations
         self._operations = operations
         self._tasks = Tasks("control")
         self._listening: asyncio.Server | None = None
@@ -218,6 +270,8 @@ class Server:
                     _log.warning("control socket refused", uid=uid)
                     writer.write(_line(_error(CallerError(Code.NOT_ALLOWED))))
                     return
+                if await self._converses(request, Channel(reader, writer)):
+                    return
                 writer.write(await self._answer(request))
                 await writer.drain()
         except ConnectionError:
@@ -227,17 +281,29 @@ class Server:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
+    async def _converses(self, request: bytes, channel: Channel) -> bool:
+        """Hold the conversation that was asked for, if it is one."""
+        try:
+            word, arguments = _read_request(request)
+        except CallerError:
+            return False  # told as the answer
+        if word not in self._conversations:
+            return False
+        try:
+            await self._conversations[word](arguments, channel)
+        except ConnectionError:
+            pass  # whoever asked has gone
+        except Exception as error:  # noqa: BLE001 - as for an operation
+            with contextlib.suppress(ConnectionError):
+                await channel.send(**_told(error))
+        return True
+
     async def _answer(self, request: bytes) -> bytes:
         try:
             word, arguments = _read_request(request)
             return _line({"answer": await self._operation(word)(arguments)})
-        except AntechamberError as error:
-            if not isinstance(error, CallerError):
-                _log.warning("control operation failed", code=str(error.code), detail=error.detail)
-            return _line(_error(error))
-        except Exception:  # noqa: BLE001 - one broken operation must not end the service; it is logged whole
-            _log.exception("control operation broke")
-            return _line(_error(OperatorError(Code.INTERNAL)))
+        except Exception as error:  # noqa: BLE001 - one broken operation must not end the service; it is logged whole
+            return _line(_told(error))
 
     def _operation(self, word: str) -> Operation:
         try:
@@ -259,12 +325,14 @@ def _read_request(line: bytes) -> tuple[str, Mapping[str, Any]]:
     return request["op"], arguments
 
 
-async def serve(path: Path, operations: Mapping[str, Operation]) -> Server:
-    """Listen at the path and answer these operations until `Server.close`.
+async def serve(
+    path: Path, operations: Mapping[str, Operation], conversations: Mapping[str, Conversation] | None = None
+) -> Server:
+    """Listen at the path and answer these operations and conversations until `Server.close`.
 
     A socket that a killed service left behind is replaced. Raises OperatorError (already_running).
     """
-    server = Server(path, operations)
+    server = Server(path, operations, conversations or {})
     await server.start()
     return server
 
@@ -303,19 +371,38 @@ class Client:
 
         Raises OperatorError (service_not_running) when nobody listens, and the error that the service answered with.
         """
-        try:
+        with self._translated(operation):
             async with asyncio.timeout(self._within.total_seconds()):
                 line = await self._exchange(_line({"op": operation, "with": arguments}))
+        return _read_answer(line)
+
+    @contextlib.asynccontextmanager
+    async def converse(self, conversation: str, /, **arguments: Any) -> AsyncIterator[Channel]:
+        """Begin a conversation and give its channel; raises as `call` does. Its errors come as `{"error": ...}`."""
+        with self._translated(conversation):
+            reader, writer = await asyncio.open_unix_connection(sock=await _connect(self._path), limit=MAX_ANSWER)
+        try:
+            channel = Channel(reader, writer)
+            await channel.send(op=conversation, **{"with": arguments})
+            yield channel
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    @contextlib.contextmanager
+    def _translated(self, asked: str) -> Iterator[None]:
+        try:
+            yield
         except TimeoutError as error:
             message = "The service did not answer in time."
-            raise OperatorError(Code.INTERNAL, message=message, detail=operation) from error
+            raise OperatorError(Code.INTERNAL, message=message, detail=asked) from error
         except (FileNotFoundError, NotADirectoryError, ConnectionError) as error:
             message = f"No service runs with the data directory {self._path.parent}."
             raise OperatorError(Code.SERVICE_NOT_RUNNING, message=message, detail=str(error.strerror)) from error
         except PermissionError as error:
             message = f"The data directory {self._path.parent} belongs to another account."
             raise OperatorError(Code.WRONG_OWNER, message=message, detail=repr(error)) from error
-        return _read_answer(line)
 
     async def _exchange(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_unix_connection(sock=await _connect(self._path), limit=MAX_ANSWER)
@@ -335,9 +422,13 @@ def _read_answer(line: bytes) -> Any:
     answer = json.loads(line)
     if "error" not in answer:
         return answer["answer"]
-    error = answer["error"]
+    raise error_of(answer["error"])
+
+
+def error_of(error: Mapping[str, Any]) -> AntechamberError:
+    """Return the error that a service told."""
     try:
         code = Code(error["code"])
     except ValueError:
         code = Code.INTERNAL  # a newer service's word; its sentences say the rest
-    raise _KINDS.get(error["kind"], OperatorError)(code, message=error["message"], next_step=error["next"])
+    return _KINDS.get(error["kind"], OperatorError)(code, message=error["message"], next_step=error["next"])

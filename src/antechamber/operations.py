@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from antechamber.credentials import Said
     from antechamber.keys import Keys
     from antechamber.machine_logs import MachineLogs
-    from antechamber.model import ApiKey, AuditLine, AuthSession, Credential, CredentialEvent, Event, MachineRow
+    from antechamber.model import ApiKey, AuditLine, AuthSession, Credential, CredentialEvent, Event, MachineRow, Run
     from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
@@ -492,6 +492,26 @@ def happening_view(event: CredentialEvent) -> dict[str, Any]:
         "reason": str(event.reason) if event.reason else None,
         "session_id": event.session_id,
         "fields": dict(event.fields),
+    }
+
+
+def run_view(run: Run) -> dict[str, Any]:
+    """Return what an operator may see of a run; never what it was asked."""
+    return {
+        "id": run.id,
+        "application": run.owner.application,
+        "user_id": run.owner.user_id,
+        "provider": run.provider,
+        "credential_id": run.credential_id,
+        "status": str(run.status),
+        "reason": str(run.reason) if run.reason else None,
+        "exit_code": run.exit_code,
+        "redacted": run.redacted,
+        "asked_by": str(run.asked_by),
+        "created_at": run.created_at,
+        "expires_at": run.expires_at,
+        "ended_at": run.ended_at,
+        "detail": run.detail,
     }
 
 

@@ -84,6 +84,18 @@ class Point(StrEnum):
     """What a report says is committed, and it is not acknowledged."""
     ACKNOWLEDGED = "acknowledged"
 
+    # a tool is run with what was stored
+    RUN_CREATED = "run created"
+    """The run is in the row, waiting or with its lease and machine, and whoever asked does not know."""
+    RUN_BEGUN = "run begun"
+    RENEWAL_WRITTEN = "renewal written"
+    """It is written that the tool may be renewing its credential, and nothing has gone to the vendor."""
+    WRITTEN_BACK = "written back"
+    """The new version is stored, and the guest does not know."""
+    RUN_EXITED = "run exited"
+    """Run and lease are over, and the guest does not know."""
+    RUN_MOVED = "run moved"
+
     # its end
     CANCELLED = "cancelled"
     TIMING_OUT = "timing out"

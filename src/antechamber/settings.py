@@ -238,6 +238,20 @@ class Settings(BaseSettings):
     stop_s: Seconds = Field(10, description="Time for a machine to stop before it is tried again.")
     sweep_s: Seconds = Field(2, gt=0, description="Interval of the slow look that finds what no hint told.")
 
+    run_s: Seconds = Field(
+        3600, ge=1, description="Longest time that a run of a tool may take; a caller may ask for less."
+    )
+    run_wait_s: Seconds = Field(600, description="Time that a run waits while another one has its credential.")
+    run_finish_s: Seconds = Field(
+        15,
+        description="Time for a run's tool to end and for its machine to tell what it wrote, before that is stopped.",
+    )
+    run_caller_s: Seconds = Field(
+        15, description="Time without a reader after which a run ends that waits for its reader."
+    )
+    run_left_s: Seconds = Field(900, description="The same for a run that goes on without one.")
+    run_kept_s: Seconds = Field(30, description="How long the output of a run that has ended waits for its reader.")
+
     egress_connections: int = Field(256, ge=1, description="Connections at once of one session.")
     egress_names: int = Field(4096, ge=1, description="Different names that one session may ask for.")
     egress_bytes: int = Field(4 * 2**30, ge=1, description="Bytes that one session may move, both ways together.")

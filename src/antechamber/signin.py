@@ -131,7 +131,7 @@ class SignIn:
         self._providers = providers
         self._settings = settings
         self._driver = driver
-        self._require = require
+        self.require: Final = require
         self.clock = clock
         """What time it is, for the service as a whole."""
         self._limits = Limits(
@@ -162,7 +162,7 @@ class SignIn:
         root_unavailable where what it brings could not be sealed.
         """
         spec = self._providers.get(request.provider)
-        self._require(spec)
+        self.require(spec)
         own = request.application == DEFAULT_APPLICATION
         binds = not own and (await self.applications.get(request.application)).bind_url is not None
         # a sign-in whose end could not be sealed is better not begun
@@ -514,6 +514,10 @@ class SignIn:
         for one in await self._store.destinations.list(session_id):
             counts[one.verdict] = counts.get(one.verdict, 0) + one.connections
         return dict(sorted(counts.items()))
+
+    def provider(self, provider: str) -> ProviderSpec:
+        """Return a provider, by an alias too; raises CallerError unknown_provider."""
+        return self._providers.get(provider)
 
     async def credentials(self, user_id: str | None = None, application: str | None = None) -> list[Credential]:
         """Return the metadata of live credentials, of one user or all, of one application or all."""

@@ -19,6 +19,7 @@ from antechamber.model import IdPrefix, Owner, new_id
 from antechamber.nodes import Node
 from antechamber.providers import Providers
 from antechamber.reconciler import Reconciler
+from antechamber.runs import Runs
 from antechamber.settings import Settings
 from antechamber.signin import SignIn, StartRequest, now
 from antechamber.store import Several, Store
@@ -181,10 +182,20 @@ class Scene:
         await self.open_store()
         self.node = Node(self.store, self.node_id, name=self.node_id, url=None, clock=self.clock)
         await self.node.join()
+        self.runs = Runs(
+            store=self.store,
+            vault=self.vault,
+            signin=self.signin,
+            providers=self.providers,
+            settings=self.settings,
+            driver="scripted",
+            node=self.node_id,
+        )
         self.reconciler = Reconciler(
             store=self.store,
             node=self.node,
             signin=self.signin,
+            runs=self.runs,
             providers=self.providers,
             driver=ScriptedDriver(self.host),
             world=World("demo", OneAddress(), self.connector),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from antechamber.egress.limits import Limits, Rate
 from antechamber.egress.look_ups import LookUps
 from antechamber.egress.policy import PORTS
 from antechamber.egress.splice import splice
+from antechamber.errors import OperatorError
 from antechamber.guest.protocol import EGRESS_LINE, EgressAnswer
 from antechamber.log import get_logger
 from antechamber.model import GuestText
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import timedelta
 
     from antechamber.egress.addresses import Address
@@ -63,10 +65,19 @@ class Egress:
         policy: Policy,
         background_hosts: Sequence[str] = (),
         limits: Limits | None = None,
+        only: Sequence[str] | None = None,
+        may_connect: Callable[[str], Awaitable[bool]] | None = None,
         on_use: Callable[[Use], None] = lambda _: None,
         on_verdict: Callable[[Verdict], None] = lambda _: None,
     ) -> None:
-        """Make it open; needs a running event loop from the first `serve` on."""
+        """Make it open; needs a running event loop from the first `serve` on.
+
+        With `only` no other names are reached than these (`*.x`: anything under x). `may_connect` is asked, with the
+        name, before each connection is made; where it says no, or raises OperatorError, the connection fails.
+        """
+        self._only = None if only is None else tuple(only)
+        self._may_connect = may_connect
+        self._connected: Counter[str] = Counter()
         self._world = world
         self._policy = policy
         self._background = tuple(background_hosts)
@@ -137,11 +148,19 @@ class Egress:
             return
         began = asyncio.get_running_loop().time()
         reached = await self._reach(request, began)
+        # from before it is asked whether it may be made: whoever looks in between is to know of it
+        self._connected[reached.shown] += 1
+        try:
+            await self._do(request, reached, stream, began)
+        finally:
+            self._connected[reached.shown] -= 1
+            if not self._connected[reached.shown]:
+                del self._connected[reached.shown]
+
+    async def _do(self, request: _Request, reached: _Reached, stream: Stream, began: float) -> None:
         answer, port, remote = reached.answer, request.port, None
         if answer is EgressAnswer.OK and request.op == "connect":
-            remote = await dial(
-                self._world.connector, reached.addresses, port, reached.shown, within=self._limits.connect
-            )
+            remote = await self._dial(reached, port)
             answer = EgressAnswer.OK if remote else EgressAnswer.FAILED
         gate = None if remote is None or port != TLS_PORT else self._gate(reached)
         if gate is None:
@@ -163,6 +182,20 @@ class Egress:
                 self._judged(reached, port, connections=1)
             if remote is not None:
                 remote.writer.transport.abort()
+
+    async def _dial(self, reached: _Reached, port: int) -> Stream | None:
+        if self._may_connect is not None:
+            try:
+                if not await self._may_connect(reached.shown):
+                    return None
+            except OperatorError as error:
+                _log.warning("a connection is not made", code=error.code, detail=error.detail)
+                return None
+        return await dial(self._world.connector, reached.addresses, port, reached.shown, within=self._limits.connect)
+
+    def connected(self, hosts: Sequence[str]) -> bool:
+        """Tell whether one of the hosts (`*.x`: anything under x) is connected to now, or is about to be."""
+        return any(matches(name, hosts) for name in self._connected)
 
     def _judged(self, reached: _Reached, port: int, *, connections: int) -> None:
         self._on_verdict(reached.verdict)
@@ -223,7 +256,7 @@ class Egress:
         shown = judged.name or GuestText(request.name)[: GuestText.LIMIT]
         refused = _Reached(EgressAnswer.NXDOMAIN, Verdict.REFUSED, shown)
         wrong_port = request.op == "connect" and request.port not in PORTS
-        if why := self._over_limit(shown, now) or judged.why or ("port" if wrong_port else ""):
+        if why := self._over_limit(shown, now) or judged.why or self._not_for(shown) or ("port" if wrong_port else ""):
             self._log_refused(why)
             return refused
         if matches(shown, self._background):
@@ -241,6 +274,10 @@ class Egress:
         whys = sorted({judgement.why for judgement in judgements} or {"no address"})
         self._log_refused(", ".join(whys))
         return refused if addresses else replace(refused, verdict=Verdict.UNKNOWN_NAME)
+
+    def _not_for(self, name: str) -> str:
+        is_for = self._only is None or matches(name, self._only)
+        return "" if is_for else "none of the names that this machine is for"
 
     def _over_limit(self, name: str, now: float) -> str:
         if self._rate is None:

@@ -204,6 +204,12 @@ class Run(Table):
 
     env: dict[Variable, str] = Field({}, description="Environment variables; $HOME in a value is expanded.")
     seed: list[Seed] = Field([], description="Files besides the credential that a signed-in home needs.")
+    hosts: list[Host] = Field([], description="The only hosts that a run reaches.")
+    renewal_hosts: list[Host] = Field(
+        [],
+        description="Those of them at which the tool renews its credential: from a connection there until what came"
+        " of it is stored, the stored one may be used up.",
+    )
     subcommands: list[Argument] = Field([], description="Subcommands that a run may use; none: only the bare tool.")
     options: list[Argument] = Field([], description="Options that a run may use.")
 

@@ -11,6 +11,8 @@ from antechamber.providers.definition import CREDENTIAL
 from antechamber.providers.paths import NotJsonError, merge, read_object
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from antechamber.providers.definition import Seed
     from antechamber.providers.spec import ProviderSpec
 
@@ -62,6 +64,25 @@ def check(spec: ProviderSpec, bundle: bytes) -> dict[str, Any]:
         "seed": _home(spec, bundle),
         "files": _files(spec),
         "check": how,
+    }
+
+
+def run(spec: ProviderSpec, bundle: bytes, arguments: Sequence[str], *, terminal: bool, held: bool) -> dict[str, Any]:
+    """Return the job of a run with a stored credential; the bundle's files are its seeds."""
+    form = spec.definition
+    return {
+        "kind": "run",
+        "argv": [*_program(spec), *arguments],
+        "drive": {"how": "plain", "answers": []},
+        "streams": {"terminal": terminal, "held": held},
+        "cli_version": spec.version,
+        "env": dict(form.run.env),
+        "clear_env": list(form.sign_in.clear_env),
+        "screen": False,
+        "browser": False,
+        "seed": _home(spec, bundle),
+        "files": _files(spec),
+        "companion_wait_ms": form.sign_in.companion_wait_ms,
     }
 
 

@@ -11,7 +11,7 @@ from antechamber.errors import Code, OperatorError
 from antechamber.providers import capture, job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from antechamber.providers.capture import CapturedFile, Parsed
     from antechamber.providers.definition import Definition, Terms
@@ -66,6 +66,16 @@ class ProviderSpec:
     def background_hosts(self) -> tuple[str, ...]:
         """Hosts that the tool asks for besides."""
         return tuple(self.definition.sign_in.background_hosts)
+
+    @property
+    def run_hosts(self) -> tuple[str, ...]:
+        """The only hosts that a run reaches."""
+        return tuple(self.definition.run.hosts)
+
+    @property
+    def renewal_hosts(self) -> tuple[str, ...]:
+        """Those of them at which the tool renews its credential."""
+        return tuple(self.definition.run.renewal_hosts)
 
     @property
     def terminal(self) -> Literal["write", "read", "none"]:
@@ -153,6 +163,14 @@ class ProviderSpec:
         The job holds the credential. Raises ProviderError (credential_malformed) for a bundle of another provider.
         """
         return job.check(self, bundle)
+
+    def run_job(self, bundle: bytes, arguments: Sequence[str], *, terminal: bool, held: bool) -> dict[str, Any]:
+        """Return the guest's job that runs the tool with a stored credential and these arguments.
+
+        `terminal`: it has a terminal; `held`: it waits for its reader. The job holds the credential. Raises
+        ProviderError (credential_malformed) for a bundle of another provider.
+        """
+        return job.run(self, bundle, arguments, terminal=terminal, held=held)
 
     def parse(self, files: Mapping[str, CapturedFile]) -> Parsed:
         """Judge captured files and return what is to be sealed, with its claims; raises ProviderError."""

@@ -7,21 +7,26 @@ import contextlib
 import secrets
 import time
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import AntechamberError, CallerError, Code, MachineError, OperatorError
 from antechamber.lifecycle import MachineFact, SessionFact, decide_machine
 from antechamber.log import get_logger
 from antechamber.machine import MachineEnd
-from antechamber.model import GuestText, MachineState, SessionStatus
+from antechamber.model import GuestText, MachineKind, MachineState, RunStatus, SessionStatus
 from antechamber.points import Point, point
-from antechamber.reconciler.errands import CheckErrand, SignInErrand
+from antechamber.reconciler.errands import AWAY, CheckErrand, SignInErrand
 from antechamber.reconciler.live import LiveMachine
+from antechamber.reconciler.run_errand import RunErrand
+from antechamber.reconciler.run_time import RunTime
+from antechamber.run_life import RunFact
+from antechamber.store import run_topic
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
     from antechamber.machine import Handle, Machine
-    from antechamber.model import AuthSession, MachineRow
+    from antechamber.model import AuthSession, MachineRow, Run
     from antechamber.reconciler.loop import Reconciler
 
 _log = get_logger("attendant")
@@ -55,8 +60,7 @@ class Attendant:
     # -- to a running machine ----------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        session = await self._session()
-        if (session is not None and session.status.terminal) or (session is None and self._errand_of_check() is None):
+        if not await self._is_wanted():
             await self._apply(MachineFact.STOP_ASKED)
             return
         try:
@@ -73,6 +77,17 @@ class Attendant:
         self._row = begun
         point(Point.BOOTING_WRITTEN)
         await self._launch(begun.handle or {})
+
+    async def _is_wanted(self) -> bool:
+        match self._row.kind:
+            case MachineKind.SIGN_IN:
+                session = await self._session()
+                return session is not None and not session.status.terminal
+            case MachineKind.RUN:
+                run = await self._run_row()
+                return run is not None and run.status is RunStatus.STARTING
+            case MachineKind.CHECK:
+                return self._errand_of_check() is not None
 
     async def _launch(self, handle: Handle) -> None:
         """Start what is written as booting; a second time it is found and not started again."""
@@ -121,8 +136,8 @@ class Attendant:
         return session
 
     async def _no_uid(self) -> None:
-        """Let a sign-in wait for one as for a machine; a check, which waits in no line, ends."""
-        if self._row.session_id is None:
+        """Let a sign-in or a run wait for one as for a machine; a check, which waits in no line, ends."""
+        if self._row.kind is MachineKind.CHECK:
             await self._could_not_start("no host uid is free for another machine")
         else:
             await self._store.machines.release(self._row.id, self._host.node.id)
@@ -161,6 +176,8 @@ class Attendant:
             await self._store.sessions.apply(
                 self._row.session_id, SessionFact.START_FAILED, at=self._now(), detail=detail
             )
+        if self._row.run_id is not None:
+            await self._host.runs.ended(self._row.run_id, RunFact.DID_NOT_START, detail)
         if (check := self._errand_of_check()) is not None:
             check.ended(detail)
 
@@ -190,6 +207,8 @@ class Attendant:
         """
         if self._row.state is not MachineState.BOOTING or (end.at, end.exit_code) != (None, None):
             return False
+        if self._row.kind is MachineKind.RUN:
+            return await self._is_wanted()
         session = await self._session()
         return session is not None and session.status in {SessionStatus.PENDING, SessionStatus.STARTING}
 
@@ -206,11 +225,14 @@ class Attendant:
     async def _watch(self, machine: Machine, handle: Handle, build: str | None) -> None:
         # said here and not at the start alone: the service may have been killed between the machine's move and this
         session = await self._say_booting()
-        errand = self._errand(session)
+        errand = await self._errand(session)
         if errand is None:
             await self._stop(machine, handle)
             return
         live = LiveMachine(self._row, machine, errand, build=build, egress=self._host.egress_of)
+        if isinstance(errand, RunErrand):
+            errand.is_renewing = partial(live.egress.connected, errand.spec.renewal_hosts)
+            live.link.on_run_read = partial(self._store.changes.tell, run_topic(errand.run.id))
         self.live = live
         live.open()
         self._host.live.tell_opened()
@@ -228,7 +250,7 @@ class Attendant:
                 await self._ended(ended.result(), handle)
             else:
                 due.result()
-                await self._stop(machine, handle)
+                await self._stop(machine, handle, live=live if isinstance(errand, RunErrand) else None)
         finally:
             await cancel_and_wait(ended, due, ready)
             # whoever is woken by the close must not find it again
@@ -244,6 +266,9 @@ class Attendant:
         """Return when the machine is to stop: its session has ended and the grace is over, or its own time is."""
         if isinstance(live.errand, CheckErrand):
             await asyncio.wait({live.errand.verdict}, timeout=self._settings.start_s)
+            return
+        if isinstance(live.errand, RunErrand):
+            await RunTime(live, live.errand, self._host, self._row.id).up()
             return
         with self._store.changes.watch(f"session:{self._row.session_id}") as changed:
             hinted = False
@@ -308,7 +333,8 @@ class Attendant:
 
     # -- to its end --------------------------------------------------------------------------------------------------
 
-    async def _stop(self, machine: Machine, handle: Handle) -> None:
+    async def _stop(self, machine: Machine, handle: Handle, *, live: LiveMachine | None = None) -> None:
+        """Stop the machine; with `live` what it had sent is stored before its end is told."""
         await self._apply(MachineFact.STOP_ASKED, expires_at=self._now() + self._settings.duration("stop"))
         point(Point.STOP_WRITTEN)
         end = None
@@ -322,6 +348,9 @@ class Attendant:
                 await self._apply(MachineFact.TIME_RAN_OUT, expires_at=self._now() + self._settings.duration("stop"))
                 end = await self._ends_by_itself(machine)
         point(Point.MACHINE_STOPPED)
+        if live is not None:
+            self.draining = True
+            await live.drain(_DRAIN, late=self._settings.duration("late_report"))
         await self._ended(end, handle)
 
     async def _ends_by_itself(self, machine: Machine) -> MachineEnd | None:
@@ -384,9 +413,14 @@ class Attendant:
     async def _session(self) -> AuthSession | None:
         return await self._store.sessions.get(self._row.session_id) if self._row.session_id else None
 
-    def _errand(self, session: AuthSession | None) -> SignInErrand | CheckErrand | None:
+    async def _run_row(self) -> Run | None:
+        return await self._store.runs.get(self._row.run_id) if self._row.run_id else None
+
+    async def _errand(self, session: AuthSession | None) -> SignInErrand | CheckErrand | RunErrand | None:
         if self._row.state is MachineState.STOPPING:
             return None
+        if self._row.kind is MachineKind.RUN:
+            return await self._errand_of_run()
         if session is not None:
             try:
                 spec = self._host.providers.get(session.provider)
@@ -404,6 +438,24 @@ class Attendant:
                 settings=self._settings,
             )
         return self._errand_of_check()
+
+    async def _errand_of_run(self) -> RunErrand | None:
+        run = await self._run_row()
+        if run is None:
+            return None
+        runs = self._host.runs
+        try:
+            spec = self._host.providers.get(run.provider)
+            job = await runs.job(run)
+        except OperatorError as error:
+            if error.code in AWAY:
+                raise
+            await runs.ended(run.id, RunFact.DID_NOT_START, f"{error.code}: {error.detail}")
+            return None
+        except AntechamberError as error:
+            await runs.ended(run.id, RunFact.DID_NOT_START, f"{error.code}: {error.detail}")
+            return None
+        return RunErrand(run, self._row, spec, job, store=self._store, runs=runs, settings=self._settings)
 
     def _errand_of_check(self) -> CheckErrand | None:
         return self._host.checks.errand(self._row.id)

@@ -20,7 +20,7 @@ from antechamber.providers import CapturedFile
 from antechamber.screen import wait_for_paint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from antechamber.link import Reply, Report
     from antechamber.model import MachineRow
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("errand")
 
-_AWAY: Final = frozenset({Code.STORE_UNAVAILABLE, Code.ROOT_UNAVAILABLE})
+AWAY: Final = frozenset({Code.STORE_UNAVAILABLE, Code.ROOT_UNAVAILABLE})
 """What ends by itself, and until then costs no sign-in."""
 
 _REASON_OF_TROUBLE: Final[dict[Trouble, Reason]] = {
@@ -50,6 +50,29 @@ _REASON_OF_BREACH: Final[dict[Code, Reason]] = {
 _LINES_KEPT: Final = 20
 _LOADS_AGAIN_S: Final = 1.0
 """How long a page that was asked for before a restart of the service may take to load again, unless it needs not."""
+
+
+async def while_away(report: Report, take: Callable[[Report], Awaitable[Reply]], pause_s: float) -> Reply:
+    """Take a report, as soon as database and root key are there.
+
+    While one of them is away the guest gets no answer, and so keeps its report: a refusal would make it forget.
+    """
+    while True:
+        try:
+            return await take(report)
+        except OperatorError as error:
+            if error.code not in AWAY:
+                raise
+            _log.warning("a report waits", kind=report.kind.value, code=error.code)
+        await asyncio.sleep(pause_s)
+
+
+def files_of(report: Report) -> dict[str, CapturedFile]:
+    """Return the files of a report `credential`."""
+    return {
+        name: CapturedFile(base64.b64decode(file["content"]), file["mtime_ns"], new=file["new"])
+        for name, file in report.body["files"].items()
+    }
 
 
 class SignInErrand:
@@ -73,18 +96,9 @@ class SignInErrand:
     async def on_report(self, report: Report) -> Reply:
         """Take one report; what must not be lost is in the database before this returns.
 
-        While the database or the root key is away the guest gets no answer, and so keeps its report: a refusal would
-        make it forget.
         A report that we fail to take, by a fault of our own, fails the session: sent again it would fail again.
         """
-        while True:
-            try:
-                return await self._take_or_fail(report)
-            except OperatorError as error:
-                if error.code not in _AWAY:
-                    raise
-                _log.warning("a report waits", session=self._session_id, kind=report.kind.value, code=error.code)
-            await asyncio.sleep(self._settings.sweep_s)
+        return await while_away(report, self._take_or_fail, self._settings.sweep_s)
 
     async def _take_or_fail(self, report: Report) -> Reply:
         try:
@@ -166,12 +180,8 @@ class SignInErrand:
         opened.set()
 
     async def _capture(self, report: Report) -> Reply:
-        files = {
-            name: CapturedFile(base64.b64decode(file["content"]), file["mtime_ns"], new=file["new"])
-            for name, file in report.body["files"].items()
-        }
         try:
-            await self._signin.capture(self._session_id, self._row.id, report.id, files)
+            await self._signin.capture(self._session_id, self._row.id, report.id, files_of(report))
         except OperatorError:
             raise  # nothing that the guest did
         except AntechamberError as error:

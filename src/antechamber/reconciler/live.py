@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from antechamber.errors import CallerError, Code, MachineError
 from antechamber.link import GuestLink
 from antechamber.log import get_logger
 from antechamber.machine import Door
+from antechamber.model import MachineKind
 from antechamber.screen import Screens
 from antechamber.tasks import Tasks
 
@@ -27,14 +28,26 @@ if TYPE_CHECKING:
 _log = get_logger("live")
 
 
+_DOORS: Final = {
+    MachineKind.SIGN_IN: frozenset(Door),
+    MachineKind.RUN: frozenset({Door.LINK, Door.EGRESS}),
+    MachineKind.CHECK: frozenset({Door.LINK}),
+}
+
+
+def doors_of(kind: MachineKind) -> frozenset[Door]:
+    """Return the doors that a machine for that has."""
+    return _DOORS[kind]
+
+
 class Errand(Protocol):
     """What a machine is for, and what its reports mean."""
 
     spec: ProviderSpec
 
     @property
-    def job(self) -> Mapping[str, Any]:
-        """What the guest is asked to do."""
+    def job(self) -> Mapping[str, Any] | None:
+        """What the guest is asked to do; None where it has been told."""
 
     async def on_report(self, report: Report) -> Reply:
         """Take one report of the guest, durably, before it is acknowledged."""
@@ -53,7 +66,7 @@ class LiveMachine:
         errand: Errand,
         *,
         build: str | None,
-        egress: Callable[[MachineRow, ProviderSpec], Egress],
+        egress: Callable[[MachineRow, Errand], Egress],
     ) -> None:
         """Make the ends; `open` begins to serve them."""
         self.row = row
@@ -62,16 +75,15 @@ class LiveMachine:
         self.input_ended = asyncio.Event()
         """Set when the person's input ends: the relay passes on no more of it."""
         self.link = GuestLink(incarnation=row.incarnation, build=build, job=errand.job, on_report=errand.on_report)
-        self.egress = egress(row, errand.spec)
-        # a machine that checks a credential has neither a screen nor a way out
-        self._is_for_a_person = row.session_id is not None
-        self.screens = Screens(machine.accept(Door.SCREEN)) if self._is_for_a_person else None
+        self.egress = egress(row, errand)
+        self._doors = doors_of(row.kind)
+        self.screens = Screens(machine.accept(Door.SCREEN)) if Door.SCREEN in self._doors else None
         self._tasks = Tasks(f"machine {row.id}")
 
     def open(self) -> None:
         """Serve the doors."""
         self._tasks.spawn("link", self._serve_link())
-        if self._is_for_a_person:
+        if Door.EGRESS in self._doors:
             self._tasks.spawn("egress", self._serve_egress())
 
     async def open_screen(self) -> Stream:
@@ -129,6 +141,7 @@ class LiveMachine:
     async def close(self) -> None:
         """Close every end; the machine itself is the driver's matter."""
         self.input_ended.set()
+        self.link.close_run()
         self.egress.close(after=None)
         await self._tasks.close()
         if self.screens is not None:

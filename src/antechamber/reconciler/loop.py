@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
 from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
 from antechamber.log import about, get_logger, told
-from antechamber.machine import Door, MachineSpec, Mount
+from antechamber.machine import MachineSpec, Mount
 from antechamber.metrics import Metrics
 from antechamber.model import SessionStatus
 from antechamber.points import Point, point
@@ -19,9 +19,12 @@ from antechamber.reconciler import erasing, pruning
 from antechamber.reconciler.attendant import Attendant
 from antechamber.reconciler.checks import Checks
 from antechamber.reconciler.deadlines import Deadlines
+from antechamber.reconciler.live import doors_of
 from antechamber.reconciler.reclaim import end, reclaim
 from antechamber.reconciler.room import Room
+from antechamber.reconciler.run_errand import RunErrand
 from antechamber.reconciler.running import Live
+from antechamber.run_life import RunFact
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from antechamber.model import AuthSession, MachineRow
     from antechamber.nodes import Node
     from antechamber.providers import Providers, ProviderSpec
+    from antechamber.reconciler.live import Errand
+    from antechamber.runs import Runs
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
     from antechamber.store import Store
@@ -55,6 +60,7 @@ class Reconciler:
         store: Store,
         node: Node,
         signin: SignIn,
+        runs: Runs,
         providers: Providers,
         driver: Driver,
         world: World,
@@ -76,6 +82,7 @@ class Reconciler:
         self.store = store
         self.node = node
         self.signin = signin
+        self.runs = runs
         self.now = signin.clock
         self.providers = providers
         self.driver = driver
@@ -181,6 +188,8 @@ class Reconciler:
         for session in [*await self.store.sessions.due(self.now()), *await self._overdue()]:
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
+        for run in await self.store.runs.due(self.now()):
+            await self.runs.ended(run.id, RunFact.TIME_RAN_OUT)
         await self.signin.life.sweep()
 
     async def _overdue(self) -> list[AuthSession]:
@@ -219,7 +228,7 @@ class Reconciler:
         attendant = Attendant(row, self)
         self.live.put(row, attendant)
         try:
-            with self.metrics.attending(), about(machine=row.id, session=row.session_id):
+            with self.metrics.attending(), about(machine=row.id, session=row.session_id, run=row.run_id):
                 await attendant.attend()
         except AntechamberError as error:
             _log.warning("a machine could not be attended", machine=row.id, code=error.code, detail=error.detail)
@@ -293,16 +302,17 @@ class Reconciler:
     async def spec_of(self, row: MachineRow) -> MachineSpec:
         """Return what to start for that row."""
         provider = await self._provider_of(row)
-        doors = frozenset(Door) if row.session_id is not None else frozenset({Door.LINK})
         return MachineSpec(
             machine_id=row.id,
             incarnation=row.incarnation,
             mounts=(Mount(self._guest, "/opt/antechamber/guest"), *self._installed[provider.id]),
             trust_anchors=self._world.trust_anchors,
-            doors=doors,
+            doors=doors_of(row.kind),
         )
 
     async def _provider_of(self, row: MachineRow) -> ProviderSpec:
+        if row.run_id is not None:
+            return self.providers.get((await self.runs.get(row.run_id)).provider)
         if row.session_id is None:
             errand = self.checks.errand(row.id)
             if errand is None:
@@ -311,9 +321,10 @@ class Reconciler:
         session = await self.signin.session(row.session_id)
         return self.providers.get(session.provider)
 
-    def egress_of(self, row: MachineRow, provider: ProviderSpec) -> Egress:
+    def egress_of(self, row: MachineRow, errand: Errand) -> Egress:
         """Return the way out of that machine."""
         session_id = row.session_id
+        run = errand if isinstance(errand, RunErrand) else None
 
         def on_use(use: Use) -> None:
             self.metrics.egress_moved(bytes_out=use.bytes_out, bytes_in=use.bytes_in)
@@ -323,7 +334,9 @@ class Reconciler:
         return Egress(
             world=self._world,
             policy=self._policy,
-            background_hosts=(*BROWSER_BACKGROUND_HOSTS, *provider.background_hosts),
+            background_hosts=(*BROWSER_BACKGROUND_HOSTS, *errand.spec.background_hosts) if run is None else (),
+            only=None if run is None else run.spec.run_hosts,
+            may_connect=None if run is None else run.may_connect,
             limits=Limits.of(self.settings),
             on_use=on_use,
             on_verdict=self.metrics.egress_judged,

@@ -1,4 +1,4 @@
-"""What runs now on this node, by session: the way from a page, or from a deadline, to the machine."""
+"""What runs now on this node, by session or run: the way from a page, or from a deadline, to the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antechamber.errors import CallerError, Code, MachineError
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from antechamber.link import TerminalView
+    from antechamber.link import RunView, TerminalView
     from antechamber.machine import Stream
     from antechamber.model import MachineRow
     from antechamber.reconciler.attendant import Attendant
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 
 class Live:
-    """What runs now, by session; nothing here is the truth, only the way to it."""
+    """What runs now, by session or run; nothing here is the truth, only the way to it."""
 
     def __init__(self) -> None:
         """Begin with nothing running."""
         self.attendants: dict[str, Attendant] = {}
-        self._machine_of_session: dict[str, str] = {}
+        self._machine_of: dict[str, str] = {}
         self._opened = asyncio.Event()
 
     def put(self, row: MachineRow, attendant: Attendant) -> None:
         """Remember a machine's attendant."""
         self.attendants[row.id] = attendant
-        if row.session_id is not None:
-            self._machine_of_session[row.session_id] = row.id
+        if (subject := row.session_id or row.run_id) is not None:
+            self._machine_of[subject] = row.id
 
     def drop(self, row: MachineRow) -> None:
         """Forget it."""
         self.attendants.pop(row.id, None)
-        if row.session_id is not None:
-            self._machine_of_session.pop(row.session_id, None)
+        if (subject := row.session_id or row.run_id) is not None:
+            self._machine_of.pop(subject, None)
 
     async def open_screen(self, session_id: str) -> Stream:
         """Return a fresh RFB stream of the session's screen; raises CallerError screen_not_ready."""
@@ -54,6 +54,16 @@ class Live:
         """End that; nothing happens where the machine has ended."""
         if (live := self._of(session_id)) is not None:
             await live.link.leave_terminal(view)
+
+    async def read_run(self, run_id: str, at: int = 0) -> RunView | None:
+        """Have one reader follow what a run's tool writes; None while its machine is not spoken with."""
+        live = self._of(run_id)
+        return None if live is None else await live.link.read_run(at)
+
+    async def leave_run(self, run_id: str, view: RunView) -> None:
+        """End that; nothing happens where the machine has ended."""
+        if (live := self._of(run_id)) is not None:
+            await live.link.leave_run(view)
 
     def tell_opened(self) -> None:
         """Wake whoever waits for a machine: one is spoken with from now on."""
@@ -81,8 +91,8 @@ class Live:
         live = self._of(session_id)
         return asyncio.Event() if live is None else live.input_ended
 
-    def _of(self, session_id: str) -> LiveMachine | None:
-        attendant = self.attendants.get(self._machine_of_session.get(session_id, ""))
+    def _of(self, subject: str) -> LiveMachine | None:
+        attendant = self.attendants.get(self._machine_of.get(subject, ""))
         return None if attendant is None else attendant.live
 
     def _in_use(self, session_id: str) -> LiveMachine:

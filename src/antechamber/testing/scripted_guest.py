@@ -57,6 +57,8 @@ class LinkEnd:
         """`again`, `capture_done`, `look_again` and `stop`, as they come."""
         self.attempt = 1
         """Which run of the tool the host asked for last."""
+        self.on_run: Callable[[Mapping[str, Any]], None] = lambda _: None
+        """Called with what the host says to a run."""
 
     @property
     def connected(self) -> bool:
@@ -77,6 +79,11 @@ class LinkEnd:
         if self._writer is not None:
             self._writer.write(encode(self._kept[report_id]))
         return await settled
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send what is no report; where the host is away it is lost."""
+        if self._writer is not None:
+            self._writer.write(encode(message))
 
     async def run(self) -> None:
         """Speak, and dial again after each end, until cancelled."""
@@ -126,6 +133,8 @@ class LinkEnd:
             case "again":
                 self.attempt = int(message["attempt"])
                 self.orders.put_nowait("again")
+            case order if str(order).startswith("run_"):
+                self.on_run(message)
             case order:
                 self.orders.put_nowait(str(order))
 
@@ -188,7 +197,7 @@ class SignInGuest:
 
     def write_file(self, files: Mapping[str, bytes]) -> None:
         """Have the files lie there without reporting them, with the time of now: `look_again` finds them."""
-        self._files = _credential(files, self._clock_ns())
+        self._files = credential_body(files, self._clock_ns())
 
     async def end_cli(self, code: int, *lines: str, file: str = "none") -> str | None:
         """Report that the tool ended."""
@@ -340,7 +349,8 @@ async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, widt
     writer.write(struct.pack(">HH", width, height) + pixels + struct.pack(">I", 8) + b"scripted")
 
 
-def _credential(files: Mapping[str, bytes], mtime_ns: int) -> dict[str, Any]:
+def credential_body(files: Mapping[str, bytes], mtime_ns: int) -> dict[str, Any]:
+    """Return the body of a report `credential`."""
     return {
         "files": {
             name: {"content": base64.b64encode(content).decode(), "mtime_ns": mtime_ns, "mode": 0o600, "new": True}

@@ -1,0 +1,135 @@
+"""One reader of a run, from its place in the line to its end, however often its machine is found again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from antechamber.errors import CallerError, Code
+from antechamber.link import Written
+from antechamber.model import Run, RunStatus
+from antechamber.store import RUNS, run_topic
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from antechamber.link import RunView
+    from antechamber.reconciler.running import Live
+    from antechamber.runs import Runs
+
+_LOOK_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The run waits for its credential."""
+
+    position: int
+    """Its place in the line, the first is 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The run has ended; nothing comes after it."""
+
+    run: Run
+
+
+Told: TypeAlias = Waits | Written | Over
+
+
+class RunReader:
+    """Reads one run and types to it."""
+
+    def __init__(self, runs: Runs, live: Live, run_id: str, *, at: int = 0) -> None:
+        """Read that run from there on in all that its tool writes."""
+        self._runs = runs
+        self._live = live
+        self._run_id = run_id
+        self._at = at
+        self._view: RunView | None = None
+        self._there = asyncio.Event()
+        self._size: tuple[int, int] | None = None
+        self._is_whole = False
+        """Whether all that its tool wrote has been read."""
+
+    async def told(self) -> AsyncIterator[Told]:
+        """Tell what becomes of the run, to its end; a piece counts as taken when the next is asked for.
+
+        Raises CallerError run_not_found, and run_in_use as soon as somebody else reads it.
+        """
+        waits = None
+        # of the line too: its place changes with other runs
+        with self._runs.changes.watch(run_topic(self._run_id), RUNS) as changed:
+            while True:
+                # before its rows: what is read then is at least as new as the machine that was looked for
+                await self._look()
+                run = await self._runs.get(self._run_id)
+                if self._view is not None:
+                    async for piece in self._pieces(self._view):
+                        yield piece
+                    await self._left(self._view)
+                    continue
+                if run.status is RunStatus.ENDED:
+                    yield Over(run)
+                    return
+                position = await self._runs.position(run)
+                if position is not None and position != waits:
+                    waits = position
+                    yield Waits(position)
+                await changed.wait(_LOOK_S)
+
+    async def type(self, typed: bytes, *, end: bool = False) -> None:
+        """Type to the tool, as soon as it is there."""
+        await self._there.wait()
+        if self._view is not None:
+            await self._view.type(typed, end=end)
+
+    async def signal(self, name: str) -> None:
+        """Send the tool a signal, as soon as it is there."""
+        await self._there.wait()
+        if self._view is not None:
+            await self._view.signal(name)
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Give its terminal that size, now and whenever its machine is found again."""
+        self._size = columns, rows
+        if self._view is not None:
+            await self._view.resize(columns, rows)
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._view is not None:
+            await self._live.leave_run(self._run_id, self._view)
+
+    async def _look(self) -> None:
+        if self._view is None and not self._is_whole:
+            self._view = await self._live.read_run(self._run_id, self._at)
+            if self._view is not None:
+                if self._size is not None:
+                    await self._view.resize(*self._size)
+                self._there.set()
+
+    async def _pieces(self, view: RunView) -> AsyncIterator[Written]:
+        while (piece := await view.next()) is not None:
+            yield piece
+            self._at = piece.end
+            await view.taken(piece)
+            if piece.ended:
+                self._is_whole = True
+                await self._until_over(view)
+                return
+
+    async def _until_over(self, view: RunView) -> None:
+        """Wait until the end of what was read to its end is in the rows, or until its machine is gone."""
+        with self._runs.changes.watch(run_topic(self._run_id)) as changed:
+            while not view.over and (await self._runs.get(self._run_id)).status is not RunStatus.ENDED:
+                await changed.wait(_LOOK_S)
+
+    async def _left(self, view: RunView) -> None:
+        if view.replaced:
+            raise CallerError(Code.RUN_IN_USE)
+        await self._live.leave_run(self._run_id, view)
+        self._view = None
+        self._there.clear()

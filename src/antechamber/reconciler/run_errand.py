@@ -1,0 +1,107 @@
+"""What the reports of a run's machine mean: its tool has begun, has renewed its credential, has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from antechamber.egress import matches
+from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
+from antechamber.guest.protocol import ReportKind
+from antechamber.lifecycle import MachineFact
+from antechamber.link import Ack, Refuse
+from antechamber.log import get_logger, told
+from antechamber.reconciler.errands import files_of, while_away
+from antechamber.run_life import RunFact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from antechamber.link import Reply, Report
+    from antechamber.model import MachineRow, Run
+    from antechamber.providers import ProviderSpec
+    from antechamber.runs import Runs
+    from antechamber.settings import Settings
+    from antechamber.store import Store
+
+_log = get_logger("run")
+
+
+class RunErrand:
+    """One run in its machine."""
+
+    def __init__(
+        self,
+        run: Run,
+        row: MachineRow,
+        spec: ProviderSpec,
+        job: Mapping[str, Any] | None,
+        *,
+        store: Store,
+        runs: Runs,
+        settings: Settings,
+    ) -> None:
+        """Bind the errand to its run; the run comes from here, never from a message."""
+        self.run = run
+        self.spec = spec
+        self.job = job
+        self._row = row
+        self._store = store
+        self._runs = runs
+        self._settings = settings
+        self.is_renewing: Callable[[], bool] = lambda: False
+        """Tells whether the tool is connected to where it renews its credential."""
+
+    async def may_connect(self, name: str) -> bool:
+        """Tell whether a connection to that host may be made; one that can renew the credential is written down."""
+        return not matches(name, self.spec.renewal_hosts) or await self._runs.renewing(self.run)
+
+    async def on_report(self, report: Report) -> Reply:
+        """Take one report; what must not be lost is in the database before this returns."""
+        return await while_away(report, self._take_or_fail, self._settings.sweep_s)
+
+    async def on_broken(self, error: MachineError) -> None:
+        """End the run: its machine cannot be trusted any more."""
+        await self._ended(f"{error.code}: {error.detail}")
+
+    async def _take_or_fail(self, report: Report) -> Reply:
+        try:
+            return await self._take(report)
+        except AntechamberError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the guest would send the report for ever
+            _log.error("a report could not be taken", run=self.run.id, kind=report.kind.value, **told(error))
+            await self._ended(f"the report {report.kind.value} could not be taken: {type(error).__name__}")
+            return Refuse(Code.INTERNAL)
+
+    async def _take(self, report: Report) -> Reply:
+        match report.kind:
+            case ReportKind.STARTED:
+                await self._begun()
+            case ReportKind.CREDENTIAL:
+                return await self._write_back(report)
+            case ReportKind.RUN_ENDED:
+                await self._runs.exited(self.run.id, **report.body)
+            case ReportKind.TROUBLE:
+                await self._ended(f"{report.body['what']}: {report.body['detail']}")
+            case _:
+                _log.debug("report", run=self.run.id, kind=report.kind.value)
+        return Ack()
+
+    async def _begun(self) -> None:
+        at = self._runs.clock()
+        await self._store.machines.apply(self._row.id, MachineFact.READY, incarnation=self._row.incarnation, at=at)
+        await self._runs.begun(self.run)
+
+    async def _write_back(self, report: Report) -> Reply:
+        try:
+            await self._runs.write_back(self.run, report.id, files_of(report), is_renewing=self.is_renewing())
+        except OperatorError:
+            raise  # nothing that the guest did
+        except AntechamberError as error:
+            _log.warning("write-back refused", run=self.run.id, code=error.code, detail=error.detail)
+            return Refuse(error.code)
+        return Ack()
+
+    async def _ended(self, detail: str) -> None:
+        _log.warning("a run's machine is broken", run=self.run.id, detail=detail)
+        await self._runs.ended(self.run.id, RunFact.MACHINE_BROKEN, detail)
