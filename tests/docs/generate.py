@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from antechamber import run_life
 from antechamber.cli import cli
 from antechamber.credential_life import CREDENTIAL_TABLE, REASONS, diagram
 from antechamber.errors import CATALOGUE
@@ -20,6 +21,7 @@ from antechamber.lifecycle import MACHINE_TABLE, SESSION_TABLE, Act, diagrams
 from antechamber.metrics import TABLE, Of
 from antechamber.metrics.collect import endings
 from antechamber.model import Reason
+from antechamber.run_life import RUN_TABLE
 from antechamber.settings import Settings
 from antechamber.store import release_of
 from antechamber.store.migrate import scripts
@@ -132,7 +134,29 @@ def states_page() -> str:
             for state in states
         ]
         lines.append(f"| `{moved}` | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_credentials(), ""])
+    return "\n".join([*lines, "", *_credentials(), "", *_runs(), ""])
+
+
+def _runs() -> list[str]:
+    statuses = list(RUN_TABLE)
+    lines = [
+        "## Runs",
+        "",
+        "A run of a tool with a stored credential; [how-to/run.md](how-to/run.md). The lease of its credential is apart",
+        "from it.",
+        "",
+        run_life.diagram(),
+        "| fact | " + " | ".join(f"`{status}`" for status in statuses) + " |",
+        "|---" * (len(statuses) + 1) + "|",
+    ]
+    for fact in RUN_TABLE[statuses[0]]:
+        rules = [RUN_TABLE[status][fact] for status in statuses]
+        cells = [
+            f"**{rule.to}**" + (f" `{rule.reason}`" if rule.reason else "") if rule.act is Act.MOVE else str(rule.act)
+            for rule in rules
+        ]
+        lines.append(f"| `{fact}` | " + " | ".join(cells) + " |")
+    return lines
 
 
 def _credentials() -> list[str]:

@@ -24,6 +24,7 @@ from antechamber.model import (
 from antechamber.reconciler.reading import Over, RunReader, Waits
 from antechamber.runs import RunRequest
 from antechamber.store import run_topic
+from antechamber.tasks import spawn
 from antechamber.testing.run_guest import RunGuest
 from antechamber.testing.scripted_guest import SignInGuest
 from tests.integration.scene import ADA, BUILD, PAGE_HOST, WHOLE, scene
@@ -95,11 +96,8 @@ async def machine_gone(made, run_id):
 async def read(made, run_id, *, at=0):
     """Return all that is told of a run to its end."""
     reader = RunReader(made.runs, made.reconciler.live, run_id, at=at)
-    told = []
     async with asyncio.timeout(30):
-        async for one in reader.told():
-            told.append(one)
-    return told
+        return [one async for one in reader.told()]
 
 
 async def stored(made):
@@ -123,7 +121,7 @@ async def test_a_run_gets_the_credential_its_arguments_and_no_screen_and_tells_i
         assert not guest.job["screen"]
         await guest.write(b"hello\n")
         await guest.write(b"a warning\n", 2)
-        telling = asyncio.create_task(read(made, found.id))
+        telling = spawn("a test's", read(made, found.id))
         assert await guest.exit(3) is None
         told = await telling
         assert [(one.stream, one.output) for one in told[:-1] if one.output] == [(1, b"hello\n"), (2, b"a warning\n")]
@@ -134,11 +132,20 @@ async def test_a_run_gets_the_credential_its_arguments_and_no_screen_and_tells_i
         assert [(line.action, line.purpose) for line in lines][-1] == (AuditAction.CREDENTIAL_OPENED, Purpose.RUN)
 
 
+async def test_the_tools_environment_is_its_definitions_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUMMY_OF_THE_CALLER", "DUMMY")
+    async with signed_in(tmp_path) as made:
+        _, guest = await begun(made)
+        assert guest.job["env"] == made.providers.get("codex").definition.run.env
+        assert "DUMMY_OF_THE_CALLER" not in json.dumps(guest.job)
+        await guest.exit()
+
+
 async def test_input_signals_and_size_reach_the_tool(tmp_path):
     async with signed_in(tmp_path) as made:
         found, guest = await begun(made)
         reader = RunReader(made.runs, made.reconciler.live, found.id)
-        telling = asyncio.create_task(anext(reader.told()))
+        telling = spawn("a test's", anext(reader.told()))
         await reader.type(b"a question")
         await reader.signal("INT")
         await guest.write(b"x")
@@ -183,7 +190,7 @@ async def test_of_several_runs_one_at_a_time_has_the_credential_in_their_order(t
         assert [await made.runs.position(one) for one in (first, second, third)] == [None, 1, 2]
         assert second.machine_id is None
         assert made.guests.empty()
-        told = asyncio.create_task(read(made, third.id))
+        told = spawn("a test's", read(made, third.id))
         await guest.exit()
         guest = await made.guests.get()
         await guest.began.wait()
@@ -280,7 +287,7 @@ async def test_a_renewal_that_a_restart_found_in_hand_is_stored_once(tmp_path):
     async with signed_in(tmp_path) as made:
         found, guest = await begun(made, held=False)
         await made.close()
-        renewing = asyncio.create_task(guest.renew(renewed(3)))
+        renewing = spawn("a test's", guest.renew(renewed(3)))
         await made.open()
         assert await renewing is None
         assert (await stored(made))[0].version == 2

@@ -174,7 +174,10 @@ async def test_another_reader_goes_on_where_the_first_was(tmp_path):
 
 
 async def test_a_signal_reaches_the_cli(tmp_path):
-    program = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(9))\nprint('up', flush=True)\ntime.sleep(600)"
+    program = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(9))\nprint('up', flush=True)\ntime.sleep(600)"
+    )
     async with agent_with(tmp_path, job(program, held=True)) as (host, _):
         view = await host.link.read_run()
         await view.next()

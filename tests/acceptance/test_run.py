@@ -1,0 +1,127 @@
+"""`antechamber run`: the real tools at work with a captured sign-in, in the practice world."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+from dataclasses import dataclass
+
+import pytest
+
+from antechamber.tasks import spawn
+from tests.acceptance.service import ANTECHAMBER
+from tests.acceptance.test_canaries import stored
+
+ASKED = {
+    "codex": ["exec", "--skip-git-repo-check", "say hello"],
+    "claude_code": ["-p", "say hello"],
+    "gemini": ["-p", "say hello"],
+}
+
+
+VENDOR = {"codex": "codex", "claude_code": "claude", "gemini": "gemini"}
+REFRESH_TOKEN = {
+    "codex": ("tokens", "refresh_token"),
+    "claude_code": ("claudeAiOauth", "refreshToken"),
+    "gemini": ("refresh_token",),
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    output: str
+    errors: str
+
+
+async def run(service, provider, *arguments, given=b"", **options):
+    """Run the command as somebody at a shell without a terminal does."""
+    places = {"ANTECHAMBER_DATA_DIR": os.fspath(service.data), "ANTECHAMBER_RUN_DIR": os.fspath(service.run)}
+    said = [f"--{name}={value}" for name, value in options.items()]
+    process = await asyncio.create_subprocess_exec(
+        ANTECHAMBER, "run", "--world=demo", *said, provider, "--", *arguments,
+        env={**os.environ, **places},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await process.communicate(given)
+    return Ran(process.returncode, output.decode(), errors.decode())
+
+
+async def signed_in(scene, provider):
+    person = await scene.person(provider)
+    await person.to_the_code()
+    await person.from_the_code()
+    assert await person.ended() == "completed"
+    await scene.service.machine_gone(person.session_id)
+    await person.leave()
+    return person
+
+
+async def families(service, vendor):
+    standin = await service.standin()
+    return [family for family in await standin.families() if family["vendor"] == vendor]
+
+
+async def last_refresh_token(service, person, provider):
+    """Return the SHA-256 of the refresh token that is stored; the service has ended."""
+    files = (await stored(service, person))["files"]
+    document = json.loads(files["credential"]["content"])
+    for name in REFRESH_TOKEN[provider]:
+        document = document[name]
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("provider", ["codex", "claude_code", "gemini"])
+async def test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy(scene, provider):
+    service = scene.service
+    person = await signed_in(scene, provider)
+    ran = await run(service, provider, *ASKED[provider])
+    assert (ran.code, "say hello" in ran.output) == (0, True), ran
+    # each run finds its access token at its end, and renews it
+    standin = await service.standin()
+    await standin.mode(token_lifetime_s=60, rotate=True)
+    (family,) = await families(service, VENDOR[provider])
+    await standin.end_family(family["id"], access_only=True)
+    for _ in range(3):
+        ran = await run(service, provider, *ASKED[provider])
+        assert (ran.code, "say hello" in ran.output) == (0, True), ran
+    (family,) = await families(service, VENDOR[provider])
+    (credential,) = await service.control.call("credentials.list")
+    assert (family["revoked"], family["reuses"]) == (False, 0)
+    assert family["renewals"] >= 3
+    assert credential["version"] == 1 + family["rotations"]
+    assert (credential["status"], credential["status_reason"]) == ("active", "refreshed")
+    await service.end(signal.SIGTERM)
+    assert await last_refresh_token(service, person, provider) == family["refresh_sha256"]
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(400)
+async def test_ten_runs_at_once_and_kills_in_between_never_cost_the_family(scene):
+    """Whoever renews does so with the one live copy: no token is used twice, and the last one is the stored one."""
+    service, provider = scene.service, "codex"
+    person = await signed_in(scene, provider)
+    standin = await service.standin()
+    await standin.mode(token_lifetime_s=60, rotate=True)
+    (family,) = await families(service, provider)
+    await standin.end_family(family["id"], access_only=True)
+    ran = await asyncio.gather(*(run(service, provider, *ASKED[provider]) for _ in range(10)))
+    assert [(one.code, "say hello" in one.output) for one in ran] == [(0, True)] * 10, ran
+    for seconds in (0.5, 1.5, 3.0):
+        running = spawn("a run", run(service, provider, *ASKED[provider]))
+        # an instant of the run that nobody chose; what it was in the middle of is what the test is about
+        await asyncio.sleep(seconds)
+        await service.end(signal.SIGKILL)
+        await running
+        await service.start()
+    ran = await run(service, provider, *ASKED[provider])
+    assert (ran.code, "say hello" in ran.output) == (0, True), ran
+    (family,) = await families(service, provider)
+    assert (family["revoked"], family["reuses"]) == (False, 0), family
+    await service.end(signal.SIGTERM)
+    assert await last_refresh_token(service, person, provider) == family["refresh_sha256"]
