@@ -118,7 +118,8 @@ def test_make_says_what_there_is_a_line_each_with_what_a_bare_debian_has(tmp_pat
 def test_each_command_and_option_that_is_named_exists(page):
     wrong = []
     for line in re.findall(r"(?:^    |`)(?:\.venv/bin/)?(antechamber [a-z][^`\n#·]*)", page.read_text(), re.MULTILINE):
-        words = line.split()
+        # what follows -- is another tool's
+        words = line.partition(" -- ")[0].removesuffix(" --").split()
         path = next(
             (" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in COMMANDS | dict.fromkeys(GROUPS)), None
         )

@@ -131,7 +131,7 @@ async def test_secrets_of_the_file_do_not_pass_also_of_one_that_was_just_renewed
 async def test_a_terminal_echoes_resizes_and_takes_ctrl_c(tmp_path):
     program = (
         "import os, sys, time\nprint(os.get_terminal_size(), sys.stdin.isatty(), flush=True)\n"
-        "try:\n    input(); time.sleep(600)\nexcept KeyboardInterrupt:\n    sys.exit(130)"
+        "try:\n    print('heard', input(), flush=True); time.sleep(600)\nexcept KeyboardInterrupt:\n    sys.exit(130)"
     )
     async with agent_with(tmp_path, job(program, terminal=True)) as (host, _):
         view = await host.link.read_run()
@@ -139,7 +139,7 @@ async def test_a_terminal_echoes_resizes_and_takes_ctrl_c(tmp_path):
         seen = b""
         await view.type(b"hello\r")
         async with asyncio.timeout(30):
-            while b"hello" not in seen:
+            while b"heard hello" not in seen:
                 piece = await view.next()
                 seen += piece.output
                 await view.taken(piece)

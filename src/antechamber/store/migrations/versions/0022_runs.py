@@ -22,7 +22,7 @@ WORD: Final = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 FIELDS: Final = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 REFUSED: Final = "USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME"
 
-ACTORS: Final = "('application', 'command_line', 'dashboard', 'operator_token', 'person')"
+ACTORS: Final = "('application', 'command_line', 'dashboard', 'operator_token', 'person', 'service')"
 REASONS: Final = (
     "('check_accepted', 'check_refused', 'deleted', 'expired', 'expiry_near', 'rejected', 'said_revoked', "
     "'signed_in', 'vendor_refused')"
