@@ -163,6 +163,7 @@ async def test_a_mode_that_is_not_known_changes_nothing(standin):
         "token": "ok",
         "callback": "right",
         "token_lifetime_s": None,
+        "renewed_lifetime_s": None,
         "rotate": None,
         "refresh": "whole",
     }

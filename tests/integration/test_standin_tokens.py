@@ -129,6 +129,13 @@ async def test_an_access_token_ends_when_its_time_is_over_and_the_refresh_token_
     assert await works(person, provider, (await renew(person, provider, tokens["refresh_token"])).json())
 
 
+async def test_renewed_access_tokens_can_last_longer_than_the_first(standin, person):
+    await standin.mode(token_lifetime_s=60, renewed_lifetime_s=600)
+    tokens = await sign_in(person, "codex")
+    again = (await renew(person, "codex", tokens["refresh_token"])).json()
+    assert (tokens["expires_in"], again["expires_in"]) == (60, 600)
+
+
 @pytest.mark.parametrize("provider", ALL)
 async def test_access_tokens_alone_or_the_whole_sign_in_can_be_ended_from_outside(standin, person, provider):
     tokens = await sign_in(person, provider)

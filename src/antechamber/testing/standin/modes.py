@@ -64,6 +64,12 @@ class Modes(BaseModel):
     callback: Callback = Callback.RIGHT
     token_lifetime_s: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Lifetime of access tokens; None: the vendor's usual one."""
+    renewed_lifetime_s: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Lifetime of those that a refresh token was taken for; None: that of the others.
+
+    Codex takes a token for one that is about to end, and refreshes again without a pause, for as long as what it gets
+    lasts less than five minutes.
+    """
     rotate: bool | None = None
     """Whether a refresh token is good for one use; None: as the vendor has it."""
     refresh: Refresh = Refresh.WHOLE

@@ -43,6 +43,12 @@ class Vendor:
     pkce: bool
     plan: str
     """The usual plan of an account, in the vendor's own word."""
+    refresh_prefix: str
+    """How its refresh tokens begin."""
+    rotates: bool
+    """Whether a refresh token is good for one use."""
+    access_s: int
+    """The usual lifetime of its access tokens, in seconds."""
 
 
 @dataclass(slots=True)
@@ -62,12 +68,14 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
-    """What a refresh token was taken for."""
+class Issue:
+    """What a token endpoint is to answer with."""
 
     family: Family
     refresh: str | None
     """The refresh token of the answer; None: it holds none."""
+    lifetime_s: int
+    """Of the access token."""
 
 
 @dataclass(slots=True)
@@ -85,16 +93,26 @@ class SignIns:
         """Let the control socket see what is given out."""
         self.setting.tokens[self.vendor.id] = self.tokens
 
-    def renewed(self, token: str, *, client_id: str, prefix: str, rotates: bool) -> Renewed:
-        """Take a refresh token as the modes say; `rotates` is what the vendor does by itself. Raises GrantError."""
+    def first(self, grant: Grant) -> Issue:
+        """Begin the family of a sign-in."""
+        family = self.tokens.family(grant, self.vendor.refresh_prefix)
+        return Issue(family, family.current, self.setting.modes.token_lifetime_s or self.vendor.access_s)
+
+    def renewed(self, token: str, *, client_id: str) -> Issue:
+        """Take a refresh token as the modes say. Raises GrantError."""
         modes = self.setting.modes
         whole = modes.refresh is not Refresh.NO_REFRESH_TOKEN
+        rotates, prefix = self.vendor.rotates, self.vendor.refresh_prefix
         rotate = whole and (rotates if modes.rotate is None else modes.rotate)
         family = self.tokens.renew(token, client_id=client_id, prefix=prefix, rotate=rotate)
         if modes.refresh is Refresh.OTHER_ACCOUNT:
             grant = replace(family.grant, account=replace(family.grant.account, email=OTHER_EMAIL))
             family = self.tokens.family(grant, prefix)
-        return Renewed(family, family.current if rotate or (whole and rotates) else None)
+        return Issue(
+            family,
+            family.current if rotate or (whole and rotates) else None,
+            modes.renewed_lifetime_s or modes.token_lifetime_s or self.vendor.access_s,
+        )
 
     # -- the authorize request -----------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import BaseRoute, Route
 
 from antechamber.testing.standin.setting import Setting
-from antechamber.testing.standin.sign_ins import SignIns, Vendor
-from antechamber.testing.standin.tokens import DeadFamilyError, Family, Grant, GrantError
+from antechamber.testing.standin.sign_ins import Issue, SignIns, Vendor
+from antechamber.testing.standin.tokens import DeadFamilyError, Grant, GrantError
 from antechamber.testing.standin.vendors import claude_work
 from antechamber.testing.standin.vendors.endpoints import answer, refusal, token_endpoint, with_grant
 
@@ -25,9 +25,10 @@ VENDOR: Final = Vendor(
     redirect_path="/callback",
     pkce=True,
     plan="pro",
+    refresh_prefix="sk-ant-ort01-",
+    rotates=True,
+    access_s=8 * 3600,
 )
-_PREFIX: Final = "sk-ant-ort01-"
-_ACCESS_S: Final = 8 * 3600
 _REFRESH_S: Final = 30 * 24 * 3600
 _SINCE: Final = "2026-01-01T00:00:00Z"
 
@@ -54,24 +55,23 @@ class Claude:
                     redirect_uri=asked.get("redirect_uri", ""),
                     verifier=asked.get("code_verifier"),
                 )
-                family = tokens.family(grant, _PREFIX)
-                return self._issued(family, family.current)
+                return self._issued(self.sign_ins.first(grant))
             case "refresh_token":
-                renewed = self.sign_ins.renewed(
-                    asked.get("refresh_token", ""), client_id=client, prefix=_PREFIX, rotates=True
-                )
-                return self._issued(renewed.family, renewed.refresh)
+                return self._issued(self.sign_ins.renewed(asked.get("refresh_token", ""), client_id=client))
             case _:
                 raise GrantError("unsupported_grant_type")
 
-    def _issued(self, family: Family, refresh: str | None) -> dict[str, Any]:
-        grant, account = family.grant, family.grant.account
-        lifetime = self.setting.modes.token_lifetime_s or _ACCESS_S
+    def _issued(self, issue: Issue) -> dict[str, Any]:
+        grant, account = issue.family.grant, issue.family.grant.account
         return {
             "token_type": "Bearer",
-            "access_token": self.sign_ins.tokens.access(family, "sk-ant-oat01-", lifetime_s=lifetime),
-            "expires_in": lifetime,
-            **({} if refresh is None else {"refresh_token": refresh, "refresh_token_expires_in": _REFRESH_S}),
+            "access_token": self.sign_ins.tokens.access(issue.family, "sk-ant-oat01-", lifetime_s=issue.lifetime_s),
+            "expires_in": issue.lifetime_s,
+            **(
+                {}
+                if issue.refresh is None
+                else {"refresh_token": issue.refresh, "refresh_token_expires_in": _REFRESH_S}
+            ),
             "scope": grant.scope,
             "organization": {"uuid": account.id("organization"), "name": _organization(grant)},
             "account": {"uuid": account.id("account"), "email_address": account.email},

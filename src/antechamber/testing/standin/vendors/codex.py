@@ -11,10 +11,9 @@ from starlette.routing import BaseRoute, Route
 
 from antechamber.testing.standin.pages import page
 from antechamber.testing.standin.setting import BadBodyError, Setting, fields_of
-from antechamber.testing.standin.sign_ins import SignIn, SignIns, Vendor
+from antechamber.testing.standin.sign_ins import Issue, SignIn, SignIns, Vendor
 from antechamber.testing.standin.tokens import (
     DeadFamilyError,
-    Family,
     Grant,
     GrantError,
     OrdinaryRefusalError,
@@ -35,10 +34,11 @@ VENDOR: Final = Vendor(
     redirect_path="/auth/callback",
     pkce=True,
     plan="plus",
+    refresh_prefix="rt_",
+    rotates=True,
+    access_s=10 * 24 * 3600,
 )
 _DEVICE_REDIRECT: Final = f"{ISSUER}/deviceauth/callback"
-_PREFIX: Final = "rt_"
-_ACCESS_S: Final = 10 * 24 * 3600
 _SCOPE: Final = "openid profile email offline_access"
 _TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant's name
 
@@ -77,22 +77,17 @@ class Codex:
                     redirect_uri=asked.get("redirect_uri", ""),
                     verifier=asked.get("code_verifier"),
                 )
-                family = tokens.family(grant, _PREFIX)
-                return self._issued(family, family.current)
+                return self._issued(self.sign_ins.first(grant))
             case "refresh_token":
-                renewed = self.sign_ins.renewed(
-                    asked.get("refresh_token", ""), client_id=client, prefix=_PREFIX, rotates=True
-                )
-                return self._issued(renewed.family, renewed.refresh)
+                return self._issued(self.sign_ins.renewed(asked.get("refresh_token", ""), client_id=client))
             case str(kind) if kind == _TOKEN_EXCHANGE:
                 # what an account without an API organisation gets; the CLI goes on without a key
                 raise OrdinaryRefusalError("invalid_client")
             case _:
                 raise GrantError("unsupported_grant_type")
 
-    def _issued(self, family: Family, refresh: str | None) -> dict[str, Any]:
-        tokens, grant, account = self.sign_ins.tokens, family.grant, family.grant.account
-        lifetime = self.setting.modes.token_lifetime_s or _ACCESS_S
+    def _issued(self, issue: Issue) -> dict[str, Any]:
+        tokens, grant, account = self.sign_ins.tokens, issue.family.grant, issue.family.grant.account
         claims = {
             "iss": ISSUER,
             "sub": f"auth0|DUMMY-{account.id('user')}",
@@ -109,16 +104,16 @@ class Codex:
         profile = {"email": account.email, "email_verified": True}
         access = tokens.signed(
             {**claims, "aud": ["https://api.openai.com/v1"], "https://api.openai.com/profile": profile},
-            lifetime_s=lifetime,
+            lifetime_s=issue.lifetime_s,
         )
         return {
             "id_token": tokens.signed(
                 {**claims, **profile, "aud": [grant.client_id], "name": account.name}, lifetime_s=3600
             ),
-            "access_token": tokens.know(access, family, lifetime_s=lifetime),
-            **({} if refresh is None else {"refresh_token": refresh}),
+            "access_token": tokens.know(access, issue.family, lifetime_s=issue.lifetime_s),
+            **({} if issue.refresh is None else {"refresh_token": issue.refresh}),
             "token_type": "Bearer",
-            "expires_in": lifetime,
+            "expires_in": issue.lifetime_s,
             "scope": grant.scope,
         }
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import BaseRoute, Route
 
 from antechamber.testing.standin.setting import Setting
-from antechamber.testing.standin.sign_ins import SignIns, Vendor
-from antechamber.testing.standin.tokens import DeadFamilyError, Family, Grant, GrantError
+from antechamber.testing.standin.sign_ins import Issue, SignIns, Vendor
+from antechamber.testing.standin.tokens import DeadFamilyError, Grant, GrantError
 from antechamber.testing.standin.vendors import gemini_work
 from antechamber.testing.standin.vendors.endpoints import answer, note_refusal, refusal, token_endpoint, with_grant
 
@@ -25,9 +25,10 @@ VENDOR: Final = Vendor(
     redirect_path="/oauth2callback",
     pkce=False,
     plan="standard-tier",
+    refresh_prefix="1//",
+    rotates=False,
+    access_s=3599,
 )
-_PREFIX: Final = "1//"
-_ACCESS_S: Final = 3599
 _PROJECT: Final = "dummy-practice-project"
 
 
@@ -55,19 +56,14 @@ class Gemini:
                     redirect_uri=asked.get("redirect_uri", ""),
                     verifier=asked.get("code_verifier"),
                 )
-                family = tokens.family(grant, _PREFIX)
-                return self._issued(family, family.current)
+                return self._issued(self.sign_ins.first(grant))
             case "refresh_token":
-                renewed = self.sign_ins.renewed(
-                    asked.get("refresh_token", ""), client_id=client, prefix=_PREFIX, rotates=False
-                )
-                return self._issued(renewed.family, renewed.refresh)
+                return self._issued(self.sign_ins.renewed(asked.get("refresh_token", ""), client_id=client))
             case _:
                 raise GrantError("unsupported_grant_type")
 
-    def _issued(self, family: Family, refresh: str | None) -> dict[str, Any]:
-        grant = family.grant
-        tokens, lifetime = self.sign_ins.tokens, self.setting.modes.token_lifetime_s or _ACCESS_S
+    def _issued(self, issue: Issue) -> dict[str, Any]:
+        grant, tokens = issue.family.grant, self.sign_ins.tokens
         claims = {
             "iss": "https://accounts.google.com",
             "azp": grant.client_id,
@@ -78,12 +74,12 @@ class Gemini:
             "name": grant.account.name,
         }
         return {
-            "access_token": tokens.access(family, "ya29.", lifetime_s=lifetime),
-            **({} if refresh is None else {"refresh_token": refresh}),
-            "expires_in": lifetime,
+            "access_token": tokens.access(issue.family, "ya29.", lifetime_s=issue.lifetime_s),
+            **({} if issue.refresh is None else {"refresh_token": issue.refresh}),
+            "expires_in": issue.lifetime_s,
             "scope": grant.scope,
             "token_type": "Bearer",
-            "id_token": tokens.signed(claims, lifetime_s=lifetime),
+            "id_token": tokens.signed(claims, lifetime_s=issue.lifetime_s),
         }
 
     @staticmethod
@@ -145,7 +141,7 @@ class Gemini:
                 "aud": grant.client_id,
                 "sub": _number(grant),
                 "scope": grant.scope,
-                "expires_in": str(_ACCESS_S),
+                "expires_in": str(VENDOR.access_s),
                 "email": grant.account.email,
                 "email_verified": "true",
                 "access_type": "offline",
