@@ -32,6 +32,7 @@ class Code(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     NOT_JSON = "not_json"
     UNKNOWN_PROVIDER = "unknown_provider"
+    ARGUMENT_REFUSED = "argument_refused"
     MALFORMED_ID = "malformed_id"
     NOT_SIGNED_IN = "not_signed_in"
     NOT_ALLOWED = "not_allowed"
@@ -147,6 +148,9 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.BODY_TOO_LARGE: Meaning(413, "The request's body is too large.", "Send less than 64 KiB."),
     Code.NOT_JSON: Meaning(415, "The request's body is not JSON.", "Send JSON with Content-Type: application/json."),
     Code.UNKNOWN_PROVIDER: Meaning(422, "There is no such provider.", "Choose one that GET /api/providers lists."),
+    Code.ARGUMENT_REFUSED: Meaning(
+        422, "An argument is none that a run may use.", "Use those that docs/providers.md says how to list."
+    ),
     Code.MALFORMED_ID: Meaning(422, "The id is not well-formed.", "Use the id exactly as it was given to you."),
     Code.NOT_SIGNED_IN: Meaning(
         401, "This needs a sign-in.", "Open the link that the service printed, or send its token."

@@ -199,19 +199,98 @@ class SignIn(Table):
     seed: list[Seed] = Field([], description="Files that are there before the sign-in.")
 
 
+class Command(Table):
+    """A subcommand that a run may use; without words the bare tool."""
+
+    words: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9-]*( [a-z][a-z0-9-]*)*)?$",
+        description="Its words, which stand first among the arguments; empty: the tool without a subcommand.",
+    )
+    prompt: bool = Field(default=False, description="Whether one argument that is no option may follow: a prompt.")
+    in_person: bool = Field(
+        default=False,
+        description="Whether the owner must allow it in person; whatever follows it is then not looked at.",
+    )
+
+
+class Option(Table):
+    """An option that a run may use."""
+
+    name: str = Field(pattern=r"^--[A-Za-z0-9][A-Za-z0-9-]*$", description="Its long name.")
+    short: str | None = Field(None, pattern=r"^-[A-Za-z0-9]$", description="Its short name, of one letter.")
+    value: Literal["none", "one", "joined"] = Field(
+        "none",
+        description="none: it is a switch; one: it takes a value, after it or after =; joined: only after =, because"
+        " the tool takes several, or none, of what follows.",
+    )
+    values: Expression | None = Field(
+        None, description="Regular expression that the whole value must match; absent: any text."
+    )
+    commands: list[str] = Field([""], min_length=1, description="The subcommands that it may follow, by their words.")
+    in_person: bool = Field(default=False, description="Whether the owner must allow it in person.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Option:
+        if self.value == "none" and self.values is not None:
+            raise ValueError("values go with an option that takes one")
+        return self
+
+
 class Run(Table):
     """The tool at work with a stored credential."""
 
     env: dict[Variable, str] = Field({}, description="Environment variables; $HOME in a value is expanded.")
     seed: list[Seed] = Field([], description="Files besides the credential that a signed-in home needs.")
-    hosts: list[Host] = Field([], description="The only hosts that a run reaches.")
+    arguments: list[Argument] = Field([], description="What stands before the caller's arguments in every run.")
+    commands: list[Command] = Field([Command()], min_length=1, description="Subcommands that a run may use.")
+    options: list[Option] = Field([], description="Options that a run may use; what is not listed is refused.")
+    hosts: list[Host] = Field([], description="Hosts that a run reaches, and no others.")
     renewal_hosts: list[Host] = Field(
         [],
         description="Those of them at which the tool renews its credential: from a connection there until what came"
         " of it is stored, the stored one may be used up.",
     )
-    subcommands: list[Argument] = Field([], description="Subcommands that a run may use; none: only the bare tool.")
-    options: list[Argument] = Field([], description="Options that a run may use.")
+    one_shot: list[Argument] = Field(
+        [], description="Arguments that ask one question and end: {prompt} is its place. Absent: it has no such way."
+    )
+    version: list[Argument] = Field(
+        [], description="Arguments that print the version without a network and without a credential."
+    )
+    share: bool = Field(
+        default=False,
+        description="Whether several of it may work in one home at once, because they agree on who refreshes a token.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Run:
+        faults = []
+        words = [command.words for command in self.commands]
+        faults += [f"lists the subcommand {word!r} twice" for word in sorted({w for w in words if words.count(w) > 1})]
+        for word in dict.fromkeys(words):
+            names = [
+                name
+                for option in self.options
+                if word in option.commands
+                for name in (option.name, option.short)
+                if name is not None
+            ]
+            faults += [f"lists {name} twice for {word!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+        for option in self.options:
+            faults += [
+                f"lets {option.name} follow {word!r}, which is no listed subcommand"
+                for word in option.commands
+                if word not in words
+            ]
+        faults += [f"reaches {host}: a run's hosts are named one by one" for host in self.hosts if host[0] == "*"]
+        faults += [
+            f"renews at {host}, which is none of its hosts" for host in self.renewal_hosts if host not in self.hosts
+        ]
+        if self.one_shot and self.one_shot.count("{prompt}") != 1:
+            faults.append("one_shot needs {prompt} once, as an argument of its own")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 class Kept(Table):

@@ -50,7 +50,9 @@ def test_gemini_signs_in_with_an_empty_home_and_runs_with_its_choice_made(provid
     spec = providers.get("gemini")
     assert spec.job()["seed"] == []
     seeds = {seed["path"]: seed["content"] for seed in spec.check_job(bundle_of(spec, samples))["seed"]}
-    assert json.loads(seeds["~/.gemini/settings.json"]) == {"security": {"auth": {"selectedType": "oauth-personal"}}}
+    chosen = json.loads(seeds["~/.gemini/settings.json"])
+    assert chosen["security"]["auth"] == {"selectedType": "oauth-personal"}
+    assert chosen["privacy"] == {"usageStatisticsEnabled": False}
 
 
 def test_claude_runs_with_its_onboarding_done_and_its_account_in_one_file(providers, samples):
