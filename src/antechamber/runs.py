@@ -16,6 +16,7 @@ from antechamber.lifecycle import Act
 from antechamber.log import get_logger
 from antechamber.model import Purpose, Run, RunStatus, SealIdentity
 from antechamber.points import Point, point
+from antechamber.providers import judge
 from antechamber.run_life import RunFact
 from antechamber.store import NewRun, NewVersion
 from antechamber.vault import at_the_root
@@ -86,6 +87,8 @@ class Runs:
         """
         spec = self._providers.get(request.provider)
         self._signin.require(spec)
+        if (refusal := judge(spec.definition, request.arguments)) is not None:
+            raise refusal.error()
         seconds = self._seconds(request.seconds)
         await at_the_root(self._vault.answers)
         credential = await self._signin.stored(request.owner, spec.id)

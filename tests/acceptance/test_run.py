@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from antechamber.providers import Providers
 from antechamber.tasks import spawn
 from tests.acceptance.service import ANTECHAMBER
 from tests.acceptance.test_canaries import stored
 
 ASKED = {
-    "codex": ["exec", "--skip-git-repo-check", "say hello"],
-    "claude_code": ["-p", "say hello"],
-    "gemini": ["-p", "say hello"],
+    spec.id: ["say hello" if argument == "{prompt}" else argument for argument in spec.definition.run.one_shot]
+    for spec in Providers.load().all()
 }
 
 

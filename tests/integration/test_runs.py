@@ -171,6 +171,18 @@ async def test_what_cannot_run_is_refused(tmp_path, arguments, code):
         assert refused.value.code is code
 
 
+@pytest.mark.parametrize(
+    "arguments", [["login"], ["logout"], ["mcp"], ["-c", "x=y", "exec", "hello"], ["exec", "--trust", "hello"]]
+)
+async def test_arguments_that_are_not_for_a_run_are_refused_before_anything_is_opened(tmp_path, arguments):
+    async with signed_in(tmp_path) as made:
+        before = len(await made.signin.audit(after=0, limit=100))
+        with pytest.raises(CallerError) as refused:
+            await run(made, *arguments)
+        assert refused.value.code is Code.ARGUMENT_REFUSED
+        assert len(await made.signin.audit(after=0, limit=100)) == before
+
+
 async def test_a_credential_that_needs_a_sign_in_is_not_run_with(tmp_path):
     async with signed_in(tmp_path) as made:
         (credential,) = await made.signin.credentials("ada")

@@ -72,7 +72,7 @@ def run(spec: ProviderSpec, bundle: bytes, arguments: Sequence[str], *, terminal
     form = spec.definition
     return {
         "kind": "run",
-        "argv": [*_program(spec), *arguments],
+        "argv": [*_program(spec), *form.run.arguments, *arguments],
         "drive": {"how": "plain", "answers": []},
         "streams": {"terminal": terminal, "held": held},
         "cli_version": spec.version,
