@@ -142,8 +142,8 @@ def _runs() -> list[str]:
     lines = [
         "## Runs",
         "",
-        "A run of a tool with a stored credential; [how-to/run.md](how-to/run.md). The lease of its credential is apart",
-        "from it.",
+        "A run of a tool with a stored credential; [how-to/run.md](how-to/run.md). The lease of its credential is",
+        "apart from it.",
         "",
         run_life.diagram(),
         "| fact | " + " | ".join(f"`{status}`" for status in statuses) + " |",
