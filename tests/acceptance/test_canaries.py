@@ -74,6 +74,10 @@ async def test_no_secret_of_a_sign_in_is_left_anywhere_but_in_its_place(scene, p
     page = (await person.browser._http.get(f"/api/auth/session/{person.session_id}")).content
     await person.from_the_code()
     assert await person.ended() == "completed"
+    # neither tool nor browser hides the name that it asks for
+    used = await person.browser.destinations(person.session_id)
+    assert used
+    assert "wrong_server_name" not in {use["verdict"] for use in used}
     assert await service.control.call("credentials.check", provider=provider, user_id=person.user_id)
     # what is given out in plain text stays nowhere either
     await service.control.call("providers.reveal", provider=provider, terms_read_on="2026-01-31")

@@ -226,14 +226,18 @@ def test_parts_of_impossible_length_are_refused():
         assert refusal(sent) == "a length in the ClientHello is wrong"
 
 
-def test_an_outer_encrypted_hello_counts_by_its_outer_name_and_an_inner_one_is_refused():
-    ech = extension(ENCRYPTED_CLIENT_HELLO, OUTER)
-    assert fed([named(NAME.encode(), ech)])[0].right, "browsers send one, as GREASE, whether they use it or not"
-    assert refusal(named(b"front.some.dev", ech)) == "the server name is another than the name asked for"
+@pytest.mark.parametrize("content", [OUTER, INNER, b"", b"\2"])
+def test_a_hello_that_may_hide_another_name_is_refused_whatever_it_says_in_the_clear(content):
+    ech = extension(ENCRYPTED_CLIENT_HELLO, content)
+    assert refusal(named(NAME.encode(), ech)) == "the ClientHello may hide another"
+    assert refusal(named(b"front.some.dev", ech)) != ""
     assert refusal(hello(ech)) == "the ClientHello has no server name"
-    for content in (INNER, b"", b"\2"):
-        inner = extension(ENCRYPTED_CLIENT_HELLO, content)
-        assert refusal(named(NAME.encode(), inner)) == "the ClientHello is an inner one"
+
+
+def test_a_second_hello_that_may_hide_another_name_is_refused():
+    opening, _ = fed([named(NAME.encode(), VERSIONS)])
+    with pytest.raises(HelloError, match="may hide another"):
+        opening.take(named(NAME.encode(), VERSIONS, extension(ENCRYPTED_CLIENT_HELLO, OUTER)))
 
 
 @pytest.mark.parametrize(
