@@ -61,6 +61,8 @@ class Pages:
 
     def __init__(self) -> None:
         self.page = b"<h1>Sign in</h1>"
+        self.others: dict[str, tuple[str, bytes]] = {}
+        """By their paths, what is answered otherwise: a header line, and the body."""
         self.asked: list[str] = []
         self.heads: list[bytes] = []
         self._changed = asyncio.Condition()
@@ -83,13 +85,15 @@ class Pages:
     async def _answer(self, stream: Stream) -> None:
         try:
             head = await stream.reader.readuntil(b"\r\n\r\n")
+            path = head.split(b" ")[1].decode()
             async with self._changed:
-                self.asked.append(head.split(b" ")[1].decode())
+                self.asked.append(path)
                 self.heads.append(head)
                 self._changed.notify_all()
+            header, page = self.others.get(path, ("Content-Type: text/html", self.page))
             stream.writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
-                % (len(self.page), self.page)
+                b"HTTP/1.1 200 OK\r\n%s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+                % (header.encode(), len(page), page)
             )
             await stream.writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from antechamber.tasks import cancel_and_wait, spawn
-from antechamber.testing.rfb import RETURN, RfbError, Screen, StreamWire
+from antechamber.testing.rfb import CONTROL, RETURN, RfbError, Screen, StreamWire
 
 RED, BLUE = b"\x00\x00\xff\x00", b"\xff\x00\x00\x00"  # in memory: blue, green, red, unused
 
@@ -111,13 +111,36 @@ async def test_a_new_size_is_followed_and_asked_for_whole(seen):
     assert (screen.width, screen.height) == (6, 3)
 
 
-async def test_bells_clipboards_and_colour_maps_are_passed_over(seen):
+async def test_bells_and_colour_maps_are_passed_over_and_what_was_copied_is_kept(seen):
     screen, server, _ = seen
 
     server.writer.write(b"\x02" + b"\x03\0\0\0" + struct.pack(">I", 5) + b"hello" + b"\x01\0\0\0\0\x01" + bytes(6))
     server.update((0, 0, 1, 1, 0, RED))
 
     assert await screen.change(0) == 1
+    assert (screen.copied, screen.copies) == ("hello", 1)
+
+
+async def test_all_is_copied_by_keys_held_together_and_the_screens_word_for_it_is_awaited(seen):
+    screen, server, _ = seen
+
+    copying = spawn("copy", screen.copy_all())
+    keys = [struct.unpack(">BBxxI", await server.reader.readexactly(8)) for _ in range(8)]
+    assert not copying.done()
+    server.writer.write(b"\x03\0\0\0" + struct.pack(">I", 3) + b"all")
+
+    assert await copying == "all"
+    held = [[(1, CONTROL), (1, ord(letter)), (0, ord(letter)), (0, CONTROL)] for letter in "ac"]
+    assert [key[1:] for key in keys] == [*held[0], *held[1]]
+
+
+async def test_a_click_is_a_move_a_press_and_a_release(seen):
+    screen, server, _ = seen
+
+    await screen.click(3, 1)
+
+    told = [struct.unpack(">BBHH", await server.reader.readexactly(6)) for _ in range(3)]
+    assert told == [(5, buttons, 3, 1) for buttons in (0, 1, 0)]
 
 
 async def test_keys_are_pressed_and_let_go_by_keysym(seen):

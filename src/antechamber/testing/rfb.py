@@ -1,7 +1,7 @@
-"""A VNC client by keyboard alone: RFB 3.8 (RFC 6143), security type None, raw pixels.
+"""A VNC client: RFB 3.8 (RFC 6143), security type None, raw pixels.
 
-Raw is the cheap encoding here: over a local connection its bytes cost less than unpacking would in Python. There is no
-pointer: what a robot does with this, a person can do without a mouse.
+Raw is the cheap encoding here: over a local connection its bytes cost less than unpacking would in Python. A robot
+needs no pointer: what it does with this, a person can do without a mouse.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from antechamber.screen.words import DESKTOP_SIZE, RAW, SECURITY_NONE, VERSION, 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-_CONTROL: Final = 0xFFE3
+CONTROL: Final = 0xFFE3
+SHIFT: Final = 0xFFE1
 RETURN: Final = 0xFF0D
 """The keysym of Enter (X11's keysymdef.h)."""
 TAB: Final = 0xFF09
@@ -132,6 +133,10 @@ class Screen:
         """How many of them changed a pixel."""
         self.changed_at = 0.0
         """When a pixel last changed, by the monotonic clock."""
+        self.copied = ""
+        """What was copied there last."""
+        self.copies = 0
+        """How often something was."""
 
     @classmethod
     async def open(cls, wire: Wire) -> Screen:
@@ -194,9 +199,29 @@ class Screen:
 
     async def select_all(self) -> None:
         """Press Ctrl+A, so that what is typed next replaces what stands there."""
-        await self._wire.send(struct.pack(">BBxxI", 4, 1, _CONTROL))
-        await self.press(ord("a"))
-        await self._wire.send(struct.pack(">BBxxI", 4, 0, _CONTROL))
+        await self.chord(CONTROL, ord("a"))
+
+    async def chord(self, *keysyms: int) -> None:
+        """Hold keys down together and let them go, the last one first."""
+        for down, held in ((1, keysyms), (0, keysyms[::-1])):
+            for keysym in held:
+                await self._wire.send(struct.pack(">BBxxI", 4, down, keysym))
+
+    async def click(self, x: int, y: int) -> None:
+        """Click the left button there."""
+        for buttons in (0, 1, 0):
+            await self._wire.send(struct.pack(">BBHH", 5, buttons, x, y))
+
+    async def copy_all(self) -> str:
+        """Press Ctrl+A and Ctrl+C and return what was copied, as soon as the screen says it; raises EOFError."""
+        since = self.copies
+        await self.select_all()
+        await self.chord(CONTROL, ord("c"))
+        async with self._news:
+            await self._news.wait_for(lambda: self.copies > since or self._ended is not None)
+        if self.copies <= since and self._ended is not None:
+            raise EOFError(str(self._ended)) from self._ended
+        return self.copied
 
     async def close(self) -> None:
         """Leave the screen."""
@@ -246,7 +271,10 @@ class Screen:
                 if length > _MAX_TEXT:
                     text = f"a clipboard of {length} bytes"
                     raise RfbError(text)
-                await self._wire.readexactly(length)
+                copied = (await self._wire.readexactly(length)).decode("latin-1")
+                async with self._news:
+                    self.copied, self.copies = copied, self.copies + 1
+                    self._news.notify_all()
             case _:
                 text = f"a message of kind {kind}"
                 raise RfbError(text)

@@ -45,6 +45,8 @@ MANAGED_POLICY: Final[dict[str, Any]] = {
     "BrowserSignin": 0,
     "SyncDisabled": True,
     "PasswordManagerEnabled": False,
+    # else each password that is sent off is asked about at Google, by its hash, as soon as the sign-in went well
+    "PasswordLeakDetectionEnabled": False,
     "AutofillAddressEnabled": False,
     "AutofillCreditCardEnabled": False,
     "DeveloperToolsAvailability": 2,
