@@ -56,7 +56,7 @@ class Limits:
     tmp_bytes: int = 512 * 2**20
     shm_bytes: int = 512 * 2**20
     memory_bytes: int = 3 * 2**30
-    """Enforced where the host lets the driver do it (cgroup v2, or the VM's own memory)."""
+    """Beyond it a machine is ended: at once where it is a VM's own memory, else when its keeper looks next."""
 
 
 @dataclass(frozen=True, slots=True)

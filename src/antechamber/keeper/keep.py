@@ -19,7 +19,7 @@ import signal
 import socket
 import time
 
-from antechamber.keeper import kernel, launch
+from antechamber.keeper import kernel, launch, memory
 
 TYPE_CHECKING = False  # typing itself would cost each machine 5 ms
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Keeper:
         self._unclaimed_since = time.monotonic()
         self._stopping = ""
         self._began = False
+        self._memory = memory.Watch(plan["memory_bytes"])
 
     def run(self) -> None:
         """Start the machine and stay until nothing of it is left."""
@@ -99,6 +100,7 @@ class Keeper:
                 key.data()
             if self._unclaimed_for() >= self._plan["unclaimed_s"]:
                 self._stop("no service claimed it")
+            self._look_at_memory()
             if self._stopping:
                 self._kill()
         self._finish(listener)
@@ -227,6 +229,14 @@ class Keeper:
             _signal(self._pid)
         self._kill_the_rest()
 
+    def _look_at_memory(self) -> None:
+        if self._stopping:
+            return
+        # what cannot be looked at now is looked at again: no reason to end anybody
+        with contextlib.suppress(OSError):
+            if held := self._memory.too_much():
+                self._stop(f"it held {held >> 20} MiB of memory, and may hold {self._plan['memory_bytes'] >> 20}")
+
     def _stop(self, why: str) -> None:
         self._stopping = self._stopping or why
         self._kill()
@@ -318,11 +328,12 @@ class Keeper:
     def _unclaimed_for(self) -> float:
         return -1.0 if self._claimed() or self._stopping else time.monotonic() - self._unclaimed_since
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         if self._stopping:
             return 1.0  # children that a kill has not reached yet are looked for again
         unclaimed = self._unclaimed_for()
-        return None if unclaimed < 0 else max(0.0, self._plan["unclaimed_s"] - unclaimed)
+        left = memory.LOOK_S if unclaimed < 0 else self._plan["unclaimed_s"] - unclaimed
+        return max(0.0, min(memory.LOOK_S, left))
 
     # --- the end
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _UNCLAIMED_S: Final = 0.3
 _STALLED_BYTES: Final = 4 * 1024 * 1024
 _EACH_BYTES: Final = 200_000
+_MEMORY_BYTES: Final = 192 * 2**20
+_HELD_BYTES: Final = 1536 * 2**20
 
 
 class DriverContract:
@@ -340,6 +342,23 @@ class DriverContract:
         limits = Limits(home_bytes=small, tmp_bytes=small, shm_bytes=small)
         machine = await bench.start("fill", folder, str(128 * 2**20), limits=limits)
         assert int(await bench.said(machine)) <= 64 * 2**20
+
+    @pytest.mark.parametrize("kind", ["pages", "unnamed", "family"])
+    async def test_a_machine_that_takes_too_much_memory_is_ended(self, bench: Bench, kind: str) -> None:
+        bench.must_isolate()
+        machine = await bench.start("hold", kind, str(_HELD_BYTES), limits=Limits(memory_bytes=_MEMORY_BYTES))
+        async with asyncio.timeout(WITHIN.total_seconds()):
+            end = await machine.ended()
+        assert "memory" in end.detail
+
+    async def test_a_machine_goes_on_that_takes_less_memory_than_it_may(self, bench: Bench) -> None:
+        bench.must_isolate()
+        limits = Limits(memory_bytes=2 * _MEMORY_BYTES)
+        machine = await bench.start("hold", "pages", str(_MEMORY_BYTES), limits=limits)
+        async with asyncio.timeout(WITHIN.total_seconds()):
+            stream = await anext(machine.accept(Door.LINK))
+            assert await stream.reader.readexactly(4) == b"held"
+        stream.writer.close()
 
     async def test_what_a_machine_prints_does_not_fill_the_host(self, bench: Bench) -> None:
         bench.must_isolate()

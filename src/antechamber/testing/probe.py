@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DOORS = "/run/doors"
 STREAMS = 64
 BLOCK = 65536
+MIB = 2**20
 
 
 def dial(door: str) -> socket.socket:
@@ -247,6 +248,27 @@ def fill(folder: str, limit: str) -> int:
     return 0
 
 
+def hold(kind: str, limit: str) -> int:
+    """Take memory until that many bytes are held, say so, and stay: `pages`, `unnamed` files, or a `family`'s pages."""
+    kept: list[bytearray] = []
+    if kind == "family":
+        for _ in range(8):
+            if os.fork() == 0:
+                kept.append(bytearray(b"x" * (int(limit) // 8)))
+                time.sleep(3600)
+        time.sleep(2)  # while all of them do
+    file = os.memfd_create("bomb")
+    for at in range(0, int(limit) if kind != "family" else 0, MIB):
+        if kind == "unnamed":
+            os.posix_fallocate(file, at, MIB)
+        else:
+            kept.append(bytearray(b"x" * MIB))
+    with dial("link") as link:
+        link.sendall(b"held")
+        link.recv(1)
+    return len(kept)
+
+
 def shout(limit: str) -> int:
     """Print that many bytes on standard output."""
     for _ in range(int(limit) // BLOCK):
@@ -264,6 +286,7 @@ WORDS: dict[str, Callable[..., int]] = {
     "facts": report,
     "forks": forks,
     "fill": fill,
+    "hold": hold,
     "shout": shout,
 }
 

@@ -35,6 +35,7 @@ class Kept:
             "uid": None,
             "subordinate": None,
             "unclaimed_s": unclaimed_s,
+            "memory_bytes": 2**30,
         }
         (path / "plan.json").write_text(json.dumps(plan))
         alive = locks.take(self.folder.alive)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.errors import AntechamberError, OperatorError
-from antechamber.machine import Check, Door, MachineSpec
+from antechamber.machine import Check, Door, Limits, MachineSpec
 from antechamber.model import IdPrefix, new_id
 
 if TYPE_CHECKING:
@@ -63,9 +63,17 @@ async def run(driver: NamespaceDriver, uids: Uids) -> Sequence[Check]:
     checks.append(
         Check(
             "memory limit",
+            ok=True,
+            message=f"a machine's keeper ends it when it holds more than {Limits().memory_bytes >> 20} MiB of memory",
+            fatal=False,
+        )
+    )
+    checks.append(
+        Check(
+            "processor time",
             ok=False,
-            message="the memory of one machine is not limited by this driver",
-            remedy="limit the whole service: MemoryMax= in its unit covers its machines too",
+            message="the processor time of one machine is not limited by this driver",
+            remedy="limit the whole service: CPUQuota= in its unit covers its machines too",
             fatal=False,
             by_nature=True,
         )

@@ -222,6 +222,7 @@ class NamespaceDriver:
             "seccomp": os.fspath(folder.path / "seccomp.bpf"),
             **self._plan_of_uid(handle["uid"]),
             "unclaimed_s": self._settings.unclaimed_s,
+            "memory_bytes": spec.limits.memory_bytes,
             "doors": sorted(spec.doors),
         }
 
