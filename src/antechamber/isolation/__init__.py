@@ -2,6 +2,8 @@
 
 - `catalogue`: what is attempted, at which wall, and what has to become of it.
 - `attempts`: the program that attempts it, in the machine; standard library only.
+- `bombs`: the program that takes more than its share, or speaks at its doors as no guest does; the same.
+- `floods`: how the service and another machine fare meanwhile.
 - `targets`: what lies ready on the host to be reached, and tells whether it was.
 - `ways_out`: names and requests for the egress door, in front of a network that is made up.
 - `suite`: starts the machine, and compares what the machine says with what the host saw.

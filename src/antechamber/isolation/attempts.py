@@ -521,10 +521,11 @@ def attempt_all(targets: dict[str, Any]) -> int:
 
 
 def wait() -> int:
-    """Be another machine, until that is stopped."""
-    with dial() as link:
+    """Be another machine, until that is stopped: send through the egress door what the host says; tell the answer."""
+    with dial() as link, link.makefile("rb") as lines:
         link.sendall(b"up\n")
-        link.recv(1)
+        for line in lines:
+            link.sendall(egress(json.loads(line)).encode() + b"\n")
     return 0
 
 

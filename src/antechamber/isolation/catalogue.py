@@ -123,5 +123,33 @@ _EGRESS: Final = (
     _out("oversized", "Send a request of 64 KiB.", "it is not answered"),
     _out("nonsense", "Send what is no request.", "it is not answered, or refused"),
 )
-CATALOGUE: Final = (*_INSIDE, *_EGRESS)
+_WELL: Final = "another machine is answered in time meanwhile, and the service takes no more memory"
+_ENDED: Final = f"the machine is ended as one that breaks the protocol; {_WELL}"
+_MEMORY: Final = "the machine is ended before; another machine is answered in time meanwhile"
+
+
+def _bomb(name: str, wall: Wall, attempt: str, expected: str = _WELL) -> Attempt:
+    return Attempt(name, wall, attempt, expected)
+
+
+_BOMBS: Final = (
+    _bomb("memory_pages", W.SHARE, "Take 1.5 GiB of memory, eight times what it may.", _MEMORY),
+    _bomb("memory_unnamed", W.SHARE, "Take it as a file without a name, which no process has mapped.", _MEMORY),
+    _bomb("memory_family", W.SHARE, "Take it in sixteen processes.", _MEMORY),
+    _bomb("processors", W.SHARE, "Keep every processor busy with 64 processes.", "another machine is answered in time"),
+    _bomb("egress_silent", W.EGRESS, "Connect up to 4,096 times and say nothing."),
+    _bomb("egress_half", W.EGRESS, "Connect up to 4,096 times and say half of a request."),
+    _bomb("egress_requests", W.EGRESS, "Ask up to 10,000 times for a name, sixteen at once."),
+    _bomb("egress_names", W.EGRESS, "Ask for up to 10,000 names, sixteen at once."),
+    _bomb("link_silent", W.DOORS, "Dial the link up to 4,096 times and say nothing."),
+    _bomb("link_oversized", W.DOORS, "Begin a frame of 2 GiB on the link.", _ENDED),
+    _bomb("link_nonsense", W.DOORS, "Send what is no frame on the link.", _ENDED),
+    _bomb("link_other", W.DOORS, "Report on the link in another machine's name.", f"nothing is taken; {_ENDED}"),
+    _bomb("link_reports", W.DOORS, "Report without end.", _ENDED),
+    _bomb("screen_silent", W.DOORS, "Dial the screen's door up to 4,096 times."),
+    _bomb("screen_sizes", W.DOORS, "Be a screen that has ever another size, of 65,535 by 65,535."),
+    _bomb("screen_rectangles", W.DOORS, "Be a screen with pictures larger than it, of an unknown encoding."),
+    _bomb("screen_endless", W.DOORS, "Be a screen with a clipboard of 4 GiB."),
+)
+CATALOGUE: Final = (*_INSIDE, *_EGRESS, *_BOMBS)
 """Every attempt, in the order in which they are told."""

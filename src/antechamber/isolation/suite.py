@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.errors import Code, MachineError, OperatorError
-from antechamber.isolation import attempts, ways_out
+from antechamber.isolation import attempts, bombs, floods, ways_out
 from antechamber.isolation.catalogue import CATALOGUE, Wall
 from antechamber.isolation.targets import can_be_reached, planted
-from antechamber.machine import Door, MachineSpec, Mount
+from antechamber.machine import Door, Limits, MachineSpec, Mount
 from antechamber.model import GuestText, IdPrefix, new_id
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from antechamber.egress import Egress, Policy
     from antechamber.machine import Driver, Machine
 
-_PROGRAM: Final = "/opt/isolation/attempts.py"
+_PROGRAMS: Final = Path("/opt/isolation")
 _WITHIN: Final = timedelta(seconds=180)
 _STOP: Final = timedelta(seconds=20)
 _LONGEST_LINE: Final = 64 * 1024
@@ -45,10 +45,18 @@ class Finding:
     """What the machine was told, or what the host saw of it; foreign text, cleaned."""
 
 
-async def prove(driver: Driver, run_dir: Path, *, policy: Policy | None = None) -> Sequence[Finding]:
+async def prove(
+    driver: Driver,
+    run_dir: Path,
+    *,
+    policy: Policy | None = None,
+    named: Collection[str] = tuple(bombs.BOMBS),
+    memory_bytes: int = floods.MEMORY_BYTES,
+) -> Sequence[Finding]:
     """Run every attempt in a machine of that driver, beside another one, and return what became of each.
 
-    `policy` is another than every machine's way out has, for tests. Raises OperatorError when it cannot be told:
+    For tests: `policy` is another than every machine's way out has, `named` are the bombs that are tried, and
+    `memory_bytes` is what the machines with those may hold. Raises OperatorError when it cannot be told:
     nothing could be started, or what is to be reached was not there; MachineError when the machine did not come so far.
     """
     if driver.capabilities.isolation == "none":
@@ -72,7 +80,28 @@ async def prove(driver: Driver, run_dir: Path, *, policy: Policy | None = None) 
                 network = ways_out.MadeUp.of(led)
                 async with _started(driver, program, json.dumps(told)) as machine:
                     said = await _heard(machine, ways_out.egress(network, policy))
-            return _findings(said, targets.reached, network.connected)
+                went_off = await _bombs(driver, program, neighbour, named, memory_bytes)
+            return [*_findings(said, targets.reached, network.connected), *went_off]
+
+
+async def _bombs(
+    driver: Driver, program: Path, beside: Machine, named: Collection[str], memory_bytes: int
+) -> Sequence[Finding]:
+    found = []
+    neighbour = await floods.Neighbour.of(beside)
+    try:
+        for one in CATALOGUE:
+            if one.name not in named:
+                continue
+            words = (one.name, json.dumps(floods.told(beside)))
+            limits = Limits(memory_bytes=memory_bytes)
+            async with _started(driver, program, *words, file="bombs.py", limits=limits) as machine:
+                felt = await floods.felt(machine, neighbour)
+            saw = GuestText(felt.saw())
+            found.append(Finding(one.name, one.wall, one.attempt, one.expected, felt.refused(one.name), saw))
+    finally:
+        await neighbour.close()
+    return found
 
 
 def _folders(made: Path) -> tuple[Path, Path]:
@@ -81,13 +110,16 @@ def _folders(made: Path) -> tuple[Path, Path]:
     for folder in (made, program, reachable):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
-    shutil.copyfile(Path(attempts.__file__), program / "attempts.py")
-    (program / "attempts.py").chmod(0o644)
+    for source in map(Path, (attempts.__file__, bombs.__file__)):
+        shutil.copyfile(source, program / source.name)
+        (program / source.name).chmod(0o644)
     return program, reachable
 
 
 @contextlib.asynccontextmanager
-async def _started(driver: Driver, program: Path, *words: str) -> AsyncIterator[Machine]:
+async def _started(
+    driver: Driver, program: Path, *words: str, file: str = "attempts.py", limits: Limits | None = None
+) -> AsyncIterator[Machine]:
     machine_id, incarnation = new_id(IdPrefix.MACHINE), new_id(IdPrefix.INCARNATION)
     uids = driver.host_uids()
     uid = next((one for one in uids if driver.reserve(one)), None)
@@ -97,8 +129,9 @@ async def _started(driver: Driver, program: Path, *words: str) -> AsyncIterator[
     spec = MachineSpec(
         machine_id=machine_id,
         incarnation=incarnation,
-        program=("/usr/bin/python3", "-I", "-S", _PROGRAM, *words),
-        mounts=(Mount(program, str(Path(_PROGRAM).parent)),),
+        program=("/usr/bin/python3", "-I", "-S", str(_PROGRAMS / file), *words),
+        mounts=(Mount(program, str(_PROGRAMS)),),
+        limits=limits or Limits(),
     )
     try:
         machine = await driver.start(spec, handle)
@@ -150,6 +183,8 @@ def _findings(said: dict[str, dict[str, Any]], reached: set[str], connected: Seq
         raise OperatorError(Code.INTERNAL, message=message, detail=str(said["public 0"]["saw"]))
     found = []
     for one in CATALOGUE:
+        if one.name in bombs.BOMBS:
+            continue
         told = [said[name] for name in said if name == one.name or name.rpartition(" ")[0] == one.name]
         refused = bool(told) and all(line["refused"] for line in told) and one.name not in reached
         saw = [GuestText(str(line["saw"])) for line in told]

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.machine, pytest.mark.root]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: every other test here runs as an ordinary user already")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_contract_holds_for_an_ordinary_user():
     closed = assets.closed_parent(_ROOT)
     if closed is not None:

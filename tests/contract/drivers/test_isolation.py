@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ from antechamber.drivers.namespace import bwrap, seccomp
 from antechamber.egress import Judgement, Policy
 from antechamber.egress.policy import ip_address
 from antechamber.errors import Code, OperatorError
-from antechamber.isolation import CATALOGUE, attempts, prove, suite, targets
-from antechamber.machine import Limits, MachineSpec
+from antechamber.isolation import CATALOGUE, attempts, bombs, floods, prove, suite, targets
+from antechamber.machine import Limits
 from tests.contract.drivers.test_namespace import NamespaceHost
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(120)]
@@ -35,7 +35,8 @@ def host():
     host.remove()
 
 
-async def found_in(host, **others):
+async def found_in(host, named=(), **others):
+    others["named"] = named
     return {one.name: one for one in await prove(host.driver(), host.folder / "run", **others)}
 
 
@@ -44,12 +45,13 @@ async def through(host, **others):
 
 
 async def test_every_attempt_to_get_out_of_a_real_machine_is_refused(host):
-    found = await found_in(host)
+    found = await found_in(host, named=bombs.BOMBS)
     assert {name: one.saw for name, one in found.items() if not one.refused} == {}
     assert [(one.name, one.attempt, one.expected) for one in found.values()] == [
         (one.name, one.attempt, one.expected) for one in CATALOGUE
     ]
-    assert set(attempts.ATTEMPTS) == {one.name for one in CATALOGUE if not one.name.startswith("egress_")}
+    inside = {one.name for one in CATALOGUE} - set(bombs.BOMBS)
+    assert set(attempts.ATTEMPTS) == {name for name in inside if not name.startswith("egress_")}
     assert await host.driver().found() == []
 
 
@@ -90,8 +92,7 @@ async def test_a_filter_that_lets_everything_pass_is_seen(host, monkeypatch):
 
 
 async def test_a_machine_without_a_limit_of_processes_is_seen(host, monkeypatch):
-    unlimited = functools.partial(MachineSpec, limits=dataclasses.replace(Limits(), processes=8192))
-    monkeypatch.setattr(suite, "MachineSpec", unlimited)
+    monkeypatch.setattr(suite, "Limits", functools.partial(Limits, processes=8192))
     assert await through(host) == {"forks"}
 
 
@@ -125,7 +126,51 @@ async def test_a_way_out_that_connects_to_anybody_is_seen_whatever_it_says_of_it
         return await answers(self, address, port, name)
 
     monkeypatch.setattr(suite.ways_out.MadeUp, "connect", also)
-    assert await through(host) == {one.name for one in CATALOGUE if one.name.startswith("egress_")}
+    asked = {one.name for one in CATALOGUE} - set(bombs.BOMBS)
+    assert await through(host) == {name for name in asked if name.startswith("egress_")}
+
+
+MEMORY = {name for name in bombs.BOMBS if name.startswith("memory_")}
+
+
+async def test_a_machine_that_may_hold_any_memory_is_seen(host):
+    assert await through(host, named=MEMORY, memory_bytes=8 * 2**30) == MEMORY
+
+
+async def test_a_service_that_another_machine_has_to_wait_for_is_seen(host, monkeypatch):
+    answers = suite.ways_out.MadeUp.resolve
+
+    async def slowly(self, name):
+        if name[:1] == "n" and name[1].isdigit():
+            time.sleep(0.8)  # noqa: ASYNC251 - it holds up all others
+        return await answers(self, name)
+
+    # a name that is known already is answered at once
+    monkeypatch.setattr(suite.ways_out.MadeUp, "resolve", slowly)
+    assert await through(host, named={"egress_names"}) == {"egress_names"}
+
+
+async def test_a_link_that_takes_reports_in_another_machines_name_is_seen(host, monkeypatch):
+    tells, link, others = floods.told, floods.GuestLink, []
+
+    def told(neighbour):
+        others.append(neighbour.handle["incarnation"])
+        return tells(neighbour)
+
+    monkeypatch.setattr(floods, "told", told)
+    monkeypatch.setattr(floods, "GuestLink", lambda **how: link(**how | {"incarnation": others[-1]}))
+    assert await through(host, named={"link_other"}) == {"link_other"}
+
+
+async def test_a_door_for_which_the_service_takes_memory_is_seen(host, monkeypatch):
+    kept = []
+
+    async def keeps(stream, after):
+        while piece := await stream.reader.read(65536):
+            kept.append(piece)
+
+    monkeypatch.setattr(floods, "wait_for_paint", keeps)
+    assert await through(host, named={"screen_endless"}) == {"screen_endless"}
 
 
 async def test_a_way_out_that_is_shut_for_all_proves_nothing(host):
