@@ -100,6 +100,24 @@ async def type_and_copy_back(page, text):
     await page.locator("#frame canvas").focus()
 
 
+KEPT = """async () => ({
+  local: Object.keys(localStorage), session: Object.keys(sessionStorage), hash: location.hash, cookies: document.cookie,
+  databases: (await indexedDB.databases()).length, caches: (await caches.keys()).length,
+})"""
+NOTHING = {"hash": "", "cookies": "", "databases": 0, "caches": 0}
+
+
+async def keeps_no_secret(context, dashboard, page):
+    """Look at all that the browser keeps: an answer, and cookies that no script can read."""
+    assert await dashboard.evaluate(KEPT) == {"local": [], "session": [], **NOTHING}
+    kept = await page.evaluate(KEPT)
+    assert [key.partition(" ")[0] for key in kept.pop("session")] == ["answer"]
+    assert kept == {"local": [], **NOTHING}
+    cookies = (await context.storage_state())["cookies"]
+    assert cookies
+    assert all(cookie["httpOnly"] for cookie in cookies)
+
+
 @pytest.mark.machine
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
@@ -137,6 +155,7 @@ async def test_a_person_connects_codex_and_sees_the_account_and_the_machine_dest
             await keep(page, f"connected-{width}")
             await page.get_by_role("button", name="Yes, that is me").click()
             await page.get_by_role("heading", name="All done").wait_for()
+            await keeps_no_secret(context, dashboard, page)
             await dashboard.bring_to_front()
             await dashboard.get_by_role("link", name="Sign-ins", exact=True).click()
             await dashboard.get_by_role("link", name="its story").click()
