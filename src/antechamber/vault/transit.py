@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
-import re
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import httpx
 
 from antechamber.errors import Code, OperatorError, VaultError
-from antechamber.model import Secret
+from antechamber.secret_files import secret_in
 from antechamber.vault.root import digest_of, not_here, unavailable
 
 if TYPE_CHECKING:
@@ -26,9 +24,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from antechamber.model import Secret
+
 _LARGEST_ANSWER: Final = 1024 * 1024
-_LARGEST_TOKEN: Final = 16 * 1024
-_TOKEN: Final = re.compile(rb"[\x21-\x7e]+")
 _KINDS: Final = frozenset({"aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"})
 """Types of keys that take associated data, by which a data key is bound to its credential."""
 _SAID: Final = 200
@@ -249,14 +247,11 @@ def token_of(path: Path | None, given: Secret | None) -> Callable[[], Secret]:
                 )
             return given
         try:
-            # not waiting for the writer of a pipe
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                raw = file.read(_LARGEST_TOKEN).strip()
+            return secret_in(path)
         except OSError as error:
             raise unavailable(str(path), str(error.strerror)) from error
-        if not _TOKEN.fullmatch(raw):
-            raise unavailable(str(path), "it holds no token")
-        return Secret(raw.decode("ascii"))
+        except ValueError as error:
+            raise unavailable(str(path), "it holds no token") from error
 
     return read
 
