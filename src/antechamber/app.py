@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from antechamber import __version__, assets, garbage, metrics, operations, run_conversation, web
+from antechamber import __version__, assets, garbage, metrics, openid, operations, run_conversation, web
 from antechamber import control as control_socket
 from antechamber.drivers.namespace import NamespaceDriver
 from antechamber.egress import Policy
@@ -324,6 +324,7 @@ async def run(
                 faults_now=_faults(tools, vault),
                 counted=measured,
                 languages=languages,
+                issuer=openid.issuer_of(settings),
                 installation=web.Installation(
                     started_at=started_at,
                     checks=checks,

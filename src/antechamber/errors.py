@@ -57,6 +57,9 @@ class Code(StrEnum):
     BIND_OTHER_PERSON = "bind_other_person"
     CHALLENGE_NOT_VALID = "challenge_not_valid"
     RETURN_NOT_VALID = "return_not_valid"
+    LOGIN_NOT_VALID = "login_not_valid"
+    LOGIN_REFUSED = "login_refused"
+    LOGIN_NOT_ALLOWED = "login_not_allowed"
     NODE_NOT_FOUND = "node_not_found"
     NODE_SERVES = "node_serves"
     SESSION_ENDED = "session_ended"
@@ -100,6 +103,8 @@ class Code(StrEnum):
     KEYS_CHANGED = "keys_changed"
     KEYS_ELSEWHERE = "keys_elsewhere"
     ROOT_UNAVAILABLE = "root_unavailable"
+    ISSUER_UNAVAILABLE = "issuer_unavailable"
+    ISSUER_NOT_BELIEVED = "issuer_not_believed"
     SCHEMA_TOO_NEW = "schema_too_new"
     PROVIDER_NOT_INSTALLED = "provider_not_installed"
     PROVIDER_ALTERED = "provider_altered"
@@ -226,6 +231,21 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         403,
         "This browser is not the one that opened the link, or this way back is used up or too old.",
         "Open the link in this browser, or ask for a new one where you got it.",
+    ),
+    Code.LOGIN_NOT_VALID: Meaning(
+        403,
+        "This login is used up, too old, or was begun in another browser.",
+        "Open the dashboard and sign in again.",
+    ),
+    Code.LOGIN_REFUSED: Meaning(
+        403,
+        "The issuer did not sign you in.",
+        "If you stopped it yourself, open the dashboard and sign in again; else ask whoever runs the issuer.",
+    ),
+    Code.LOGIN_NOT_ALLOWED: Meaning(
+        403,
+        "You have signed in, but you are not among those who may open this dashboard.",
+        "Ask whoever runs this service to name you in its settings; its log has your subject.",
     ),
     Code.NODE_NOT_FOUND: Meaning(404, "There is no such node.", "Choose one that `antechamber nodes list` shows."),
     Code.NODE_SERVES: Meaning(409, "This node serves.", "Stop its service first, and wait half a minute."),
@@ -362,6 +382,17 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
         "The root key's service cannot be reached, or does not answer as it must.",
         "Try again shortly.",
         retryable=True,
+    ),
+    Code.ISSUER_UNAVAILABLE: Meaning(
+        503,
+        "The issuer by which operators sign in cannot be reached, or does not answer as it must.",
+        "Try again shortly. On the server, `antechamber link` opens the dashboard without it.",
+        retryable=True,
+    ),
+    Code.ISSUER_NOT_BELIEVED: Meaning(
+        502,
+        "What the issuer answered is not to be believed, so nobody was signed in.",
+        "Look at the service's log, and run `antechamber doctor`. `antechamber link` opens the dashboard without it.",
     ),
     Code.SCHEMA_TOO_NEW: Meaning(500, "The database is newer than this release.", "Run the release that upgraded it."),
     Code.PROVIDER_NOT_INSTALLED: Meaning(

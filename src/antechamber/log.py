@@ -36,6 +36,8 @@ _PLAIN_KEYS: Final = frozenset(
         "task",
         "request",
         "method",
+        # an operator's, in printable characters alone, and redacted it would name nobody
+        "subject",
     }
 )
 _LIMIT: Final = 4000

@@ -164,6 +164,8 @@ class AccessKind(StrEnum):
     TICKET = "ticket"
     DASHBOARD_LINK = "dashboard_link"
     DASHBOARD_COOKIE = "dashboard_cookie"
+    LOGIN = "login"
+    """Of an operator's login that has ended: it gives no right, and serves no second time."""
 
 
 class Actor(StrEnum):
@@ -178,6 +180,17 @@ class Actor(StrEnum):
     """One of an application's keys."""
     SERVICE = "service"
     """The service by itself, as its settings say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One of those who run this service, as the issuer of their login names them."""
+
+    issuer: str
+    subject: str
+    """Who it is, for ever and at that issuer alone (OpenID Connect Core 1.0, 2)."""
+    name: str = ""
+    """What they are called by, such as an e-mail address: to be shown, never to decide by, and not always known."""
 
 
 class ApiScope(StrEnum):
@@ -603,6 +616,8 @@ class AuditLine:
     """Why, in the words of whoever asked; kept beside the line, and gone once its owner is removed."""
     fields: Mapping[str, Any] | None = None
     """Of what is about no credential: what was allowed, or deleted."""
+    operator: Operator | None = None
+    """Which operator it was, where they came by a login; without the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -704,6 +719,8 @@ class Erasure:
     asked_by: Actor
     api_key: str | None
     """The id of the application's key by whose right it was asked for."""
+    operator: Operator | None
+    """Which operator asked for it, where they came by a login; without the name."""
     asked_at: datetime
     finished_at: datetime | None
     sessions: int

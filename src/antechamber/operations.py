@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from antechamber.credentials import Said
     from antechamber.keys import Keys
     from antechamber.machine_logs import MachineLogs
-    from antechamber.model import ApiKey, AuditLine, AuthSession, Credential, CredentialEvent, Event, MachineRow, Run
+    from antechamber.model import (
+        ApiKey,
+        AuditLine,
+        AuthSession,
+        Credential,
+        CredentialEvent,
+        Event,
+        MachineRow,
+        Operator,
+        Run,
+    )
     from antechamber.owners import Owners, Progress
     from antechamber.providers import Providers
     from antechamber.reconciler.errands import Verdict
@@ -340,6 +350,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
         "id": erasure.id,
         "application": erasure.application,
         "asked_by": str(erasure.asked_by),
+        "operator": operator_view(erasure.operator),
         "asked_at": erasure.asked_at,
         "finished_at": erasure.finished_at,
         "waits_for": [{"id": row.id, "state": str(row.state), "node": row.node} for row in progress.waits_for],
@@ -413,10 +424,16 @@ def _id(arguments: Mapping[str, Any], prefix: IdPrefix) -> str:
 
 def audit_view(line: AuditLine) -> dict[str, Any]:
     """Return a line of the audit as whoever exports it reads it."""
-    return {
+    told = {
         name: value if value is None or isinstance(value, int | datetime | dict) else str(value)
         for name, value in asdict(line).items()
     }
+    return told | {"operator": operator_view(line.operator)}
+
+
+def operator_view(operator: Operator | None) -> dict[str, str] | None:
+    """Return which operator did something, by their issuer's word."""
+    return {"issuer": operator.issuer, "subject": operator.subject} if operator else None
 
 
 def session_view(session: AuthSession) -> dict[str, Any]:

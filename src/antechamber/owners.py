@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from antechamber.model import Actor, Erasure, MachineRow, Owner
+    from antechamber.model import Actor, Erasure, MachineRow, Operator, Owner
     from antechamber.store import Holdings, Store
 
 _log = get_logger("owners")
@@ -64,13 +64,15 @@ class Owners:
             raise CallerError(Code.OWNER_NOT_FOUND)
         return AboutOwner(holdings, None if erasure is None else await self._progress(erasure))
 
-    async def erase(self, owner: Owner, *, by: Actor, api_key: str | None = None) -> Progress:
+    async def erase(
+        self, owner: Owner, *, by: Actor, api_key: str | None = None, operator: Operator | None = None
+    ) -> Progress:
         """Ask that everything of an owner be removed; asking again returns what is under way.
 
         From then on none of their credentials opens and no sign-in of theirs goes on. Raises CallerError
         owner_not_found.
         """
-        erasure = await self._store.erasures.begin(owner, by=by, at=self._clock(), api_key=api_key)
+        erasure = await self._store.erasures.begin(owner, by=by, at=self._clock(), api_key=api_key, operator=operator)
         if erasure is None:
             raise CallerError(Code.OWNER_NOT_FOUND)
         _log.info("an owner is to be erased", erasure=erasure.id, by=erasure.asked_by)

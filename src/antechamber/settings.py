@@ -19,12 +19,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from antechamber.errors import Code, OperatorError
 from antechamber.model import Secret
-from antechamber.web_address import web_origin
+from antechamber.web_address import issuer_address, web_origin
 
 PREFIX: Final = "ANTECHAMBER_"
 
 ROOTS: Final = ("file", "environment", "transit", "kms")
 """The words for where keys can be."""
+
+LONGEST_ISSUER: Final = 1024
+"""Characters of an issuer's URL."""
 
 
 def _words(given: object) -> object:
@@ -135,6 +138,53 @@ class Settings(BaseSettings):
         (),
         description="Origins whose pages may show the sign-in page in a frame, https://HOST[:PORT]; nobody's by"
         " default. Each is trusted with its person's clicks, see docs/how-to/embed.md.",
+    )
+    operator_token: bool = Field(
+        default=True,
+        description="Whether the token of the file `operator-token` opens the API; without it logins, applications'"
+        " keys and `antechamber link` do. The command line asks the service itself and needs none.",
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        max_length=LONGEST_ISSUER,
+        description="Issuer by which operators sign in to the dashboard (OpenID Connect), as it writes its URL itself:"
+        " https://HOST[:PORT][/PATH]; http on this computer alone. See docs/how-to/openid-connect.md.",
+    )
+    oidc_client_id: str | None = Field(None, min_length=1, description="This service's client id at the issuer.")
+    oidc_client_secret: Hidden = Field(
+        None,
+        repr=False,
+        description="Its client secret, where there is no file. Taken out of the service's environment.",
+    )
+    oidc_client_secret_file: Path | None = Field(
+        None, description="File with the client secret; read for each login, so it can be changed."
+    )
+    oidc_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=60,
+        description="What the dashboard's button calls the issuer; default its host.",
+    )
+    oidc_scopes: Words = Field(
+        ("openid", "email"), description="Scopes that are asked for; `openid` is one of them, and groups may need one."
+    )
+    oidc_subjects: Words = Field((), description="Who may come in: subjects (`sub`) at the issuer.")
+    oidc_emails: Words = Field(
+        (), description="Who may come in: e-mail addresses, where the issuer says that it has verified them."
+    )
+    oidc_claim: str | None = Field(
+        None, min_length=1, description="Who may come in: name of a claim, such as `groups`; see the next one."
+    )
+    oidc_values: Words = Field((), description="Values of that claim, of which one is enough to come in.")
+    oidc_ca_file: Path | None = Field(
+        None, description="File with the certificate authorities that the issuer's may be of; default the system's."
+    )
+    oidc_s: Seconds = Field(5, gt=0, le=10, description="Time that the issuer has for an answer; then it is away.")
+    oidc_login_s: Seconds = Field(
+        43_200,
+        gt=0,
+        le=604_800,
+        description="How long a login lasts; then the operator signs in again. Default 12 hours.",
     )
     metrics_bind: str | None = Field(
         None,
@@ -328,7 +378,15 @@ class Settings(BaseSettings):
         return keys
 
     @field_validator(
-        "data_dir", "run_dir", "shared_dir", "providers_dir", "texts_dir", "transit_token_file", "transit_ca_file"
+        "data_dir",
+        "run_dir",
+        "shared_dir",
+        "providers_dir",
+        "texts_dir",
+        "transit_token_file",
+        "transit_ca_file",
+        "oidc_client_secret_file",
+        "oidc_ca_file",
     )
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
@@ -356,6 +414,44 @@ class Settings(BaseSettings):
             message = "names an origin twice"
             raise ValueError(message)
         return found
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer(cls, url: str | None) -> str | None:
+        # compared as it is written, slash and all
+        return None if url is None else issuer_address(url)
+
+    @field_validator("oidc_client_id", "oidc_client_secret_file", "oidc_scopes", "oidc_values")
+    @classmethod
+    def _whole_client(cls, given: Any, whole: ValidationInfo) -> Any:
+        if whole.data.get("oidc_issuer") is None:
+            return given
+        if whole.field_name == "oidc_client_id" and given is None:
+            message = "is needed with an issuer"
+            raise ValueError(message)
+        if whole.field_name == "oidc_client_secret_file" and (given is None) == (
+            whole.data["oidc_client_secret"] is None
+        ):
+            message = "is needed with an issuer, or the secret itself in ANTECHAMBER_OIDC_CLIENT_SECRET, and not both"
+            raise ValueError(message)
+        if whole.field_name == "oidc_scopes" and "openid" not in given:
+            message = "must have openid among them"
+            raise ValueError(message)
+        if whole.field_name == "oidc_values":
+            cls._whole_list(given, whole.data)
+        return given
+
+    @staticmethod
+    def _whole_list(values: tuple[str, ...], data: Mapping[str, Any]) -> None:
+        if bool(values) != bool(data.get("oidc_claim")):
+            message = "needs ANTECHAMBER_OIDC_CLAIM, and that needs it: a claim and its values go together"
+            raise ValueError(message)
+        if not (values or data.get("oidc_subjects") or data.get("oidc_emails")):
+            message = (
+                "nobody may come in by the issuer: name who may in ANTECHAMBER_OIDC_SUBJECTS,"
+                " in ANTECHAMBER_OIDC_EMAILS, or by ANTECHAMBER_OIDC_CLAIM and ANTECHAMBER_OIDC_VALUES"
+            )
+            raise ValueError(message)
 
     @field_validator("otlp_endpoint")
     @classmethod

@@ -32,6 +32,7 @@ from antechamber.model import (
     IdPrefix,
     MachineRow,
     NodeRow,
+    Operator,
     Owner,
     Purpose,
     Reason,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from antechamber.providers import CapturedFile, Providers, ProviderSpec
     from antechamber.providers.capture import Parsed
     from antechamber.settings import Settings
-    from antechamber.store import About, Captured, Moved, Store, Version
+    from antechamber.store import About, Captured, Entered, Moved, Store, Version
     from antechamber.vault import Vault
 
 _log = get_logger("signin")
@@ -556,9 +557,13 @@ class SignIn:
             return None
         return await self._store.credentials.get(session.captured_credential_id)
 
-    async def delete_credential(self, credential_id: str, *, by: Actor, api_key: str | None = None) -> Credential:
+    async def delete_credential(
+        self, credential_id: str, *, by: Actor, api_key: str | None = None, operator: Operator | None = None
+    ) -> Credential:
         """Delete a credential: ciphertext and data key are gone, a tombstone stays."""
-        deleted = await self._store.credentials.delete(credential_id, at=self.clock(), by=by, api_key=api_key)
+        deleted = await self._store.credentials.delete(
+            credential_id, at=self.clock(), by=by, api_key=api_key, operator=operator
+        )
         if deleted is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         point(Point.DELETED)
@@ -603,9 +608,36 @@ class SignIn:
         )
         return cookie
 
-    async def holds_dashboard_cookie(self, cookie: Secret) -> bool:
-        """Tell whether the cookie opens the dashboard."""
-        return await self._store.access.holds(AccessKind.DASHBOARD_COOKIE, cookie, session_id=None, at=self.clock())
+    async def enter(
+        self, login: Secret, operator: Operator, *, terms: str, login_expires_at: datetime, lasts: timedelta
+    ) -> Secret:
+        """End an operator's login, once, and give the dashboard's cookie; raises CallerError login_not_valid.
+
+        `terms` is the digest of those on which they were let in.
+        """
+        at = self.clock()
+        cookie = new_secret()
+        entered = await self._store.logins.enter(
+            login,
+            cookie,
+            operator,
+            terms=terms,
+            at=at,
+            login_expires_at=login_expires_at,
+            cookie_expires_at=at + lasts,
+        )
+        if not entered:
+            raise CallerError(Code.LOGIN_NOT_VALID)
+        _log.info("an operator has signed in", subject=operator.subject)
+        return cookie
+
+    async def entered(self, cookie: Secret) -> Entered | None:
+        """Return by what the cookie opens the dashboard, or None where it does not."""
+        return await self._store.logins.entered(cookie, at=self.clock())
+
+    async def leave(self, cookie: Secret) -> None:
+        """Have a cookie open the dashboard no more."""
+        await self._store.logins.leave(cookie)
 
     async def _apply(
         self, session_id: str, fact: SessionFact, *, reason: Reason | None = None, detail: str = ""

@@ -1,4 +1,4 @@
-"""Addresses that an application gives for a person's browser to be sent to."""
+"""Addresses that others give, for a browser to be sent to or for this service to ask."""
 
 from __future__ import annotations
 
@@ -32,6 +32,29 @@ def web_address(url: str) -> str:
     return url
 
 
+def server_address(url: str) -> str:
+    """Return the URL of a server that is shown secrets: as `web_address`, with a host that everybody reads alike.
+
+    ValueError where it is none.
+    """
+    parts = urlsplit(web_address(url))
+    if "@" in parts.netloc or parts.port == 0 or not _is_host(parts.hostname or ""):
+        message = "must have a host that is a name in ASCII letters, digits and hyphens, or an IP address"
+        raise ValueError(message)
+    return url
+
+
+def issuer_address(url: str) -> str:
+    """Return the URL of an issuer (OpenID Connect Core 1.0, 1.2): a server's, without query or fragment.
+
+    ValueError where it is none.
+    """
+    if "?" in url or "#" in url:
+        message = "must be https://HOST[:PORT][/PATH], without query or fragment"
+        raise ValueError(message)
+    return server_address(url)
+
+
 def bind_address(url: str) -> str:
     """Return an address to which a question can be added, and whose host every browser reads alike.
 
@@ -41,14 +64,10 @@ def bind_address(url: str) -> str:
     if "#" in url or len(url) > MOST:
         message = f"must have no fragment, and at most {MOST} characters"
         raise ValueError(message)
-    parts = urlsplit(web_address(url))
-    if ASKED & {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}:
+    if ASKED & {name for name, _ in parse_qsl(urlsplit(web_address(url)).query, keep_blank_values=True)}:
         message = f"must not ask for {' or '.join(sorted(ASKED))} itself"
         raise ValueError(message)
-    if "@" in parts.netloc or parts.port == 0 or not _is_host(parts.hostname or ""):
-        message = "must have a host that is a name in ASCII letters, digits and hyphens, or an IP address"
-        raise ValueError(message)
-    return url
+    return server_address(url)
 
 
 def web_origin(origin: str) -> str:

@@ -419,6 +419,7 @@ _fault("nobodys", "{nobodys}/")
 _fault("nothing", "{dashboard}/nowhere")
 _fault("nothing-here", "{sign_in}/nowhere")
 _fault("other", "{dashboard}/api/status")
+_fault("login", "{dashboard}/login/callback?state=x&error=access_denied")
 
 
 # -- the dashboard ---------------------------------------------------------------------------------------------------
@@ -490,6 +491,55 @@ async def dashboard_used(person, people):
     url = f"{person.service.addresses.dashboard.url}/#code={code}"
     await view(await (await people()).page(url), "open")
     return await person.page(url)
+
+
+async def with_an_issuer(page, person):
+    """Have the dashboard's page name an issuer by which operators sign in."""
+
+    async def answer(route):
+        answered = await route.fetch()
+        body = (await answered.text()).replace('data-issuer=""', 'data-issuer="Example & Sons"')
+        await route.fulfill(response=answered, body=body)
+
+    await page.route(f"{person.service.addresses.dashboard.url}/", answer)
+
+
+@state("dashboard", "closed", "issuer")
+async def closed_with_an_issuer(person, people):
+    page = await person.page()
+    await with_an_issuer(page, person)
+    await page.goto(person.service.addresses.dashboard.url)
+    return page
+
+
+@state("dashboard", "closed", "issuer-trouble")
+async def cannot_log_in(person, people):
+    page = await closed_with_an_issuer(person, people)
+    await refuse(page, "**/api/dashboard/login", 503, "issuer_unavailable", next_step="Run `antechamber link`.")
+    await page.get_by_role("button", name="Sign in with Example & Sons").click()
+    return page
+
+
+@state("dashboard", "open", "connect", "who")
+async def logged_in(person, people):
+    """Come in as an operator whose name is a long one."""
+    page = await person.page()
+    await with_an_issuer(page, person)
+    named = {"issuer": "https://issuer.example", "subject": "4711", "name": f"{'ann.of.the.operators' * 3}@example.com"}
+
+    async def answer(route):
+        answered = await route.fetch()
+        await route.fulfill(response=answered, json={**await answered.json(), "operator": named})
+
+    await page.route("**/api/dashboard", answer)
+    return await person.dashboard(page=page)
+
+
+@state("dashboard", "closed", "left")
+async def left(person, people):
+    page = await logged_in(person, people)
+    await page.get_by_role("button", name="Sign out").click()
+    return page
 
 
 def _section(variant, path, *, filled):

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 HEIGHTS = {390: 844, 1440: 900}
 MODULES = {"sign_in": "/static/signin/status.js", "dashboard": "/static/dashboard/routes.js"}
 OVER = "(selector) => [...document.querySelectorAll(selector)].map((element) => element.id)"
-OPENED = "dialog, .drawer[id], .veil[id], .live[id], [role=alert][id], .stale"
+OPENED = "dialog, .drawer[id], .veil[id], .live[id], [role=alert][id], .stale, #who"
 """What lies hidden in a page and is opened over a view."""
 
 TOO_WIDE = """() => [document.documentElement,

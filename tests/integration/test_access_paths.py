@@ -118,7 +118,8 @@ async def test_f046_f097_every_route_as_it_is_spelt_is_behind_its_wall_unless_it
     way_back = f"/api/auth/session/{session_id}/return"
     expected = {
         service.addresses.sign_in: open_on_both | {("GET", f"/s/{session_id}"), ("POST", exchange), ("POST", way_back)},
-        service.addresses.dashboard: open_on_both | {("GET", "/"), ("POST", "/api/dashboard/open")},
+        service.addresses.dashboard: open_on_both
+        | {("GET", "/"), ("POST", "/api/dashboard/open"), ("POST", "/api/dashboard/login")},
     }
     told = {*await operations(service, session_id), ("GET", "/")}
     for site, wanted in expected.items():

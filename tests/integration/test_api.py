@@ -197,7 +197,7 @@ async def test_a_route_of_both_hosts_is_described_with_both_and_each_route_with_
     assert opened_by["/api/auth/session/{session_id}/ticket"] == persons
     assert opened_by["/api/auth/session/{session_id}/cancel"] == operators | persons | keys
     exchanges = {f"/api/auth/session/{{session_id}}/{word}" for word in ("open", "binding", "return")}
-    open_to_all = {"/healthz", "/readyz", "/api/dashboard/open", *exchanges}
+    open_to_all = {"/healthz", "/readyz", "/api/dashboard/open", "/api/dashboard/login", *exchanges}
     assert {path for path, schemes in opened_by.items() if not schemes} == open_to_all
 
 

@@ -31,6 +31,7 @@ FIELDS = {
     "api_key",
     "reason",
     "fields",
+    "operator",
 }
 
 

@@ -21,6 +21,7 @@ from antechamber.link import TerminalView
 from antechamber.machine import Capabilities, Stream
 from antechamber.metrics import Fixed, Metrics, Scrape
 from antechamber.model import IdPrefix, new_id, new_secret
+from antechamber.openid import issuer_of
 from antechamber.providers import CapturedFile, Providers
 from antechamber.settings import Settings
 from antechamber.signin import SignIn
@@ -212,6 +213,7 @@ async def running(
     installation=None,
     languages=None,
     rates=None,
+    clock=now,
     **settings,
 ):
     """Run a service on a free port of this computer's loopback."""
@@ -230,6 +232,7 @@ async def running(
             settings=chosen,
             driver="scripted",
             require=lambda spec: None,
+            clock=clock,
         )
         yield await serving(
             cleanup,
@@ -275,6 +278,7 @@ async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults
         node=node,
         faults_now=faults,
         counted=measured,
+        issuer=issuer_of(chosen),
         **rest,
     )
     server = await serve(app, sockets)

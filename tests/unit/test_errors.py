@@ -76,6 +76,7 @@ def test_only_what_can_succeed_later_without_a_change_is_retryable():
         Code.START_LIMIT,
         Code.STORE_UNAVAILABLE,
         Code.ROOT_UNAVAILABLE,
+        Code.ISSUER_UNAVAILABLE,
         Code.SHUTTING_DOWN,
         Code.INTERNAL,
         Code.MACHINE_DID_NOT_START,

@@ -1,5 +1,6 @@
 """Settings: from the environment, whole or not at all."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -147,3 +148,59 @@ def test_origins_that_may_embed_are_a_closed_list_in_the_browsers_own_form():
 def test_what_is_no_origin_may_not_embed(origin):
     with pytest.raises(ValidationError):
         Settings(embed_origins=origin)
+
+
+ISSUER = {"oidc_issuer": "https://issuer.example/realms/ops", "oidc_client_id": "antechamber"}
+CLIENT = {**ISSUER, "oidc_client_secret": "DUMMY"}
+
+
+def test_an_issuer_that_names_nobody_who_may_come_in_is_refused_with_what_to_do():
+    with pytest.raises(OperatorError) as caught:
+        read_settings(**CLIENT)
+    assert "ANTECHAMBER_OIDC_VALUES: nobody may come in" in caught.value.message
+    assert "ANTECHAMBER_OIDC_SUBJECTS" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "lists", [{"oidc_subjects": "ann"}, {"oidc_emails": "a@b.example"}, {"oidc_claim": "groups", "oidc_values": "ops"}]
+)
+def test_any_of_the_three_lists_is_enough(lists):
+    assert read_settings(**CLIENT, **lists).oidc_issuer == ISSUER["oidc_issuer"]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"oidc_issuer": "http://issuer.example"}, "OIDC_ISSUER"),
+        ({"oidc_issuer": "https://issuer.example?x"}, "OIDC_ISSUER"),
+        ({"oidc_issuer": "https://issuer.example#x"}, "OIDC_ISSUER"),
+        ({"oidc_issuer": "https://ann@issuer.example"}, "OIDC_ISSUER"),
+        ({"oidc_issuer": "https://\u0456ssuer.example"}, "OIDC_ISSUER"),
+        ({"oidc_issuer": "issuer.example"}, "OIDC_ISSUER"),
+        ({"oidc_client_id": None}, "OIDC_CLIENT_ID"),
+        ({"oidc_client_secret": None}, "OIDC_CLIENT_SECRET_FILE"),
+        ({"oidc_client_secret_file": "/run/secret"}, "OIDC_CLIENT_SECRET_FILE"),
+        ({"oidc_scopes": "email"}, "OIDC_SCOPES"),
+        ({"oidc_claim": "groups"}, "OIDC_VALUES"),
+        ({"oidc_values": "ops"}, "OIDC_VALUES"),
+        ({"oidc_login_s": 0}, "OIDC_LOGIN_S"),
+    ],
+)
+def test_what_does_not_make_a_whole_client_is_named(given, named):
+    with pytest.raises(OperatorError, match=f"ANTECHAMBER_{named}: "):
+        read_settings(**{**CLIENT, "oidc_subjects": "ann", **given})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9000", "http://localhost:9000/x", "http://[::1]:9000", "https://a.b/"]
+)
+def test_an_issuer_is_kept_as_it_writes_itself(url):
+    assert read_settings(**{**CLIENT, "oidc_issuer": url, "oidc_subjects": "ann"}).oidc_issuer == url
+
+
+def test_the_clients_secret_is_taken_out_of_the_environment_and_shown_nowhere(monkeypatch):
+    monkeypatch.setenv("ANTECHAMBER_OIDC_CLIENT_SECRET", "DUMMY-of-the-client")
+    settings = read_settings(**ISSUER, oidc_subjects="ann")
+    assert "ANTECHAMBER_OIDC_CLIENT_SECRET" not in os.environ
+    assert settings.oidc_client_secret.reveal() == "DUMMY-of-the-client"
+    assert "DUMMY" not in repr(settings)

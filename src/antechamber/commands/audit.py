@@ -39,6 +39,8 @@ def audit_list(
     if not as_json:
         for line in lines:
             line["what"] = " ".join(str(line[name]) for name in _WHAT if line[name])
+            if line["operator"]:
+                line["actor"] += f" {line['operator']['subject']}"
     table(lines, as_json=as_json, only=("seq", "at", "actor", "action", "outcome", "owner", "what"))
 
 

@@ -1,8 +1,8 @@
 """The store: the database is the truth, and this is the only place that speaks SQL.
 
 `Store` is opened once; its parts (`sessions`, `attempts`, `machines`, `nodes`, `credentials`, `openings`, `statuses`,
-`access`, `bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`, `audit_retention`, `runs`,
-`write_backs`) have one file each.
+`access`, `logins`, `bindings`, `applications`, `destinations`, `retention`, `erasures`, `audit`, `audit_retention`,
+`runs`, `write_backs`) have one file each.
 Every move of a state is a compare-and-set with its event in the same transaction; what must never happen is refused by
 the database itself (CHECKs, partial unique indexes, `rules`). What differs between databases is behind `dialect`.
 """
@@ -15,6 +15,7 @@ from antechamber.store.credentials import Asked, Captured, Rejected, Version
 from antechamber.store.dialect import file_url
 from antechamber.store.erasures import Holdings
 from antechamber.store.limits import Limits
+from antechamber.store.logins import Entered
 from antechamber.store.moves import Moved
 from antechamber.store.nodes import AWAY_AFTER
 from antechamber.store.observer import Observer, Recorded, Several
@@ -44,6 +45,7 @@ __all__ = [
     "CredentialMoved",
     "Cut",
     "Denied",
+    "Entered",
     "Holdings",
     "Idempotency",
     "Kept",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, insert, select
 
-from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, IdPrefix, Owner, Purpose, new_id
+from antechamber.model import Actor, AuditAction, AuditLine, AuditOutcome, IdPrefix, Operator, Owner, Purpose, new_id
 from antechamber.store.database import to_its_end
 from antechamber.store.rows import audit_line_of
 from antechamber.store.schema import audit, audit_keys, audit_reasons
@@ -55,6 +55,7 @@ class Entry:
     reason: GuestText | None = None
     """Why, in the words of whoever asked; not kept where nobody is known whom it is about."""
     fields: Mapping[str, Any] | None = None
+    operator: Operator | None = None
 
 
 class Audit:
@@ -128,11 +129,20 @@ async def _append(connection: AsyncConnection, entry: Entry, at: datetime) -> No
             refused=None if entry.refused is None else str(entry.refused),
             api_key=entry.api_key,
             fields=None if entry.fields is None else dict(entry.fields),
+            **columns_of(entry.operator),
         )
     )
     if entry.reason and entry.owner is not None and owner is not None:
         told = {"application": entry.owner.application, "user_id": entry.owner.user_id, "reason": entry.reason}
         await connection.execute(insert(audit_reasons).values(id=line_id, **told))
+
+
+def columns_of(operator: Operator | None) -> dict[str, str | None]:
+    """Return what a row has of the operator by whose login something was done."""
+    return {
+        "operator_issuer": operator.issuer if operator else None,
+        "operator_subject": operator.subject if operator else None,
+    }
 
 
 async def forget(connection: AsyncConnection, owner: Owner) -> None:

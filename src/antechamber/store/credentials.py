@@ -19,6 +19,7 @@ from antechamber.model import (
     CredentialReason,
     CredentialStatus,
     Event,
+    Operator,
     Owner,
     Purpose,
     Reason,
@@ -280,7 +281,14 @@ class Credentials:
 
     @to_its_end
     async def delete(
-        self, credential_id: str, *, at: datetime, by: Actor, api_key: str | None = None, version: int | None = None
+        self,
+        credential_id: str,
+        *,
+        at: datetime,
+        by: Actor,
+        api_key: str | None = None,
+        operator: Operator | None = None,
+        version: int | None = None,
     ) -> Credential | None:
         """Turn a credential into a tombstone and return it: ciphertext, key and claims are gone.
 
@@ -288,7 +296,9 @@ class Credentials:
         is not its present one.
         """
         async with self._database.write() as write:
-            tombstone = await bury(write, credential_id, at=at, by=by, api_key=api_key, version=version)
+            tombstone = await bury(
+                write, credential_id, at=at, by=by, api_key=api_key, operator=operator, version=version
+            )
         if tombstone is not None:
             await self._database.scrub()
         return tombstone
@@ -479,6 +489,7 @@ async def bury(
     at: datetime,
     by: Actor,
     api_key: str | None = None,
+    operator: Operator | None = None,
     version: int | None = None,
 ) -> Credential | None:
     """Turn a credential into a tombstone within the caller's transaction, and return it; see `Credentials.delete`."""
@@ -503,6 +514,7 @@ async def bury(
             version=credential.version,
             session_id=session_id,
             api_key=api_key,
+            operator=operator,
         ),
         at=at,
     )

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 
 from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import SessionFact
-from antechamber.model import Actor, AuditAction, Erasure, IdPrefix, MachineRow, Owner, new_id
-from antechamber.store.audit import Entry, append, forget, is_known
+from antechamber.model import Actor, AuditAction, Erasure, IdPrefix, MachineRow, Operator, Owner, new_id
+from antechamber.store.audit import Entry, append, columns_of, forget, is_known
 from antechamber.store.changes import ERASURES, MACHINES, SESSIONS
 from antechamber.store.credentials import bury
 from antechamber.store.database import to_its_end
@@ -70,7 +70,15 @@ class Erasures:
             return await _holdings(connection, owner)
 
     @to_its_end
-    async def begin(self, owner: Owner, *, by: Actor, at: datetime, api_key: str | None = None) -> Erasure | None:
+    async def begin(
+        self,
+        owner: Owner,
+        *,
+        by: Actor,
+        at: datetime,
+        api_key: str | None = None,
+        operator: Operator | None = None,
+    ) -> Erasure | None:
         """Ask that everything of an owner be removed; return the erasure that is under way already where there is one.
 
         Their live sessions are cancelled and their credentials deleted in the same transaction. None when there is
@@ -91,6 +99,7 @@ class Erasures:
                     asked_by=by,
                     api_key=api_key,
                     asked_at=at,
+                    **columns_of(operator),
                 )
                 .returning(*erasures.c)
             )
@@ -154,7 +163,13 @@ class Erasures:
                 values = await _finish(write.connection, owner, at)
                 # the pseudonym leads nowhere from here on, and this line names nobody
                 await forget(write.connection, owner)
-                erased = Entry(before.asked_by, AuditAction.OWNER_ERASED, None, api_key=before.api_key)
+                erased = Entry(
+                    before.asked_by,
+                    AuditAction.OWNER_ERASED,
+                    None,
+                    api_key=before.api_key,
+                    operator=before.operator,
+                )
                 append(write, erased, at=at)
             changed = await write.connection.execute(
                 update(erasures)
@@ -226,7 +241,7 @@ async def _end_what_lives(write: Write, owner: Owner, at: datetime, erasure: Era
     sealed = select(credentials.c.id).where(_is(owner, credentials), credentials.c.deleted_at.is_(None))
     found = (await write.connection.execute(sealed.order_by(credentials.c.id))).all()
     for (credential_id,) in found:
-        await bury(write, credential_id, at=at, by=erasure.asked_by, api_key=erasure.api_key)
+        await bury(write, credential_id, at=at, by=erasure.asked_by, api_key=erasure.api_key, operator=erasure.operator)
     return bool(found)
 
 

@@ -27,6 +27,7 @@ from antechamber.model import (
     MachineRow,
     MachineState,
     NodeRow,
+    Operator,
     Owner,
     Purpose,
     Reason,
@@ -154,6 +155,7 @@ def audit_line_of(row: Row[Any]) -> AuditLine:
         api_key=row.api_key,
         reason=row.reason,
         fields=row.fields,
+        operator=_operator_of(row),
     )
 
 
@@ -247,6 +249,7 @@ def erasure_of(row: Row[Any]) -> Erasure:
         user_id=row.user_id,
         asked_by=Actor(row.asked_by),
         api_key=row.api_key,
+        operator=_operator_of(row),
         asked_at=row.asked_at,
         finished_at=row.finished_at,
         sessions=row.sessions,
@@ -285,6 +288,10 @@ def destination_of(row: Row[Any]) -> Destination:
         first_at=row.first_at,
         last_at=row.last_at,
     )
+
+
+def _operator_of(row: Row[Any]) -> Operator | None:
+    return None if row.operator_issuer is None else Operator(row.operator_issuer, row.operator_subject)
 
 
 def _reason(word: str | None) -> Reason | None:

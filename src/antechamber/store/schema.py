@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 ENDED_STATES: Final = frozenset(state for state in MachineState if state.ended)
 RUNNING_STATES: Final = frozenset(MachineState) - ENDED_STATES - {MachineState.REQUESTED}
-DASHBOARD_KINDS: Final = frozenset({AccessKind.DASHBOARD_LINK, AccessKind.DASHBOARD_COOKIE})
+DASHBOARD_KINDS: Final = frozenset({AccessKind.DASHBOARD_LINK, AccessKind.DASHBOARD_COOKIE, AccessKind.LOGIN})
 
 metadata: Final = MetaData(
     naming_convention={
@@ -257,6 +257,8 @@ audit: Final = Table(
     Column("refused", WORD),
     Column("api_key", WORD),
     Column("fields", FIELDS),
+    Column("operator_issuer", WORD),
+    Column("operator_subject", WORD),
     _one_of("actor", Actor),
     _one_of("action", AuditAction),
     _one_of("outcome", AuditOutcome),
@@ -264,6 +266,10 @@ audit: Final = Table(
     CheckConstraint("(outcome = 'denied') = (refused IS NOT NULL)", name="denied_has_code"),
     CheckConstraint("(action = 'credential_opened') = (purpose IS NOT NULL)", name="opened_has_purpose"),
     CheckConstraint("action <> 'owner_erased' OR owner IS NULL", name="erased_names_nobody"),
+    CheckConstraint(
+        "(operator_issuer IS NULL) = (operator_subject IS NULL) AND (operator_issuer IS NULL OR actor = 'dashboard')",
+        name="operator_at_the_dashboard",
+    ),
     Index("audit_of_owner", "owner", "seq", **_where("owner IS NOT NULL")),
     Index("audit_openings", "purpose", "at", **_where("purpose IS NOT NULL")),
     Index("audit_old", "at"),
@@ -541,8 +547,18 @@ access: Final = Table(
     Column("granted_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("used_at", UtcTime),
+    Column("operator_issuer", WORD),
+    Column("operator_subject", WORD),
+    Column("operator_name", WORD),
+    Column("operator_terms", HASH),
     _one_of("kind", AccessKind),
     CheckConstraint(f"(kind IN {words(DASHBOARD_KINDS)}) = (session_id IS NULL)", name="session_or_dashboard"),
+    CheckConstraint(
+        "(operator_issuer IS NULL) = (operator_subject IS NULL) AND (operator_issuer IS NULL) = (operator_name IS NULL)"
+        " AND (operator_issuer IS NULL) = (operator_terms IS NULL)",
+        name="whole_operator",
+    ),
+    CheckConstraint("operator_issuer IS NULL OR kind = 'dashboard_cookie'", name="operator_at_the_dashboard"),
     Index("access_of_session", "session_id", "kind"),
     Index("access_old", "expires_at"),
 )
@@ -617,7 +633,14 @@ erasures: Final = Table(
     Column("machines", Integer, nullable=False, server_default="0"),
     Column("credentials", Integer, nullable=False, server_default="0"),
     Column("events", Integer, nullable=False, server_default="0"),
+    Column("operator_issuer", WORD),
+    Column("operator_subject", WORD),
     _one_of("asked_by", frozenset(Actor) - {Actor.PERSON, Actor.SERVICE}),
+    CheckConstraint(
+        "(operator_issuer IS NULL) = (operator_subject IS NULL)"
+        " AND (operator_issuer IS NULL OR asked_by = 'dashboard')",
+        name="operator_at_the_dashboard",
+    ),
     CheckConstraint("(finished_at IS NULL) = (user_id IS NOT NULL)", name="names_nobody_when_finished"),
     Index("one_erasure_of_owner", "application", "user_id", unique=True, **_where("finished_at IS NULL")),
 )

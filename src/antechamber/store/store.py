@@ -25,6 +25,7 @@ from antechamber.store.destinations import Destinations
 from antechamber.store.dialect import dialect_of
 from antechamber.store.erasures import Erasures
 from antechamber.store.line import Line
+from antechamber.store.logins import Logins
 from antechamber.store.machines import Machines
 from antechamber.store.nodes import Nodes
 from antechamber.store.openings import Openings
@@ -76,6 +77,7 @@ class Store:
         self.openings: Final = Openings(database)
         self.statuses: Final = Statuses(database)
         self.access: Final = Access(database)
+        self.logins: Final = Logins(database)
         self.bindings: Final = Bindings(database)
         self.applications: Final = Applications(database)
         self.destinations: Final = Destinations(database)

@@ -12,10 +12,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from antechamber.errors import CallerError, Code
+from antechamber.log import about
 from antechamber.model import Actor, IdPrefix, Secret, is_id
+from antechamber.openid import WAY_BACK
 from antechamber.web import cookies
 from antechamber.web.callers import Caller, bearer, is_api_key, remember, require
-from antechamber.web.front import SAFE_METHODS
+from antechamber.web.front import SAFE_METHODS, SUBJECT
 from antechamber.web.rates import BEARERS
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ DASHBOARD_PAGES: Final = (
 """Addresses of the dashboard's one page, which is empty until its own requests are let in."""
 
 _ONE_OF_MANY: Final = re.compile(r"/(sessions|credentials)/[A-Za-z0-9_-]{1,64}")
-OPEN_PATHS: Final = frozenset({*DASHBOARD_PAGES, "/healthz", "/readyz", "/api/dashboard/open"})
-"""What the dashboard's site shows to anybody: the empty page, health, and the exchange of its link."""
+OPEN_PATHS: Final = frozenset(
+    {*DASHBOARD_PAGES, "/healthz", "/readyz", "/api/dashboard/open", "/api/dashboard/login", WAY_BACK}
+)
+"""What the dashboard's site shows to anybody: the empty page, health, the exchange of its link, and a login."""
 
 METRICS_PATH: Final = "/metrics"
 """What the scraper's token opens, and nothing else."""
@@ -71,19 +75,19 @@ def same_secret(one: Secret, other: Secret) -> bool:
     return hmac.compare_digest(*digests)
 
 
-def bears(scope: Scope, token: Secret) -> bool:
-    """Tell whether the request has that token as its bearer."""
+def bears(scope: Scope, token: Secret | None) -> bool:
+    """Tell whether the request has that token as its bearer; nobody has None."""
     sent = bearer(scope)
-    return sent is not None and same_secret(sent, token)
+    return sent is not None and token is not None and same_secret(sent, token)
 
 
-def is_program(scope: Scope, token: Secret) -> bool:
+def is_program(scope: Scope, token: Secret | None) -> bool:
     """Tell whether a request comes from a program: it has the operator token, or what looks like an API key.
 
     No other site's page can send such a header, and what the key opens is looked at by the wall.
     """
     sent = bearer(scope)
-    return sent is not None and (is_api_key(sent) or same_secret(sent, token))
+    return sent is not None and (is_api_key(sent) or bears(scope, token))
 
 
 class CallersOnly:
@@ -93,14 +97,18 @@ class CallersOnly:
         self,
         app: ASGIApp,
         site: Site,
-        token: Secret,
+        token: Secret | None,
         signin: SignIn,
         *,
         route_of: Callable[[Scope], tuple[str, dict[str, str]] | None],
         metrics_token: Secret | None = None,
         guesses: Guesses,
+        terms: str | None = None,
     ) -> None:
-        """Wrap the dashboard's app; `metrics_token` reads the metrics and nothing else, `guesses` counts wrong bearers.
+        """Wrap the dashboard's app; `metrics_token` reads the metrics and nothing else, and no `token` opens nothing.
+
+        `guesses` counts wrong bearers. `terms` is the digest of those on which operators log in: a login on others is
+        none any more.
 
         `route_of` gives the path of the route that will serve a request, as /openapi.json writes it, with what the
         request's path names in it; None where there is none of that method.
@@ -110,6 +118,7 @@ class CallersOnly:
         self._site = site
         self._token = token
         self._metrics_token = metrics_token
+        self._terms = terms
         self._signin = signin
         self._guesses = guesses
 
@@ -121,15 +130,18 @@ class CallersOnly:
             caller = await self._caller(scope)
             await self._require(scope, caller)
             remember(scope, caller)
-        await self._app(scope, receive, send)
+            scope[SUBJECT] = caller.operator.subject if caller.operator else None
+        with about(subject=scope.get(SUBJECT)):
+            await self._app(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
         # a wrong token is never rescued by a cookie
         if any(key == b"authorization" for key, _ in scope["headers"]):
             return await self._bearing(scope)
         for cookie in cookies.sent(scope, cookies.dashboard_cookie(self._site)):
-            if await self._signin.holds_dashboard_cookie(cookie):
-                return Caller(Actor.DASHBOARD)
+            entered = await self._signin.entered(cookie)
+            if entered is not None and (entered.operator is None or entered.terms == self._terms):
+                return Caller(Actor.DASHBOARD, operator=entered.operator)
         raise CallerError(Code.NOT_SIGNED_IN)
 
     async def _bearing(self, scope: Scope) -> Caller:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Query, Request, Response
 
 from antechamber.errors import AntechamberError, CallerError, Code
 from antechamber.model import DEFAULT_APPLICATION, SessionStatus
-from antechamber.signin import StartRequest
+from antechamber.signin import DASHBOARD_COOKIE_LIFE, StartRequest
 from antechamber.texts import speaking
 from antechamber.web import sessions
 from antechamber.web.bodies import (
@@ -34,6 +35,7 @@ from antechamber.web.views import (
     DashboardView,
     LinkView,
     NamedApplication,
+    NamedOperator,
     PollView,
     ProviderList,
     ProviderView,
@@ -66,11 +68,11 @@ def _add_dashboard(app: FastAPI, services: Services) -> None:
             services.guesses.wrong(LOGINS, request.scope)
             raise
         response = Response(status_code=204)
-        set_dashboard_cookie(response, services.addresses.dashboard, cookie)
+        set_dashboard_cookie(response, services.addresses.dashboard, cookie, lasts=DASHBOARD_COOKIE_LIFE)
         return response
 
     @app.get("/api/dashboard", tags=["dashboard"])
-    async def dashboard() -> DashboardView:
+    async def dashboard(caller: CalledBy) -> DashboardView:
         """Say what this service is and whether it is ready."""
         faults = [*await services.faults()]
         return DashboardView(
@@ -82,6 +84,7 @@ def _add_dashboard(app: FastAPI, services: Services) -> None:
             driver=driver_view(services),
             sign_in_url=services.addresses.sign_in.url,
             applications=[NamedApplication(id=one.id, name=one.name) for one in await signin.applications.list()],
+            operator=NamedOperator(**asdict(caller.operator)) if caller.operator else None,
         )
 
     @app.get("/api/providers", tags=["providers"])

@@ -21,6 +21,7 @@ from antechamber.web import (
     credentials,
     description,
     faults,
+    logins,
     measured,
     overview,
     owners,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from antechamber.model import Secret
+    from antechamber.openid.issuer import Issuer
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
@@ -82,12 +84,14 @@ def create_app(
     installation: Installation | None = None,
     languages: Languages | None = None,
     rates: Rates | None = None,
+    issuer: Issuer | None = None,
 ) -> WebApp:
     """Return the app; without `counted` it has no page of metrics. `installation` is what its health shows.
 
     `node` is the id of this service's node. `installed` says how a provider's tool lies here, `faults_now` what keeps
     the service from being ready (besides its database, which is looked at anyway), `screen_seen` is told when a screen
     has reached its person (else signin is). `rates` is what was asked lately; by default nothing.
+    `issuer` is by which operators log in.
     """
     closing = Closing()
     metrics = counted.metrics if counted else Metrics()
@@ -117,12 +121,14 @@ def create_app(
         languages=languages,
         rates=rates,
         guesses=Guesses(rates, behind_proxy=any(site.secure for site in (addresses.dashboard, addresses.sign_in))),
+        issuer=issuer,
         installation=installation or Installation(started_at=datetime.now(UTC)),
     )
     dashboard = _site_app()
     pages.add_dashboard_page(dashboard, services)
     pages.add_common(dashboard, services)
     api.add_routes(dashboard, services)
+    logins.add_routes(dashboard, services)
     if counted is not None:
         measured.add_route(dashboard, counted.scrape)
     overview.add_routes(dashboard, services)
@@ -137,14 +143,16 @@ def create_app(
     _add_openapi(dashboard, sign_in, services)
 
     sites = addresses.dashboard, addresses.sign_in
+    token = operator_token if settings.operator_token else None
     callers_only = access.CallersOnly(
         Bodies(dashboard, settings.body_bytes),
         sites[0],
-        operator_token,
+        token,
         signin,
         route_of=_route_of(dashboard),
         metrics_token=counted.token if counted else None,
         guesses=services.guesses,
+        terms=issuer.terms.digest if issuer else None,
     )
     browser_only = access.SessionBrowserOnly(
         Bodies(sign_in, settings.body_bytes),

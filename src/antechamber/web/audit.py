@@ -11,7 +11,7 @@ from fastapi import FastAPI, Query
 from antechamber.model import DEFAULT_APPLICATION, Actor, AuditAction, AuditLine, AuditOutcome, Owner, Purpose
 from antechamber.owners import unnamed
 from antechamber.web.bodies import AskedApplication, UserId
-from antechamber.web.views import View
+from antechamber.web.views import OperatorView, View
 
 if TYPE_CHECKING:
     from antechamber.web.services import Services
@@ -42,11 +42,13 @@ class AuditLineView(View):
     """Why, in the words of whoever asked for plain text; null once its owner is removed."""
     fields: dict[str, Any] | None
     """Of `reveal_allowed` and `audit_pruned`: what was allowed or deleted."""
+    operator: OperatorView | None
+    """Which operator it was, where they came by a login."""
 
     @classmethod
     def of(cls, line: AuditLine) -> AuditLineView:
         """Show a line."""
-        return cls(**asdict(line))
+        return cls(**{**asdict(line), "operator": OperatorView.of(line.operator)})
 
 
 class AuditList(View):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
-    from antechamber.model import ApiKey
+    from antechamber.model import ApiKey, Operator
     from antechamber.signin import SignIn
 
 _KEY: Final = "antechamber.caller"
@@ -68,6 +68,8 @@ class Caller:
     actor: Actor
     key: ApiKey | None = None
     """The application's; None: it is the operator."""
+    operator: Operator | None = None
+    """Which operator, where they came by a login."""
 
     @property
     def application(self) -> str | None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 from antechamber.model import COOKIE_MARK, IdPrefix, Secret, is_id
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from starlette.responses import Response
     from starlette.types import Scope
 
     from antechamber.web.addresses import Site
 
 SESSION_COOKIE_SECONDS: Final = 24 * 3600
-DASHBOARD_COOKIE_SECONDS: Final = 12 * 3600
 KEPT: Final = 24
 """Cookies of sessions that one browser keeps: a line of them all stays far below the 8 KiB that proxies take."""
 _TRIED: Final = 4
@@ -46,17 +47,45 @@ def session_cookies(site: Site, session_id: str) -> tuple[str, ...]:
     return (ours, f"{_BEFORE}{session_id}") if site.secure else (ours,)
 
 
-def set_dashboard_cookie(response: Response, site: Site, cookie: Secret) -> None:
+def login_cookie(site: Site) -> str:
+    """Return the name of the cookie of a login that is under way."""
+    return f"{_HOST if site.secure else _SITE}login"
+
+
+def set_dashboard_cookie(response: Response, site: Site, cookie: Secret, *, lasts: timedelta) -> None:
     """Give the browser the dashboard's cookie."""
     response.set_cookie(
         dashboard_cookie(site),
         cookie.reveal(),
-        max_age=DASHBOARD_COOKIE_SECONDS,
+        max_age=int(lasts.total_seconds()),
         path="/",
         secure=site.secure,
         httponly=True,
         samesite="strict",
     )
+
+
+def take_dashboard_cookie(response: Response, site: Site) -> None:
+    """Have the browser forget the dashboard's cookie."""
+    response.delete_cookie(dashboard_cookie(site), path="/", secure=site.secure, httponly=True, samesite="strict")
+
+
+def set_login_cookie(response: Response, site: Site, cookie: Secret, *, lasts: timedelta) -> None:
+    """Give the browser the cookie of a login; not strict: it comes along when the issuer sends the browser back."""
+    response.set_cookie(
+        login_cookie(site),
+        cookie.reveal(),
+        max_age=int(lasts.total_seconds()),
+        path="/",
+        secure=site.secure,
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def take_login_cookie(response: Response, site: Site) -> None:
+    """Have the browser forget the cookie of a login."""
+    response.delete_cookie(login_cookie(site), path="/", secure=site.secure, httponly=True, samesite="lax")
 
 
 def set_session_cookie(

@@ -146,7 +146,9 @@ def _add_changing(app: FastAPI, services: Services) -> None:
     @app.delete("/api/credentials/{credential_id}", tags=["credentials"])
     async def delete(credential_id: CredentialId, caller: CalledBy) -> CredentialView:
         """Delete a credential; its tombstone stays. The vendor may still hold its grant: `revoke_url` ends it there."""
-        deleted = await signin.delete_credential(credential_id, by=caller.actor, api_key=caller.api_key)
+        deleted = await signin.delete_credential(
+            credential_id, by=caller.actor, api_key=caller.api_key, operator=caller.operator
+        )
         return _view(services, deleted)
 
 

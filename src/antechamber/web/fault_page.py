@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from antechamber.errors import AntechamberError, Code
+from antechamber.openid import WAY_BACK
 from antechamber.texts import speaking
 from antechamber.web.access import PAGE_PATH, is_dashboard_page
 from antechamber.web.front import SAFE_METHODS, header
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from antechamber.web.addresses import Addresses, Site
 
-KINDS: Final = ("only-sign-ins", "only-dashboard", "nobodys", "nothing", "nothing-here", "other")
+KINDS: Final = ("only-sign-ins", "only-dashboard", "nobodys", "nothing", "nothing-here", "login", "other")
 """What the page can say, each in its own words: the variants of its one view."""
 
 _HERE: Final = Path(__file__).parent
@@ -80,8 +81,8 @@ class FaultPage:
         host = header(scope, b"host") or ""
         sites = (self._addresses.dashboard, self._addresses.sign_in)
         here = next((site for site in sites if site.answers(host)), None)
-        kind = self._kind(here, error)
         path: str = scope["path"]
+        kind = self._kind(here, path, error)
         wrong_host = error.code is Code.WRONG_HOST
         page = self._template.render(
             texts=texts,
@@ -101,11 +102,13 @@ class FaultPage:
             headers={"content-security-policy": self._policy, "vary": "Accept"},
         )
 
-    def _kind(self, here: Site | None, error: AntechamberError) -> str:
+    def _kind(self, here: Site | None, path: str, error: AntechamberError) -> str:
         if error.code is Code.WRONG_HOST:
             if here is None:
                 return "nobodys"
             return "only-sign-ins" if here is self._addresses.sign_in else "only-dashboard"
+        if path == WAY_BACK:
+            return "login"
         if error.code is Code.NOT_FOUND:
             return "nothing" if here is self._addresses.dashboard else "nothing-here"
         return "other"

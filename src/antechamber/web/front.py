@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _log = get_logger("web")
 
+SUBJECT: Final = "antechamber.subject"
+"""The scope's entry with the subject of the operator who sends the request, where they came by a login."""
+
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_SECONDS: Final = 30
 """Time for a whole request body to arrive."""
@@ -181,7 +184,8 @@ class Guard:
                 code: Code | None = scope.get(faults.ANSWERED)
                 if code is not None:
                     self._on_refused(code)
-                _say_served(scope, status, code, asyncio.get_running_loop().time() - began)
+                with about(subject=scope.get(SUBJECT)):
+                    _say_served(scope, status, code, asyncio.get_running_loop().time() - began)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False

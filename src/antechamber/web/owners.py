@@ -12,7 +12,7 @@ from antechamber.model import Actor
 from antechamber.texts import speaking
 from antechamber.web.bodies import PRINTABLE, AskedApplication, ErasureId, UserId, printable
 from antechamber.web.callers import CalledBy
-from antechamber.web.views import View
+from antechamber.web.views import OperatorView, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,8 @@ class ErasureView(View):
     user_id: str | None
     """Null once it has finished."""
     asked_by: Actor
+    operator: OperatorView | None
+    """Which operator asked, where they came by a login."""
     asked_at: datetime
     finished_at: datetime | None
     waits_for: list[WaitedFor]
@@ -67,6 +69,7 @@ class ErasureView(View):
             application=row.application,
             user_id=row.user_id,
             asked_by=row.asked_by,
+            operator=OperatorView.of(row.operator),
             asked_at=row.asked_at,
             finished_at=row.finished_at,
             waits_for=[
@@ -132,7 +135,9 @@ def _add_owners(app: FastAPI, services: Services) -> None:
         )
 
     async def begun(owner: Owner, caller: Caller) -> ErasureView:
-        return await _shown(services, await owners.erase(owner, by=caller.actor, api_key=caller.api_key))
+        return await _shown(
+            services, await owners.erase(owner, by=caller.actor, api_key=caller.api_key, operator=caller.operator)
+        )
 
     @app.get("/api/owners/{user_id}", tags=["owners"])
     async def owner(user_id: OwnerId, caller: CalledBy, application: AskedApplication = None) -> OwnerView:

@@ -58,6 +58,7 @@ def _page(services: Services, name: str) -> dict[str, str]:
             texts=texts,
             link_command=services.installation.link_command,
             embed_origins=" ".join(services.settings.embed_origins),
+            issuer=services.issuer.name if services.issuer else "",
         )
         for tag, texts in services.languages.texts.items()
     }

@@ -37,6 +37,8 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("GET", "/readyz"): frozenset({Code.DRIVER_UNAVAILABLE}),
     ("GET", "/metrics"): frozenset(),
     ("POST", "/api/dashboard/open"): frozenset({Code.LINK_NOT_VALID}),
+    ("POST", "/api/dashboard/login"): frozenset({Code.ISSUER_UNAVAILABLE, Code.ISSUER_NOT_BELIEVED}),
+    ("POST", "/api/dashboard/logout"): frozenset(),
     ("GET", "/api/dashboard"): frozenset(),
     ("GET", "/api/providers"): frozenset(),
     ("POST", _A): frozenset(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from antechamber.link import TerminalView
     from antechamber.machine import Capabilities, Check, Stream
     from antechamber.metrics import Metrics
+    from antechamber.openid.issuer import Issuer
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
@@ -112,6 +113,8 @@ class Services:
     guesses: Guesses
     installation: Installation
     languages: Languages
+    issuer: Issuer | None
+    """By which operators log in."""
 
     @property
     def practice(self) -> bool:

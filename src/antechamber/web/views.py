@@ -25,7 +25,16 @@ from antechamber.model import (
 from antechamber.texts import speaking
 
 if TYPE_CHECKING:
-    from antechamber.model import AuditLine, AuthSession, Credential, Destination, Event, MachineRow, RevealAllowed
+    from antechamber.model import (
+        AuditLine,
+        AuthSession,
+        Credential,
+        Destination,
+        Event,
+        MachineRow,
+        Operator,
+        RevealAllowed,
+    )
     from antechamber.providers import ProviderSpec
 
 
@@ -601,6 +610,38 @@ class NamedApplication(View):
     name: str
 
 
+class OperatorView(View):
+    """Which operator it is, or was, by the word of the issuer of their login."""
+
+    issuer: str
+    subject: str
+
+    @classmethod
+    def of(cls, operator: Operator | None) -> OperatorView | None:
+        """Show one, or nobody."""
+        return cls(issuer=operator.issuer, subject=operator.subject) if operator else None
+
+
+class LoginView(View):
+    """Where an operator's browser is to go, to be signed in by the issuer."""
+
+    url: str
+
+
+class LogoutView(View):
+    """That the dashboard is closed in this browser."""
+
+    url: str | None
+    """Where the operator can end their session at the issuer too."""
+
+
+class NamedOperator(OperatorView):
+    """The operator at whose browser this dashboard is open."""
+
+    name: str
+    """What they are called by; it decides nothing."""
+
+
 class DashboardView(View):
     """What the dashboard says of the service itself."""
 
@@ -613,6 +654,8 @@ class DashboardView(View):
     driver: DriverView
     sign_in_url: str
     applications: list[NamedApplication]
+    operator: NamedOperator | None
+    """Who has signed in; null where it was opened by the service's own link, or a token asks."""
 
 
 class Health(View):

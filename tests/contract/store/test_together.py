@@ -17,6 +17,7 @@ from antechamber.model import (
     TERMINAL_STATUSES,
     AccessKind,
     MachineState,
+    Operator,
     Reason,
     SessionStatus,
     new_secret,
@@ -236,3 +237,20 @@ async def test_f009_every_public_method_of_the_store_runs_to_its_end(store, part
     public = [method for name, method in methods if not name.startswith("_")]
     assert public
     assert all(hasattr(method, "__wrapped__") for method in public)
+
+
+async def test_of_many_that_end_one_login_at_once_one_does(pair, noon):
+    first, second = pair
+    login, ann = new_secret(), Operator("https://issuer.example", "4711", "ann@example.com")
+    cookies = [new_secret() for _ in range(10)]
+    until = {"login_expires_at": later(600), "cookie_expires_at": later(3600)}
+    ended = await asyncio.gather(
+        *(
+            steps.store.logins.enter(login, cookie, ann, terms="a" * 64, at=noon, **until)
+            for steps, cookie in zip(itertools.cycle(pair), cookies, strict=False)
+        )
+    )
+    assert ended.count(True) == 1
+    held = [await second.store.logins.entered(cookie, at=noon) is not None for cookie in cookies]
+    assert held == ended
+    assert await first.store.logins.entered(cookies[ended.index(True)], at=noon) is not None

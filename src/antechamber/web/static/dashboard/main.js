@@ -1,7 +1,7 @@
 /* The dashboard: gets in, shows the view that the address asks for, and asks the service again after each of its hints. */
 
 import { backoff, call, now, Refusal, setClock } from "../api.js";
-import { button, enter, fillTexts, make, part, prose, say } from "../dom.js";
+import { button, enter, fillTexts, make, part, prose, say, webAddress } from "../dom.js";
 import { applicationsView } from "./applications.js";
 import { slotOf } from "./cards.js";
 import { connectView } from "./connect.js";
@@ -48,6 +48,8 @@ async function begin() {
     // spent at once: it stays neither in the address bar nor in the history
     history.replaceState(null, "", location.pathname + location.search);
     await spend(code);
+  } else if (fragment === "entered") {
+    history.replaceState(null, "", leftAt());
   }
   arrive(false);
 }
@@ -70,23 +72,79 @@ async function spend(code) {
   }
 }
 
-function showClosed() {
-  const command = document.documentElement.dataset.linkCommand;
-  const used = closedBecause?.code === "link_not_valid";
+function showClosed(because = closedBecause?.code === "link_not_valid" ? "used" : "") {
+  const { linkCommand: command, issuer: name } = document.documentElement.dataset;
+  const said = { used: say("dashboard.access.used"), left: say("dashboard.access.left") }[because] ?? closedBecause?.message;
   live.stop();
   part("access").replaceChildren(
     make("h1", { tabindex: "-1" }, say("dashboard.access.heading")),
-    closedBecause ? make("p", { class: "note warn" }, used ? say("dashboard.access.used") : closedBecause.message) : "",
-    make("p", {}, say("dashboard.access.lead")),
-    make("p", {}, say("dashboard.access.next")),
+    said ? make("p", { class: `note ${because === "left" ? "" : "warn"}` }, said) : "",
+    ...(name ? byIssuer(name) : [make("p", {}, say("dashboard.access.lead")), make("p", {}, say("dashboard.access.next"))]),
     make("p", { class: "code note" }, command),
   );
   part("access").hidden = false;
-  ["content", "sections", "health", "stale"].forEach((id) => {
+  ["content", "sections", "health", "stale", "who"].forEach((id) => {
     part(id).hidden = true;
   });
-  enter(VIEWS, "closed", used ? "used" : "");
+  enter(VIEWS, "closed", because || (name ? "issuer" : ""));
   part("access").querySelector("h1").focus({ preventScroll: true });
+}
+
+// -- getting in by the issuer, and out ------------------------------------------------------------------------------
+
+const LEFT_AT = "antechamber.left-at";
+
+function byIssuer(name) {
+  const trouble = make("p", { class: "note bad", role: "alert", hidden: true });
+  const login = button(say("dashboard.access.signIn", { name }), "main", async () => {
+    login.disabled = true;
+    trouble.hidden = true;
+    try {
+      const { url } = await call("POST", "/api/dashboard/login");
+      sessionStorage.setItem(LEFT_AT, location.pathname + location.search);
+      location.assign(webAddress(url));
+    } catch (error) {
+      const { message, next } = Refusal.of(error);
+      trouble.replaceChildren(message, " ", ...prose(next));
+      trouble.hidden = false;
+      login.disabled = false;
+      enter(VIEWS, "closed", "issuer-trouble");
+    }
+  });
+  return [make("p", { class: "row" }, login), trouble, make("p", { class: "quiet" }, say("dashboard.access.orLink"))];
+}
+
+/* Return the address at which the login was begun, of this site and no other. */
+function leftAt() {
+  const left = new URL(sessionStorage.getItem(LEFT_AT) ?? "/", location.origin);
+  sessionStorage.removeItem(LEFT_AT);
+  return left.origin === location.origin ? left.pathname + left.search : "/";
+}
+
+function showWho({ operator }) {
+  part("who").hidden = !operator;
+  if (operator && part("who-name").textContent !== operator.name) {
+    part("who-name").textContent = operator.name;
+    part("who-name").title = `${operator.subject} · ${operator.issuer}`;
+  }
+}
+
+async function leave() {
+  part("who-out").disabled = true;
+  try {
+    const { url } = await call("POST", "/api/dashboard/logout");
+    service = null;
+    closedBecause = null;
+    clearTimeout(timer);
+    if (url) {
+      location.assign(webAddress(url));
+    } else {
+      showClosed("left");
+    }
+  } catch (error) {
+    showTrouble(Refusal.of(error));
+  }
+  part("who-out").disabled = false;
 }
 
 // -- going from view to view ----------------------------------------------------------------------------------------
@@ -164,6 +222,7 @@ async function look() {
       draw();
     }
     health(service.ready);
+    showWho(service);
     part("stale").hidden = true;
     live.listen();
     wait = known && (inLine(known) || (!live.open && view.moving(known))) ? BUSY_LOOK_MS : CALM_LOOK_MS;
@@ -347,6 +406,7 @@ document.addEventListener("click", (event) => {
     go(link.getAttribute("href"));
   }
 });
+part("who-out").addEventListener("click", leave);
 addEventListener("popstate", () => arrive(true));
 document.addEventListener("visibilitychange", () => document.hidden || look());
 addEventListener("online", look);

@@ -3,7 +3,7 @@
 /** Every view of the page with its variants: the tests look into each of them, so that a new one is looked into as well. */
 export const VIEWS = Object.freeze({
   opening: [],
-  closed: ["used"],
+  closed: ["used", "issuer", "issuer-trouble", "left"],
   open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "credential", "credential-gone", "credential-missing", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none", "applications", "applications-none"],
 });
 
