@@ -14,6 +14,7 @@ from antechamber.errors import AntechamberError, Code, OperatorError, VaultError
 from antechamber.isolation import prove
 from antechamber.machine import Check
 from antechamber.model import IdPrefix, new_id
+from antechamber.openid import WAY_BACK, issuer_of, well_known
 from antechamber.places import LEAST_FREE, Places, place, prepare
 from antechamber.providers import Providers, install
 from antechamber.settings import unknown_names
@@ -53,6 +54,7 @@ async def examine(settings: Settings) -> Sequence[Check]:
     checks += await _roots(settings, places)
     database = await _database(settings, places)
     checks += [database, *(await _audit(settings, places) if database.ok else ()), await _service(places)]
+    checks += await _issuer(settings)
     checks += await asyncio.to_thread(_tools, settings, places)
     checks += await _drivers(settings, places)
     return checks
@@ -208,6 +210,26 @@ async def _service(places: Places) -> Check:
         return _fault("service", error, fatal=False)
     said = "runs" if running else "does not run"
     return Check("service", ok=True, message=f"it {said} with this data directory")
+
+
+async def _issuer(settings: Settings) -> list[Check]:
+    """Look at the issuer of operators' logins, where there is one; it keeps nothing else from being served."""
+    name = "operators' issuer"
+    try:
+        issuer = issuer_of(settings)
+    except OperatorError as error:
+        return [_fault(name, error)]
+    if issuer is None:
+        return []
+    try:
+        await issuer.look()
+    except OperatorError as error:
+        remedy = (
+            f"ANTECHAMBER_OIDC_ISSUER has to be what {well_known(issuer.url)} says there itself, as this host sees it."
+        )
+        return [Check(name, ok=False, message=f"{error.message} ({error.detail})", remedy=remedy, fatal=False)]
+    back = (settings.dashboard_url or f"http://127.0.0.1:{settings.port}") + WAY_BACK
+    return [Check(name, ok=True, message=f"{issuer.url} answers; {back} is to be registered there")]
 
 
 def _tools(settings: Settings, places: Places) -> list[Check]:

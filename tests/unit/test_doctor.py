@@ -7,9 +7,11 @@ import json
 
 import pytest
 import typer
+from tests.hostile_issuer import HostileIssuer
 
 from antechamber import cli, doctor
 from antechamber.isolation import Finding
+from antechamber.settings import Settings
 
 HEAD = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 
@@ -110,3 +112,37 @@ def test_an_attempt_that_was_not_refused_is_an_exit_code_and_is_named(monkeypatc
 def test_it_does_not_go_with_an_installation():
     with pytest.raises(typer.BadParameter):
         cli.doctor(isolation=True, install_missing=True)
+
+
+async def test_the_issuer_of_operators_is_looked_at_where_there_is_one():
+    assert await doctor._issuer(Settings()) == []
+    with HostileIssuer() as issuer:
+        settings = Settings(**issuer.settings, oidc_subjects="ann", port=8700)
+        (found,) = await doctor._issuer(settings)
+        assert found.ok
+        assert "http://127.0.0.1:8700/login/callback is to be registered" in found.message
+        issuer.discovery["issuer"] = "https://another.example"
+        (found,) = await doctor._issuer(settings)
+        assert (found.ok, found.fatal) == (False, False)
+        assert "names another issuer" in found.message
+        assert f"{issuer.url}/.well-known/openid-configuration" in found.remedy
+    (found,) = await doctor._issuer(settings)
+    assert (found.ok, found.fatal) == (False, False)
+    assert "cannot be reached" in found.message
+
+
+async def test_an_issuers_authorities_that_cannot_be_read_are_a_fault_of_the_settings(tmp_path):
+    (tmp_path / "authorities").write_text("DUMMY")
+    whole = {"oidc_issuer": "https://issuer.example", "oidc_client_id": "antechamber", "oidc_client_secret": "DUMMY"}
+    settings = Settings(**whole, oidc_subjects="ann", oidc_ca_file=tmp_path / "authorities")
+    (found,) = await doctor._issuer(settings)
+    assert (found.ok, found.fatal) == (False, True)
+    assert "ANTECHAMBER_OIDC_CA_FILE" in found.remedy
+
+
+async def test_a_client_secret_that_is_not_there_is_said(tmp_path):
+    with HostileIssuer() as issuer:
+        settings = {**issuer.settings, "oidc_client_secret": None, "oidc_client_secret_file": tmp_path / "secret"}
+        (found,) = await doctor._issuer(Settings(**settings, oidc_subjects="ann"))
+        assert not found.ok
+        assert str(tmp_path / "secret") in found.message
