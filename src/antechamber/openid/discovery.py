@@ -11,7 +11,7 @@ from antechamber.web_address import MOST, server_address
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SIGNED_BY: Final = (*("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"),)
+SIGNED_BY: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Algorithms by which a token may be signed: those whose key only the issuer has, so neither `none` nor any HMAC."""
 
 

@@ -1,7 +1,7 @@
 /* The dashboard: gets in, shows the view that the address asks for, and asks the service again after each of its hints. */
 
 import { backoff, call, now, Refusal, setClock } from "../api.js";
-import { button, enter, fillTexts, make, part, prose, say, webAddress } from "../dom.js";
+import { button, enter, fillTexts, make, part, prose, say } from "../dom.js";
 import { applicationsView } from "./applications.js";
 import { slotOf } from "./cards.js";
 import { connectView } from "./connect.js";
@@ -11,6 +11,7 @@ import { setUpDialogs } from "./dialogs.js";
 import { healthView } from "./health.js";
 import { machinesView } from "./machines.js";
 import { hints } from "./hints.js";
+import { byIssuer, leftAt, logOut } from "./login.js";
 import { ownerView } from "./owner.js";
 import { OPERATORS, routeOf, SECTIONS, VIEWS } from "./routes.js";
 import { sessionsView } from "./sessions.js";
@@ -79,7 +80,7 @@ function showClosed(because = closedBecause?.code === "link_not_valid" ? "used" 
   part("access").replaceChildren(
     make("h1", { tabindex: "-1" }, say("dashboard.access.heading")),
     said ? make("p", { class: `note ${because === "left" ? "" : "warn"}` }, said) : "",
-    ...(name ? byIssuer(name) : [make("p", {}, say("dashboard.access.lead")), make("p", {}, say("dashboard.access.next"))]),
+    ...(name ? byIssuer(name, () => enter(VIEWS, "closed", "issuer-trouble")) : [make("p", {}, say("dashboard.access.lead")), make("p", {}, say("dashboard.access.next"))]),
     make("p", { class: "code note" }, command),
   );
   part("access").hidden = false;
@@ -88,37 +89,6 @@ function showClosed(because = closedBecause?.code === "link_not_valid" ? "used" 
   });
   enter(VIEWS, "closed", because || (name ? "issuer" : ""));
   part("access").querySelector("h1").focus({ preventScroll: true });
-}
-
-// -- getting in by the issuer, and out ------------------------------------------------------------------------------
-
-const LEFT_AT = "antechamber.left-at";
-
-function byIssuer(name) {
-  const trouble = make("p", { class: "note bad", role: "alert", hidden: true });
-  const login = button(say("dashboard.access.signIn", { name }), "main", async () => {
-    login.disabled = true;
-    trouble.hidden = true;
-    try {
-      const { url } = await call("POST", "/api/dashboard/login");
-      sessionStorage.setItem(LEFT_AT, location.pathname + location.search);
-      location.assign(webAddress(url));
-    } catch (error) {
-      const { message, next } = Refusal.of(error);
-      trouble.replaceChildren(message, " ", ...prose(next));
-      trouble.hidden = false;
-      login.disabled = false;
-      enter(VIEWS, "closed", "issuer-trouble");
-    }
-  });
-  return [make("p", { class: "row" }, login), trouble, make("p", { class: "quiet" }, say("dashboard.access.orLink"))];
-}
-
-/* Return the address at which the login was begun, of this site and no other. */
-function leftAt() {
-  const left = new URL(sessionStorage.getItem(LEFT_AT) ?? "/", location.origin);
-  sessionStorage.removeItem(LEFT_AT);
-  return left.origin === location.origin ? left.pathname + left.search : "/";
 }
 
 function showWho({ operator }) {
@@ -132,13 +102,11 @@ function showWho({ operator }) {
 async function leave() {
   part("who-out").disabled = true;
   try {
-    const { url } = await call("POST", "/api/dashboard/logout");
+    const leaving = await logOut();
     service = null;
     closedBecause = null;
     clearTimeout(timer);
-    if (url) {
-      location.assign(webAddress(url));
-    } else {
+    if (!leaving) {
       showClosed("left");
     }
   } catch (error) {
