@@ -309,6 +309,22 @@ async def test_what_it_says_of_somebody_must_be_about_the_one_of_the_token(tmp_p
         assert await refused(service, issuer) == NOT_BELIEVED
 
 
+async def test_an_address_is_verified_by_whoever_names_it_and_never_one_by_another(tmp_path, issuer):
+    async with running(tmp_path, oidc_emails="bob@example.com", **issuer.settings) as service:
+        for of_token, of_user_info in (
+            (
+                {"email": "bob@example.com", "email_verified": None},
+                {"email": "eve@example.com", "email_verified": True},
+            ),
+            ({"email": None, "email_verified": True}, {"email": "bob@example.com", "email_verified": False}),
+        ):
+            issuer.claims, issuer.user_info = of_token, {"sub": "ada", **of_user_info}
+            assert await refused(service, issuer) == (403, Code.LOGIN_NOT_ALLOWED)
+        issuer.user_info = {"sub": "ada", "email": "bob@example.com", "email_verified": True}
+        browser, asked = await begun(service, issuer)
+        assert (await browser.get(issuer.back(asked))).status_code == 303
+
+
 # -- how it answers --------------------------------------------------------------------------------------------------
 
 ANSWERS = {
@@ -370,6 +386,21 @@ async def test_many_who_come_at_once_wait_for_no_one_and_the_issuer_is_asked_for
 
 
 BAD = ["javascript:alert(1)", "//evil.example/x", "http://evil.example/", "https://a@evil.example/", "data:,x", 7, ""]
+
+
+async def test_what_is_right_and_comes_as_something_else_than_plain_json_is_not_read(issuer):
+    right = json.dumps(issuer.document()).encode()
+    issuer.instead[DISCOVERY] = answer(right, kind="application/json; charset=utf-8")
+    await issuer_of(Settings(**issuer.settings, oidc_subjects="ada")).look()
+    for wrong in (
+        answer(right, kind="text/html"),
+        answer(right, kind="text/plain"),
+        answer(right, kind=None),
+        answer(right, status=201),
+        answer(gzip.compress(right), Content_Encoding="gzip"),
+    ):
+        issuer.instead[DISCOVERY] = wrong
+        assert await look(issuer) == Code.ISSUER_NOT_BELIEVED
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"])

@@ -98,8 +98,6 @@ def _read(what: str, response: httpx.Response, raw: bytes) -> Said:
     status = response.status_code
     if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
         raise unavailable(f"{what}: HTTP {status}")
-    if response.is_redirect:
-        raise not_believed(f"{what}: HTTP {status}, and nobody is followed")
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _JSON or response.headers.get("content-encoding", "identity").lower() != "identity":
         raise not_believed(f"{what}: HTTP {status}, and no plain JSON")
