@@ -56,9 +56,12 @@ async def test_an_operator_signs_in_at_an_issuer_with_tls_and_out_again(tmp_path
             issuer.register(service.addresses.dashboard.url)
             browser = await logged_in(service, issuer, "ann")
             assert await operator_of(browser) == {"issuer": issuer.url, "subject": "ann", "name": "ann@example.com"}
+            kept = browser.cookies["antechamber_dashboard"]
             away = (await browser.post("/api/dashboard/logout")).json()["url"]
             assert not await is_in(browser)
             assert "antechamber_dashboard" not in browser.cookies
+            # nor for whoever had a copy of it
+            assert not await is_in(await service.stranger(Cookie=f"antechamber_dashboard={kept}"))
             asked = parse_qs(urlsplit(away).query)
             assert away.startswith(f"{issuer.url}/session/end?")
             assert asked["post_logout_redirect_uri"] == [f"{service.addresses.dashboard.url}/"]
