@@ -133,6 +133,7 @@ async def test_the_owner_in_one_browser_comes_to_the_consent_and_to_the_screen(s
     await is_refused_everything(ada, base, "bind_needed")
     bound = await acme.visited(ada, url)
     assert bound.json()["continue_url"].startswith(f"{service.addresses.sign_in.url}/s/{started['session_id']}#bound.")
+    assert error_of(await acme.visited(ada, url)) == (403, "challenge_not_valid")
     await is_refused_everything(ada, base, "bind_needed")
     assert (await come_back(ada, bound)).status_code == 204
     view = (await ada.get(base)).json()
