@@ -15,6 +15,7 @@ from antechamber.lifecycle import MachineFact
 from antechamber.log import get_logger
 from antechamber.model import MachineState
 from antechamber.points import Point, point
+from antechamber.run_life import RunFact
 from antechamber.signin import now
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ class Node:
 async def give_up(store: Store, node_id: str) -> int:
     """End, as far as can be told, everything that a node ran which will not come back; return how many machines.
 
-    A live session of such a machine fails for that reason. Raises CallerError node_not_found, or node_serves when it
-    was heard of just now. Should the node come back all the same, it ends its machines itself and joins anew.
+    A live session of such a machine fails for that reason, and the runs that were asked of the node end. Raises
+    CallerError node_not_found, or node_serves when it was heard of just now. Should the node come back all the same, it
+    ends its machines itself and joins anew.
     """
     await store.nodes.away(node_id, at=now())
     ended = 0
@@ -106,6 +108,10 @@ async def give_up(store: Store, node_id: str) -> int:
             row.id, MachineFact.ENDED, incarnation=row.incarnation, at=now(), exit_code=None, detail=_GIVEN_UP
         )
         ended += 1
+    for run_id in await store.runs.of_node(node_id):
+        # who asked for it did so there, and no other node begins it
+        await store.runs.apply(run_id, RunFact.CALLER_GONE, at=now(), detail=_GIVEN_UP)
+    await store.machines.withdraw(now())
     await store.nodes.forget(node_id, at=now())
     _log.info("node given up", node=node_id, machines=ended)
     return ended

@@ -22,7 +22,7 @@ from antechamber.store import NewRun, NewVersion
 from antechamber.vault import at_the_root
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from antechamber.model import Actor, Owner
     from antechamber.providers import CapturedFile, Providers, ProviderSpec
@@ -180,12 +180,18 @@ class Runs:
     async def exited(self, run_id: str, *, code: int, file: str, redacted: bool) -> None:
         """Take it that its tool has ended and that nothing of its credential is left in its machine.
 
-        A tool that was ended by a signal, or left half a file, may have been renewing its credential.
+        A tool that was ended by a signal, or left half a file, or one that was not stored, may have renewed its
+        credential to no avail.
         """
         await self._store.runs.exited(
             run_id, code=code, redacted=redacted, is_clean=code >= 0 and file == WHOLE, at=self._signin.clock()
         )
         point(Point.RUN_EXITED)
+
+    async def time_out(self, run: Run) -> None:
+        """End a run whose state's deadline has come, unless it has moved on since it was read."""
+        await self._store.runs.time_out(run.id, at=self._signin.clock(), deadline=run.expires_at)
+        point(Point.RUN_MOVED)
 
     async def ended(self, run_id: str, fact: RunFact, detail: str = "") -> Run:
         """Take it that a run cannot go on, and return it as it is then."""
@@ -207,10 +213,11 @@ class Runs:
         return True
 
     async def write_back(
-        self, run: Run, report_id: str, files: Mapping[str, CapturedFile], *, is_renewing: bool
+        self, run: Run, report_id: str, files: Mapping[str, CapturedFile], *, is_renewing: Callable[[], bool]
     ) -> None:
         """Seal and store what its tool made of the credential, as its next version; doing it again changes nothing.
 
+        `is_renewing` tells whether the tool may be in another renewal, which leaves that written down.
         Raises ProviderError where the files are no credential of this provider, or of another account; MachineError
         write_back_refused where the credential has moved on, or the run has it no more. Nothing is stored then.
         """

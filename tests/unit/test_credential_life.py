@@ -45,7 +45,7 @@ def test_each_rule_is_whole():
             assert (rule.act is Act.REFUSE) == (rule.error is not None)
             assert rule.error is None or rule.error in CATALOGUE
             # only a new version begins its status anew
-            assert rule.to is not status or fact is CF.CAPTURED
+            assert rule.to is not status or fact in {CF.CAPTURED, CF.REFRESHED}
             assert rule.takes_back is None or rule.takes_back in REASONS[status]
 
 

@@ -231,7 +231,7 @@ class Attendant:
             return
         live = LiveMachine(self._row, machine, errand, build=build, egress=self._host.egress_of)
         if isinstance(errand, RunErrand):
-            errand.is_renewing = partial(live.egress.connected, errand.spec.renewal_hosts)
+            errand.is_connected = partial(live.egress.connected, errand.spec.renewal_hosts)
             live.link.on_run_read = partial(self._store.changes.tell, run_topic(errand.run.id))
         self.live = live
         live.open()
@@ -447,6 +447,7 @@ class Attendant:
         try:
             spec = self._host.providers.get(run.provider)
             job = await runs.job(run)
+            lease = await self._store.runs.lease(run.id)
         except OperatorError as error:
             if error.code in AWAY:
                 raise
@@ -455,7 +456,16 @@ class Attendant:
         except AntechamberError as error:
             await runs.ended(run.id, RunFact.DID_NOT_START, f"{error.code}: {error.detail}")
             return None
-        return RunErrand(run, self._row, spec, job, store=self._store, runs=runs, settings=self._settings)
+        return RunErrand(
+            run,
+            self._row,
+            spec,
+            job,
+            store=self._store,
+            runs=runs,
+            settings=self._settings,
+            was_renewing=lease is not None and lease.renewing_at is not None,
+        )
 
     def _errand_of_check(self) -> CheckErrand | None:
         return self._host.checks.errand(self._row.id)

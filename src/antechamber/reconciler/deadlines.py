@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Deadlines:
-    """What one service remembers of the live sessions' deadlines."""
+    """What one service remembers of the deadlines of what is live."""
 
     def __init__(self, longest: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with none; `longest` is how far away any deadline can be."""
@@ -25,14 +25,14 @@ class Deadlines:
         self._seen: dict[str, tuple[datetime, float]] = {}
 
     def passed(self, live: Iterable[tuple[str, datetime]], at: datetime) -> dict[str, datetime]:
-        """Take all live sessions with their deadlines, at that time of day; return which have passed."""
+        """Take the ids of all that is live with their deadlines, at that time of day; return which have passed."""
         now = self._clock()
         seen = {}
-        for session_id, deadline in live:
+        for subject, deadline in live:
             due = now + min(deadline - at, self._longest).total_seconds()
-            before = self._seen.get(session_id)
+            before = self._seen.get(subject)
             if before is not None and before[0] == deadline:
                 due = min(due, before[1])
-            seen[session_id] = (deadline, due)
+            seen[subject] = (deadline, due)
         self._seen = seen
-        return {session_id: deadline for session_id, (deadline, due) in seen.items() if due <= now}
+        return {subject: deadline for subject, (deadline, due) in seen.items() if due <= now}

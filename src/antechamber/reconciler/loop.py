@@ -24,7 +24,6 @@ from antechamber.reconciler.reclaim import end, reclaim
 from antechamber.reconciler.room import Room
 from antechamber.reconciler.run_errand import RunErrand
 from antechamber.reconciler.running import Live
-from antechamber.run_life import RunFact
 from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from antechamber.host import Host
     from antechamber.machine import Driver, Handle
     from antechamber.machine_logs import MachineLogs
-    from antechamber.model import AuthSession, MachineRow
+    from antechamber.model import AuthSession, MachineRow, Run
     from antechamber.nodes import Node
     from antechamber.providers import Providers, ProviderSpec
     from antechamber.reconciler.live import Errand
@@ -49,6 +48,8 @@ _log = get_logger("reconciler")
 _REMOVED_EACH_S: Final = 60.0
 _WAITS: Final = ("wait", "start", "nobody_came", "sign_in", "again")
 """The settings of what a session waits for."""
+_RUN_WAITS: Final = ("run_wait", "start", "run")
+"""The same of a run."""
 
 
 class Reconciler:
@@ -113,7 +114,9 @@ class Reconciler:
         """Machines whose attendant has gone since the present pass began: its rows are of before that."""
         self._timing_out: dict[str, asyncio.Task[None]] = {}
         self._deadlines = Deadlines(max(settings.duration(name) for name in _WAITS))
+        self._run_deadlines = Deadlines(max(settings.duration(name) for name in _RUN_WAITS))
         self._deadlines_seen = -math.inf
+        self._run_deadlines_seen = -math.inf
         self._due_since: dict[str, float] = {}
         """Since when, by the monotonic clock, a session has been seen to be due."""
         self._loop: asyncio.Task[None] | None = None
@@ -188,8 +191,8 @@ class Reconciler:
         for session in [*await self.store.sessions.due(self.now()), *await self._overdue()]:
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
-        for run in await self.store.runs.due(self.now()):
-            await self.runs.ended(run.id, RunFact.TIME_RAN_OUT)
+        for run in [*await self.store.runs.due(self.now()), *await self._runs_overdue()]:
+            await self.runs.time_out(run)
         await self.signin.life.sweep()
 
     async def _overdue(self) -> list[AuthSession]:
@@ -203,6 +206,16 @@ class Reconciler:
         found = [await self.store.sessions.get(one) for one in passed if one not in self._timing_out]
         # one whose deadline was moved on since then is due no more: its person has just come
         return [session for session in found if session is not None and session.expires_at == passed[session.id]]
+
+    async def _runs_overdue(self) -> list[Run]:
+        """Return the runs that are due by the time that has passed, once a sweep, as `_overdue`."""
+        at = time.monotonic()
+        if at - self._run_deadlines_seen < self.settings.sweep_s:
+            return []
+        self._run_deadlines_seen = at
+        passed = self._run_deadlines.passed(await self.store.runs.deadlines(), self.now())
+        found = [await self.store.runs.get(one) for one in passed]
+        return [run for run in found if run is not None and run.expires_at == passed[run.id]]
 
     async def _take(self, rows: Sequence[MachineRow], at: datetime) -> list[MachineRow]:
         """Claim as many of the requested machines as there is room for beside those, the first of the line first."""

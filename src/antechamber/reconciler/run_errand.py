@@ -39,8 +39,12 @@ class RunErrand:
         store: Store,
         runs: Runs,
         settings: Settings,
+        was_renewing: bool = False,
     ) -> None:
-        """Bind the errand to its run; the run comes from here, never from a message."""
+        """Bind the errand to its run; the run comes from here, never from a message.
+
+        `was_renewing`: an earlier service has seen its tool begin a renewal, and nobody knows what came of that.
+        """
         self.run = run
         self.spec = spec
         self.job = job
@@ -48,12 +52,21 @@ class RunErrand:
         self._store = store
         self._runs = runs
         self._settings = settings
-        self.is_renewing: Callable[[], bool] = lambda: False
+        self._was_renewing = was_renewing
+        self.is_connected: Callable[[], bool] = lambda: False
         """Tells whether the tool is connected to where it renews its credential."""
 
     async def may_connect(self, name: str) -> bool:
         """Tell whether a connection to that host may be made; one that can renew the credential is written down."""
-        return not matches(name, self.spec.renewal_hosts) or await self._runs.renewing(self.run)
+        if not matches(name, self.spec.renewal_hosts):
+            return True
+        may = await self._runs.renewing(self.run)
+        # a tool that begins another one has seen how the one before ended
+        self._was_renewing = self._was_renewing and not may
+        return may
+
+    def _is_renewing(self) -> bool:
+        return self._was_renewing or self.is_connected()
 
     async def on_report(self, report: Report) -> Reply:
         """Take one report; what must not be lost is in the database before this returns."""
@@ -94,7 +107,7 @@ class RunErrand:
 
     async def _write_back(self, report: Report) -> Reply:
         try:
-            await self._runs.write_back(self.run, report.id, files_of(report), is_renewing=self.is_renewing())
+            await self._runs.write_back(self.run, report.id, files_of(report), is_renewing=self._is_renewing)
         except OperatorError:
             raise  # nothing that the guest did
         except AntechamberError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from antechamber.errors import Code, OperatorError
+from antechamber.errors import Code, MachineError, OperatorError
 from antechamber.model import MachineState, RunReason, RunStatus
 from antechamber.run_life import RunFact
 from antechamber.store import run_topic
@@ -60,7 +61,9 @@ class RunTime:
         lease = await self._store.runs.lease(run.id)
         if lease is not None and lease.ended_at is None:
             self._end_seen = self._end_seen or time.monotonic()
-            await self._live.link.finish_run()
+            # a guest that does not read is stopped by the time that it has
+            with contextlib.suppress(MachineError):
+                await self._live.link.finish_run()
             return self._until(self._end_seen, self._settings.run_finish_s)
         if run.reason is not RunReason.EXITED or self._live.link.run_is_read:
             return None

@@ -205,10 +205,12 @@ def _is(owner: Owner, table: Table) -> ColumnElement[bool]:
 
 
 def _of(owner: Owner) -> ColumnElement[bool]:
-    """Say that a machine is one of their sign-ins' or checks what is theirs."""
+    """Say that a machine is one of their sign-ins', or checks or runs with what is theirs."""
     return or_(
         machines.c.session_id.in_(select(sessions.c.id).where(_is(owner, sessions))),
         machines.c.credential_id.in_(select(credentials.c.id).where(_is(owner, credentials))),
+        # of a run whose credential is forgotten too
+        machines.c.run_id.in_(select(runs.c.id).where(_is(owner, runs))),
     )
 
 
@@ -263,9 +265,10 @@ async def _finish(connection: AsyncConnection, owner: Owner, at: datetime) -> di
     ids = (await connection.execute(select(credentials.c.id).where(_is(owner, credentials)))).scalars().all()
     named = events.c.fields["credential_id"].as_string().in_(ids)
     gone = await connection.execute(delete(events).where(events.c.session_id.is_(None), named))
-    checks = select(machines.c.id).where(machines.c.credential_id.in_(ids))
-    await connection.execute(delete(events).where(events.c.session_id.is_(None), events.c.machine_id.in_(checks)))
-    checked = await connection.execute(delete(machines).where(machines.c.credential_id.in_(ids)))
+    used = or_(machines.c.credential_id.in_(ids), machines.c.run_id.in_(select(runs.c.id).where(_is(owner, runs))))
+    theirs = select(machines.c.id).where(used)
+    await connection.execute(delete(events).where(events.c.session_id.is_(None), events.c.machine_id.in_(theirs)))
+    checked = await connection.execute(delete(machines).where(used))
     await connection.execute(delete(runs).where(_is(owner, runs)))
     await connection.execute(delete(credentials).where(credentials.c.id.in_(ids)))
     return {

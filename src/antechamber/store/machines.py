@@ -157,7 +157,10 @@ class Machines:
                 return 0
         async with self._database.write() as write:
             rows = await write.connection.execute(wanted.with_for_update(skip_locked=True))
-            found = [machine_of(row) for row in rows]
+            # in the order in which an erasure takes the same locks: sessions, then credentials
+            found = sorted(
+                (machine_of(row) for row in rows), key=lambda row: (row.credential_id or "", row.session_id or "")
+            )
             for row in found:
                 await _move(write, row, MachineFact.STOP_ASKED, at, {"expires_at": None, "ended_at": at})
             return len(found)

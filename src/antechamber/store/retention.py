@@ -88,7 +88,10 @@ class Retention:
             credentials.c.version == sessions.c.captured_version,
             credentials.c.deleted_at.is_(None),
         )
+        # whoever comes to the machine's end tells its run of it
+        run_has_machine = exists().where(machines.c.run_id == runs.c.id, has_not_ended())
         has_lease = exists().where(leases.c.run_id == runs.c.id, leases.c.ended_at.is_(None))
+        is_held = exists().where(leases.c.credential_id == credentials.c.id, leases.c.ended_at.is_(None))
         is_pointed_at = exists().where(sessions.c.captured_credential_id == credentials.c.id)
         return Pruned(
             idempotency_keys=await self._delete(
@@ -105,8 +108,8 @@ class Retention:
             sessions=await self._delete(
                 sessions, and_(sessions.c.ended_at <= old, ~stands_for_a_credential, ~has_machine)
             ),
-            tombstones=await self._delete(credentials, and_(credentials.c.deleted_at <= old, ~is_pointed_at)),
-            runs=await self._delete(runs, and_(runs.c.ended_at <= old, ~has_lease)),
+            tombstones=await self._delete(credentials, and_(credentials.c.deleted_at <= old, ~is_pointed_at, ~is_held)),
+            runs=await self._delete(runs, and_(runs.c.ended_at <= old, ~has_lease, ~run_has_machine)),
         )
 
     async def _delete(self, table: Table, past: ColumnElement[bool]) -> int:

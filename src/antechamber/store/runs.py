@@ -157,6 +157,20 @@ class Runs:
             return [run_of(row) for row in await connection.execute(wanted)]
 
     @to_its_end
+    async def deadlines(self) -> list[tuple[str, datetime]]:
+        """Return the live runs with their states' deadlines."""
+        wanted = select(runs.c.id, runs.c.expires_at).where(runs.c.expires_at.is_not(None))
+        async with self._database.read() as connection:
+            return [(row.id, row.expires_at) for row in await connection.execute(wanted)]
+
+    @to_its_end
+    async def of_node(self, node: str) -> list[str]:
+        """Return the ids of the live runs that were asked of that node."""
+        wanted = select(runs.c.id).where(runs.c.expires_at.is_not(None), runs.c.node == node)
+        async with self._database.read() as connection:
+            return [run_id for (run_id,) in await connection.execute(wanted.order_by(runs.c.created_at, runs.c.id))]
+
+    @to_its_end
     async def apply(
         self, run_id: str, fact: RunFact, *, at: datetime, detail: str = "", expires_at: datetime | None = None
     ) -> RunMoved:
@@ -173,6 +187,15 @@ class Runs:
                 detail=detail,
                 values={} if expires_at is None else {"expires_at": expires_at},
             )
+
+    @to_its_end
+    async def time_out(self, run_id: str, *, at: datetime, deadline: datetime | None) -> RunMoved:
+        """End a run whose state's deadline that was, unless it has moved on meanwhile. CallerError RUN_NOT_FOUND."""
+        async with self._database.write() as write:
+            run = await _locked(write.connection, run_id)
+            if run.expires_at != deadline:
+                return RunMoved(run, RunDecision(Act.NOTE, run.status, run.status, None, None))
+            return await _apply(write, run, RunFact.TIME_RAN_OUT, at=at)
 
     @to_its_end
     async def exited(self, run_id: str, *, code: int, redacted: bool, is_clean: bool, at: datetime) -> RunMoved:
@@ -254,7 +277,7 @@ async def live_lease(connection: AsyncConnection, run_id: str) -> Lease | None:
 
 
 async def lease_over(write: Write, run_id: str, *, at: datetime, is_clean: bool) -> None:
-    """End a run's lease, if it lives, and grant the next one.
+    """End a run's lease, if it lives, and grant the next one; whoever calls has locked the run, where it is there yet.
 
     Where the holder's end was not clean and it may have been renewing the credential, the credential is taken for used
     up: the vendor may not take it any more, and may end all of its sign-in when it is tried.
@@ -289,11 +312,17 @@ async def grant_next(write: Write, credential_id: str, at: datetime) -> None:
 
 
 async def end_runs_of(write: Write, credential_id: str, at: datetime) -> None:
-    """Have nobody begin with a credential that has just been deleted, and tell whoever has it."""
+    """End the runs that wait for a credential that has just been deleted, and tell whoever has it.
+
+    Whoever calls has locked the credential.
+    """
     held = select(leases.c.run_id).where(leases.c.credential_id == credential_id, leases.c.ended_at.is_(None))
     for (run_id,) in (await write.connection.execute(held)).all():
         write.tell(run_topic(run_id))
-    await grant_next(write, credential_id, at)
+    # not once the lease is over: that may be long, where the node that has it is away
+    wanted = select(runs).where(_waits_for(credential_id)).order_by(runs.c.created_at, runs.c.id).with_for_update()
+    for row in (await write.connection.execute(wanted)).all():
+        await _apply(write, run_of(row), RunFact.CREDENTIAL_GONE, at=at)
 
 
 async def _grant(write: Write, row: Any, version: int, at: datetime) -> None:
@@ -326,7 +355,10 @@ async def run_of_machine_ended(write: Write, machine: MachineRow, at: datetime) 
     """Tell a run that its machine has ended: its lease is over with it."""
     if machine.run_id is None:
         return
-    row = (await write.connection.execute(select(runs).where(runs.c.id == machine.run_id).with_for_update())).one()
+    wanted = select(runs).where(runs.c.id == machine.run_id).with_for_update()
+    row = (await write.connection.execute(wanted)).one_or_none()
+    if row is None:
+        return
     detail = f"machine {machine.state}, exit code {machine.exit_code}: {machine.end_detail}"
     await _apply(write, run_of(row), RunFact.MACHINE_ENDED, at=at, detail=detail)
     await lease_over(write, machine.run_id, at=at, is_clean=False)

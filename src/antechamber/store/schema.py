@@ -481,7 +481,7 @@ runs: Final = Table(
     CheckConstraint("(status = 'ended') = (reason IS NOT NULL)", name="ended_has_reason"),
     CheckConstraint("(status = 'ended') = (expires_at IS NULL)", name="live_has_deadline"),
     CheckConstraint("(status = 'ended') = (request IS NULL)", name="ended_forgets"),
-    CheckConstraint("exit_code IS NULL OR reason = 'exited'", name="code_of_the_tool"),
+    CheckConstraint("exit_code IS NULL OR (reason IS NOT NULL AND reason = 'exited')", name="code_of_the_tool"),
     CheckConstraint("status NOT IN ('starting', 'running') OR machine_id IS NOT NULL", name="begun_has_machine"),
     Index("runs_waiting", "credential_id", "created_at", "id", **_where("status = 'waiting'")),
     Index("runs_of_owner", "application", "user_id", "created_at", "id"),

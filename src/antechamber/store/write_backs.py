@@ -19,6 +19,7 @@ from antechamber.store.runs import live_lease
 from antechamber.store.schema import credential_versions, leases, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from antechamber.model import Lease
@@ -48,8 +49,8 @@ class NewVersion:
     claims: Claims
     report_id: str
     at: datetime
-    is_renewing: bool = False
-    """The tool may be about to renew it again."""
+    is_renewing: Callable[[], bool] = lambda: False
+    """Asked once nobody can write down a renewal any more before the commit: whether the tool may be in another one."""
     any_key: bool = False
     """As for a capture: it is stored whatever key it is sealed with."""
 
@@ -121,12 +122,14 @@ async def _new_version(write: Write, lease: Lease, credential: Credential, new: 
     if same_account(credential.claims.account, new.claims.account) is False:
         append(write, replace(entry, refused=Code.OTHER_ACCOUNT), at=new.at)
         return WrittenBack("other_account", credential)
+    # a file that names no account, as where the companion that does was not sent, is of the same sign-in
+    claims = replace(new.claims, account=new.claims.account or credential.claims.account)
     moved = await apply_to_credential(
         write,
         credential,
         CredentialFact.REFRESHED,
         at=new.at,
-        values={**columns(new.sealed, new.claims), "version": version, "stored_at": new.at},
+        values={**columns(new.sealed, claims), "version": version, "stored_at": new.at},
         fields={"run_id": new.run_id},
     )
     if moved.decision.act is not Act.MOVE:
@@ -142,7 +145,8 @@ async def _new_version(write: Write, lease: Lease, credential: Credential, new: 
             run_id=new.run_id,
         )
     )
-    values = {"version": version} if new.is_renewing else {"version": version, "renewing_at": None}
+    # under the lease's lock: a connection that is begun from here on is written down after this
+    values = {"version": version} if new.is_renewing() else {"version": version, "renewing_at": None}
     await write.connection.execute(update(leases).where(leases.c.id == lease.id).values(values))
     append(write, entry, at=new.at)
     return WrittenBack("stored", moved.credential)

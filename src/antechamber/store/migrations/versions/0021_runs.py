@@ -81,7 +81,7 @@ RUNS: Final = {
     "ended_has_reason": "(status = 'ended') = (reason IS NOT NULL)",
     "live_has_deadline": "(status = 'ended') = (expires_at IS NULL)",
     "ended_forgets": "(status = 'ended') = (request IS NULL)",
-    "code_of_the_tool": "exit_code IS NULL OR reason = 'exited'",
+    "code_of_the_tool": "exit_code IS NULL OR (reason IS NOT NULL AND reason = 'exited')",
     "begun_has_machine": "status NOT IN ('starting', 'running') OR machine_id IS NOT NULL",
 }
 LEASED: Final = (
