@@ -1,9 +1,10 @@
 """`antechamber run` at the service's end: a conversation on the control socket, whose caller is the run's one reader.
 
 The service says, one object a line: `{"run": {...}}` once it is created; `{"waits": PLACE}` while another run has its
-credential; `{"stream": 1 or 2, "output": BASE64, "lost": BYTES}`; at last `{"end": {...}}`, with the run as it is then.
-The caller says `{"input": BASE64, "end": BOOL}`, `{"signal": WORD}` and `{"size": [COLUMNS, ROWS]}`. The run ends with
-the connection.
+credential; `{"begun": true}` once its machine listens; `{"stream": 1 or 2, "output": BASE64, "lost": BYTES}`;
+`{"taken": true}` when the next input may come; at last `{"end": {...}}`, with the run as it is then.
+The caller says `{"input": BASE64, "end": BOOL}`, one at a time, `{"signal": WORD}` and `{"size": [COLUMNS, ROWS]}`. A
+signal before the run has begun cancels it. The run ends with the connection.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.errors import AntechamberError, CallerError, Code
@@ -23,7 +25,7 @@ from antechamber.runs import RunRequest
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from antechamber.control import Channel, Conversation
     from antechamber.reconciler import Live
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("run")
 _SHOWN: Final = 5
+_SIGNALS: Final = 8
+"""Signals that wait at most for a machine that is spoken with again by and by."""
 
 
 def of(runs: Runs, signin: SignIn, live: Live) -> dict[str, Conversation]:
@@ -41,12 +45,12 @@ def of(runs: Runs, signin: SignIn, live: Live) -> dict[str, Conversation]:
         request = await _request(arguments, signin)
         made = await runs.start(request)
         reader = RunReader(runs, live, made.id)
-        hearing = None
+        hearing: asyncio.Task[None] | None = None
         try:
             if isinstance(size := arguments.get("size"), list):
                 await _resize(reader, size)
             await channel.send(run=run_view(made))
-            hearing = spawn("caller", _hear(channel, reader))
+            hearing = spawn("caller", _Caller(channel, reader, runs, made.id).hear())
             telling = spawn("run told", _tell(channel, reader))
             try:
                 # a caller that has gone ends it; one that says what it may not is told so
@@ -89,22 +93,72 @@ async def _tell(channel: Channel, reader: RunReader) -> None:
                 at = piece.end
 
 
-async def _hear(channel: Channel, reader: RunReader) -> None:
-    """Do what the caller says until it goes away."""
-    while (message := await channel.receive()) is not None:
+class _Caller:
+    """What one caller says. Nothing of it is waited for where it is heard: that they have gone must be seen at once."""
+
+    def __init__(self, channel: Channel, reader: RunReader, runs: Runs, run_id: str) -> None:
+        """Hear on that channel what is for that run."""
+        self._channel = channel
+        self._reader = reader
+        self._runs = runs
+        self._run_id = run_id
+        self._has_begun = False
+        self._typing: asyncio.Task[None] | None = None
+        self._signals: asyncio.Queue[str] = asyncio.Queue(_SIGNALS)
+
+    async def hear(self) -> None:
+        """Do what the caller says until they go away; raises CallerError for what they may not say."""
+        beginning, signalling = spawn("begun", self._begin()), spawn("signals", self._signal())
+        try:
+            while (message := await self._channel.receive()) is not None:
+                await self._take(message)
+        finally:
+            await cancel_and_wait(beginning, signalling, self._typing)
+
+    async def _take(self, message: Mapping[str, Any]) -> None:
         match message:
             case {"input": str(encoded)}:
-                try:
-                    typed = base64.b64decode(encoded, validate=True)
-                except (ValueError, binascii.Error):
-                    raise CallerError(Code.BAD_REQUEST, message="`input` is base64.") from None
-                await reader.type(typed, end=message.get("end") is True)
+                self._type(encoded, end=message.get("end") is True)
             case {"signal": str(name)} if name in RUN_SIGNALS:
-                await reader.signal(name)
+                if not self._has_begun:
+                    with contextlib.suppress(CallerError):  # it has ended
+                        await self._runs.cancel(self._run_id)
+                elif self._signals.full():
+                    raise CallerError(Code.BAD_REQUEST, message="These are too many signals at once.")
+                else:
+                    self._signals.put_nowait(name)
             case {"size": list(size)}:
-                await _resize(reader, size)
+                await _resize(self._reader, size)
             case _:
                 raise CallerError(Code.BAD_REQUEST, message="A caller says `input`, `signal` or `size`.")
+
+    def _type(self, encoded: str, *, end: bool) -> None:
+        if self._typing is not None and not self._typing.done():
+            raise CallerError(Code.BAD_REQUEST, message="Before the next `input` the service says `taken`.")
+        try:
+            typed = base64.b64decode(encoded, validate=True)
+        except (ValueError, binascii.Error):
+            raise CallerError(Code.BAD_REQUEST, message="`input` is base64.") from None
+        self._typing = spawn("typed", _until_gone(self._pass_on(typed, end=end)))
+
+    async def _pass_on(self, typed: bytes, *, end: bool) -> None:
+        await self._reader.type(typed, end=end)
+        await self._channel.send(taken=True)
+
+    async def _signal(self) -> None:
+        while True:
+            name = await self._signals.get()
+            await self._reader.signal(name)
+
+    async def _begin(self) -> None:
+        await self._reader.there()
+        self._has_begun = True
+        await _until_gone(self._channel.send(begun=True))
+
+
+async def _until_gone(saying: Awaitable[None]) -> None:
+    with contextlib.suppress(ConnectionError):  # whoever hears that ends it
+        await saying
 
 
 async def _resize(reader: RunReader, size: list[Any]) -> None:

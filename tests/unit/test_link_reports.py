@@ -24,6 +24,7 @@ GOOD = {
     ReportKind.NOTHING_YET: {},
     ReportKind.TERMINAL_ASKS: {},
     ReportKind.CLI_ENDED: {"attempt": 1, "code": 3, "lines": ["no"], "file": "none"},
+    ReportKind.RUN_ENDED: {"code": -15, "file": "whole", "redacted": False},
     ReportKind.CHECKED: {"accepted": False, "code": 1, "lines": []},
     ReportKind.TROUBLE: {"what": "screen", "detail": ""},
 }
@@ -80,6 +81,9 @@ def test_a_report_with_a_field_of_another_type_is_refused(kind):
         (ReportKind.CLI_ENDED, {"lines": ["x"] * 21}),
         (ReportKind.CLI_ENDED, {"lines": ["x" * 5000]}),
         (ReportKind.CLI_ENDED, {"lines": [1]}),
+        (ReportKind.RUN_ENDED, {"file": "fine"}),
+        (ReportKind.RUN_ENDED, {"code": 256}),
+        (ReportKind.RUN_ENDED, {"redacted": 1}),
         (ReportKind.TROUBLE, {"what": "<script>"}),
         (ReportKind.PAGE_ASKED, {"host": "login vendor"}),
         (ReportKind.PAGE_ASKED, {"host": ""}),

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 DID_NOT_RUN: Final = 125
 """The exit code of a run that ended otherwise than by its tool's own end, as other programs that run programs have."""
 _SIGNALLED: Final = 128
+_PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INPUT_PIECE: Final = RUN_PIECE // 2
+"""As base64 in a line it is far below what the control socket takes (`control.MAX_REQUEST`)."""
 
 
 def run(
@@ -72,20 +75,27 @@ async def _run(world: str, asked: Mapping[str, Any]) -> int:
     terminal = {"terminal": True, "size": _size()} if at_terminal else {}
     async with client.converse("run", **asked, **terminal) as channel:
         speaking: asyncio.Task[None] | None = None
+        taken = asyncio.Event()
         end: Mapping[str, Any] | None = None
         with contextlib.ExitStack() as until_over:
             try:
                 async for message in _messages(channel):
                     match message:
-                        case {"run": _}:
+                        case {"begun": True}:
                             until_over.enter_context(_as_it_is(channel, at_terminal=at_terminal))
-                            speaking = spawn("input", _speak(channel))
+                            speaking = spawn("input", _speak(channel, taken))
+                        case {"taken": True}:
+                            taken.set()
                         case {"waits": int(position)}:
                             err.print(f"Another run has this sign-in; this one is number {position} in the line.")
                         case {"output": str(encoded), "stream": int(stream), "lost": int(lost)}:
                             if lost:
                                 err.print(f"{lost} bytes of the output are missing here.")
-                            await asyncio.to_thread(_write, stream, base64.b64decode(encoded))
+                            try:
+                                await asyncio.to_thread(_write, stream, base64.b64decode(encoded))
+                            except BrokenPipeError:
+                                # whoever read us has enough, as `head` has
+                                return _SIGNALLED + signal.SIGPIPE
                         case {"end": dict(told)}:
                             end = told
                             break
@@ -134,7 +144,7 @@ def _size() -> list[int]:
 
 @contextlib.contextmanager
 def _as_it_is(channel: Channel, *, at_terminal: bool) -> Iterator[None]:
-    """Pass on each key, the window's size, and without a terminal the signals."""
+    """Pass on each key, the window's size, and the signals, from which no terminal is to be left as it was made."""
     loop = asyncio.get_running_loop()
     told: set[asyncio.Task[None]] = set()
 
@@ -149,26 +159,24 @@ def _as_it_is(channel: Channel, *, at_terminal: bool) -> Iterator[None]:
 
         return send
 
-    if not at_terminal:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, tell(signal=number.name.removeprefix("SIG")))
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-        return
-    before = termios.tcgetattr(0)
-    loop.add_signal_handler(signal.SIGWINCH, tell(size=_size))
-    tty.setraw(0)
+    for number in _PASSED_ON:
+        loop.add_signal_handler(number, tell(signal=number.name.removeprefix("SIG")))
+    if at_terminal:
+        before = termios.tcgetattr(0)
+        loop.add_signal_handler(signal.SIGWINCH, tell(size=_size))
+        tty.setraw(0)
     try:
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
-        loop.remove_signal_handler(signal.SIGWINCH)
+        if at_terminal:
+            with contextlib.suppress(termios.error):  # it has hung up
+                termios.tcsetattr(0, termios.TCSADRAIN, before)
+            loop.remove_signal_handler(signal.SIGWINCH)
+        for number in _PASSED_ON:
+            loop.remove_signal_handler(number)
 
 
-async def _speak(channel: Channel) -> None:
+async def _speak(channel: Channel, taken: asyncio.Event) -> None:
     """Pass on what is typed or piped to us, and its end."""
     pieces: asyncio.Queue[bytes] = asyncio.Queue(1)
     loop = asyncio.get_running_loop()
@@ -177,7 +185,7 @@ async def _speak(channel: Channel) -> None:
         # in a thread: a file is never "ready", and a thread that waits for a key must not keep us from ending
         while True:
             try:
-                piece = os.read(0, RUN_PIECE)
+                piece = os.read(0, _INPUT_PIECE)
             except OSError:
                 piece = b""
             try:
@@ -190,4 +198,6 @@ async def _speak(channel: Channel) -> None:
     threading.Thread(target=read, daemon=True, name="input").start()
     while piece := await pieces.get():
         await channel.send(input=base64.b64encode(piece).decode(), end=False)
+        await taken.wait()
+        taken.clear()
     await channel.send(input="", end=True)

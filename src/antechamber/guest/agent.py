@@ -114,7 +114,7 @@ class Agent:
 
     def _on_settled(self, report: str, kind: ReportKind, refused: str | None) -> None:
         if self._work is not None:
-            self._work.settled(report)
+            self._work.settled(report, is_stored=refused is None)
         elif kind is ReportKind.CREDENTIAL and refused is None:
             self._finish()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[bytes] = ()) -> None:
         """Look for these."""
         self._secrets: set[bytes] = set()
+        self._any: re.Pattern[bytes] | None = None
         self._held = b""
         self.found = False
         self.add(secrets)
@@ -33,28 +35,38 @@ class Redactor:
     def add(self, secrets: Iterable[bytes]) -> None:
         """Look for these too."""
         self._secrets |= {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+        # the longest first: one may begin as another does
+        longest_first = sorted(self._secrets, key=len, reverse=True)
+        self._any = re.compile(b"|".join(map(re.escape, longest_first))) if longest_first else None
 
     def feed(self, piece: bytes, *, last: bool = False) -> bytes:
         """Return what may be shown; what may be the beginning of a secret is held back until more is known."""
-        text = self._held + piece
-        # the longest first: one may begin as another does
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            if secret in text:
-                self.found = True
-                text = text.replace(secret, REMOVED)
-        held = 0 if last else max((_begins(text, secret) for secret in self._secrets), default=0)
-        self._held = text[len(text) - held :]
-        return text[: len(text) - held]
+        text, shown, at = self._held + piece, b"", 0
+        while True:
+            found = None if self._any is None else self._any.search(text, at)
+            held = (
+                len(text) if last else min((_begins(text, at, secret) for secret in self._secrets), default=len(text))
+            )
+            # a whole one may be the beginning of a longer one
+            if found is None or found.start() >= held:
+                self._held = text[held:]
+                return shown + text[at:held]
+            self.found = True
+            shown += text[at : found.start()] + REMOVED
+            at = found.end()
 
 
-def _begins(text: bytes, secret: bytes) -> int:
-    """Return how many of the last bytes of a text are the first ones of a secret, 0 where they are only a few."""
-    at = max(0, len(text) - len(secret) + 1)
+def _begins(text: bytes, at: int, secret: bytes) -> int:
+    """Return from where on, at the earliest, the rest of a text is the beginning of a secret; its end where nowhere.
+
+    A beginning of a few bytes is none.
+    """
+    at = max(at, len(text) - len(secret) + 1)
     while (at := text.find(secret[:FEWEST_HELD], at)) >= 0:
         if secret.startswith(text[at:]):
-            return len(text) - at
+            return at
         at += 1
-    return 0
+    return len(text)
 
 
 def secrets_of(value: Any) -> set[bytes]:
@@ -154,7 +166,7 @@ class Output:
                 "at": at,
                 "stream": stream,
                 "output": base64.b64encode(piece).decode(),
-                "ended": self._ended and at + len(piece) == self.written,
+                "ended": self._ended and at + len(piece) >= self.written,
             }
         )
 

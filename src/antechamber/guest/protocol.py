@@ -110,7 +110,7 @@ class ReportKind(str, Enum):
     """{attempt: int, code: int, lines: [str], file: str}: `file` is a word of FileState; `attempt` counts the runs."""
     RUN_ENDED = "run_ended"
     """{code: int, file: str, redacted: bool}: a run's CLI has ended, what it left of its credential file has been
-    reported before, and its home is wiped. `file` is what the file was, a word of FileState, or WHOLE."""
+    reported before, and its home is wiped. `file` is what the file was, a word of FileState, WHOLE or UNSTORED."""
     CHECKED = "checked"
     """{accepted: bool, code: int, lines: [str]}: the result of an offline check."""
     TROUBLE = "trouble"
@@ -134,6 +134,9 @@ class FileState(str, Enum):
 
 WHOLE: Final = "whole"
 """What a credential file is that is none of these."""
+
+UNSTORED: Final = "unstored"
+"""What a run's credential file is when it is whole, and the host has refused what is in it."""
 
 
 class Trouble(str, Enum):

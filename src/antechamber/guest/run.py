@@ -16,7 +16,7 @@ from antechamber.guest.capture import Capture
 from antechamber.guest.cli import MARK, take_terminal
 from antechamber.guest.files import WholeFile
 from antechamber.guest.output import Output, Redactor, secrets_of
-from antechamber.guest.protocol import RUN_PIECE, RUN_SIGNALS, TERMINAL_SIDES, WHOLE, FileState, ReportKind
+from antechamber.guest.protocol import RUN_PIECE, RUN_SIGNALS, TERMINAL_SIDES, UNSTORED, WHOLE, FileState, ReportKind
 from antechamber.guest.pty import Pty
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ class Run:
         self._process: asyncio.subprocess.Process | None = None
         self._asked_to_finish = False
         self._open_reports: set[str] = set()
+        self._last_report = ""
+        self._is_stored = True
+        """Whether the host has taken the last file that it was told of."""
         self._none_open = asyncio.Event()
         self._none_open.set()
         self.output = Output(say, held=todo.streams.held, on_room=self._listen_again)
@@ -100,18 +103,26 @@ class Run:
             ReportKind.RUN_ENDED,
             {
                 "code": code,
-                # one that is as it was is none that the CLI left half
-                "file": WHOLE if found in {None, FileState.STALE} else found.value,
+                "file": self._state(found),
                 "redacted": any(redactor.found for redactor in self._redactors.values()),
             },
         )
+
+    def _state(self, found: FileState | None) -> str:
+        """Return what became of the file, by what the last look at it said."""
+        # one that is as it was is none that the CLI left half
+        if found is None or found is FileState.STALE:
+            return WHOLE if self._is_stored else UNSTORED
+        return found.value
 
     def close(self) -> None:
         """Stop watching; nothing is reported after that."""
         self._capture.close()
 
-    def settled(self, report_id: str) -> None:
+    def settled(self, report_id: str, *, is_stored: bool) -> None:
         """Take it that the host has a report, or does not want it."""
+        if report_id == self._last_report:
+            self._is_stored = is_stored
         self._open_reports.discard(report_id)
         if not self._open_reports:
             self._none_open.set()
@@ -124,6 +135,7 @@ class Run:
         self._hide(base64.b64decode(body["files"]["credential"]["content"]))
         report_id = self._report(ReportKind.CREDENTIAL, body)
         self._open_reports.add(report_id)
+        self._last_report = report_id
         self._none_open.clear()
         return report_id
 

@@ -312,9 +312,10 @@ class GuestLink:
         # what was on its way to a reader who has left is nobody's
         if self._run is not None and message.get("reader", self._run.reader) == self._run.reader:
             size = self._run.put(message)
-            # it was asked for, one at a time: as much may come as its reader takes
-            self._messages.give(1)
-            self._bytes.give(size)
+            if size is not None:
+                # it was asked for, one at a time: as much may come as its reader takes
+                self._messages.give(1)
+                self._bytes.give(size)
 
     async def _take(self, message: dict[str, Any]) -> None:
         if message["type"] != "report":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from antechamber.errors import Code, MachineError
-from antechamber.guest.protocol import LATEST_NS, MAX_CREDENTIAL, WHOLE, FileState, ReportKind, Trouble
+from antechamber.guest.protocol import LATEST_NS, MAX_CREDENTIAL, UNSTORED, WHOLE, FileState, ReportKind, Trouble
 from antechamber.model import GuestText, IdPrefix, is_id
 
 _LINES: Final = 20
@@ -86,7 +86,7 @@ def _cli_ended(body: dict[str, Any]) -> dict[str, Any]:
 
 def _run_ended(body: dict[str, Any]) -> dict[str, Any]:
     exactly(body, code=int, file=str, redacted=bool)
-    if body["file"] not in {WHOLE, *FileState}:
+    if body["file"] not in {WHOLE, UNSTORED, *FileState}:
         raise _wrong("a file's state")
     return {**body, "code": _code(body["code"])}
 

@@ -57,10 +57,11 @@ class RunView:
     ) -> None:
         """Belong to that reader, who begins there.
 
-        `there` returns once the guest can be spoken to; `on_end` is called when the last piece has been taken.
+        `on_end` is called when the last piece has been taken.
         """
         self._on_end = on_end
-        self._there = there
+        self.there = there
+        """Returns once the guest can be spoken to."""
         self.reader = reader
         self.at = at
         self._say = say
@@ -114,13 +115,13 @@ class RunView:
         for number, piece in enumerate(pieces, 1):
             await self._may_type.wait()
             self._may_type.clear()
-            await self._there()
+            await self.there()
             encoded = base64.b64encode(piece).decode()
             await self._say({"type": "run_input", "input": encoded, "end": end and number == len(pieces)})
 
     async def signal(self, name: str) -> None:
         """Send the CLI a signal, a word of `RUN_SIGNALS`."""
-        await self._there()
+        await self.there()
         await self._say({"type": "run_signal", "signal": name})
 
     async def resize(self, columns: int, rows: int) -> None:
@@ -138,10 +139,16 @@ class RunView:
         self._credit = True
         await self._say({"type": "run_open", "reader": self.reader, "at": self.at})
 
-    def put(self, message: dict[str, Any]) -> int:
-        """Take a message of the guest and return its bytes; raises MachineError unless it was waited for."""
+    def put(self, message: dict[str, Any]) -> int | None:
+        """Take a message of the guest and return its bytes, None for one that nobody waits for.
+
+        Raises MachineError for what is not of the protocol, as output that was not asked for is.
+        """
         if message["type"] == "run_input_taken":
             exactly(message, type=str)
+            # of what was typed before the guest was away it may come late
+            if self._may_type.is_set():
+                return None
             self._may_type.set()
             return 0
         exactly(message, type=str, reader=int, at=int, stream=int, output=str, ended=bool)

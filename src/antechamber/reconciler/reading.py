@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from antechamber.errors import CallerError, Code
+from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.link import Written
+from antechamber.log import get_logger
 from antechamber.model import Run, RunStatus
 from antechamber.store import RUNS, run_topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from antechamber.link import RunView
     from antechamber.reconciler.running import Live
     from antechamber.runs import Runs
 
+T = TypeVar("T")
+_log = get_logger("reading")
 _LOOK_S: Final = 2.0
 
 
@@ -65,20 +69,26 @@ class RunReader:
             while True:
                 # before its rows: what is read then is at least as new as the machine that was looked for
                 await self._look()
-                run = await self._runs.get(self._run_id)
                 if self._view is not None:
                     async for piece in self._pieces(self._view):
                         yield piece
                     await self._left(self._view)
                     continue
+                run = await self._run()
                 if run.status is RunStatus.ENDED:
                     yield Over(run)
                     return
-                position = await self._runs.position(run)
+                position = await _once_there(partial(self._runs.position, run))
                 if position is not None and position != waits:
                     waits = position
                     yield Waits(position)
                 await changed.wait(_LOOK_S)
+
+    async def there(self) -> None:
+        """Return once its tool's machine can be spoken to."""
+        await self._there.wait()
+        if self._view is not None:
+            await self._view.there()
 
     async def type(self, typed: bytes, *, end: bool = False) -> None:
         """Type to the tool, as soon as it is there."""
@@ -103,6 +113,9 @@ class RunReader:
         if self._view is not None:
             await self._live.leave_run(self._run_id, self._view)
 
+    async def _run(self) -> Run:
+        return await _once_there(partial(self._runs.get, self._run_id))
+
     async def _look(self) -> None:
         if self._view is None and not self._is_whole:
             self._view = await self._live.read_run(self._run_id, self._at)
@@ -124,7 +137,7 @@ class RunReader:
     async def _until_over(self, view: RunView) -> None:
         """Wait until the end of what was read to its end is in the rows, or until its machine is gone."""
         with self._runs.changes.watch(run_topic(self._run_id)) as changed:
-            while not view.over and (await self._runs.get(self._run_id)).status is not RunStatus.ENDED:
+            while not view.over and (await self._run()).status is not RunStatus.ENDED:
                 await changed.wait(_LOOK_S)
 
     async def _left(self, view: RunView) -> None:
@@ -133,3 +146,15 @@ class RunReader:
         await self._live.leave_run(self._run_id, view)
         self._view = None
         self._there.clear()
+
+
+async def _once_there(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the database, as soon as it is there: while it is away the tool works on, and its reader need not go."""
+    while True:
+        try:
+            return await ask()
+        except OperatorError as error:
+            if error.code is not Code.STORE_UNAVAILABLE:
+                raise
+            _log.warning("a reader waits for the database", detail=error.detail)
+        await asyncio.sleep(_LOOK_S)
