@@ -13,9 +13,10 @@ import asyncio
 import base64
 import binascii
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from antechamber.errors import AntechamberError, CallerError, Code
+from antechamber.errors import AntechamberError, CallerError, Code, MachineError
 from antechamber.guest.protocol import RUN_SIGNALS, TERMINAL_SIDES
 from antechamber.log import get_logger
 from antechamber.model import DEFAULT_APPLICATION, Actor, Owner
@@ -25,7 +26,7 @@ from antechamber.runs import RunRequest
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from antechamber.control import Channel, Conversation
     from antechamber.reconciler import Live
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("run")
 _SHOWN: Final = 5
+_NOT_OURS: Final = ConnectionError, MachineError
+"""A caller that has gone, which is heard, and a machine that does not listen, which its attendant ends."""
 _SIGNALS: Final = 8
 """Signals that wait at most for a machine that is spoken with again by and by."""
 
@@ -45,13 +48,14 @@ def of(runs: Runs, signin: SignIn, live: Live) -> dict[str, Conversation]:
         request = await _request(arguments, signin)
         made = await runs.start(request)
         reader = RunReader(runs, live, made.id)
-        hearing: asyncio.Task[None] | None = None
+        hearing: asyncio.Task[Exception | None] | None = None
         try:
             if isinstance(size := arguments.get("size"), list):
                 await _resize(reader, size)
             await channel.send(run=run_view(made))
-            hearing = spawn("caller", _Caller(channel, reader, runs, made.id).hear())
-            telling = spawn("run told", _tell(channel, reader))
+            caller = _Caller(channel, reader, runs, made.id)
+            hearing = spawn("caller", _ended_by(caller.hear))
+            telling = spawn("run told", _ended_by(partial(_tell, channel, reader)))
             try:
                 # a caller that has gone ends it; one that says what it may not is told so
                 await _first(telling, hearing)
@@ -65,10 +69,20 @@ def of(runs: Runs, signin: SignIn, live: Live) -> dict[str, Conversation]:
     return {"run": run}
 
 
-async def _first(telling: asyncio.Task[None], hearing: asyncio.Task[None]) -> None:
-    done, _ = await asyncio.wait({telling, hearing}, return_when=asyncio.FIRST_COMPLETED)
+async def _ended_by(speak: Callable[[], Awaitable[None]]) -> Exception | None:
+    """Speak to the end, and return by what that was: what callers do, and when they go, is no fault of a task's."""
+    try:
+        await speak()
+    except (AntechamberError, ConnectionError) as error:
+        return error
+    return None
+
+
+async def _first(*tasks: asyncio.Task[Exception | None]) -> None:
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
-        task.result()
+        if (error := task.result()) is not None:
+            raise error
 
 
 async def _leave(runs: Runs, run_id: str) -> None:
@@ -139,26 +153,24 @@ class _Caller:
             typed = base64.b64decode(encoded, validate=True)
         except (ValueError, binascii.Error):
             raise CallerError(Code.BAD_REQUEST, message="`input` is base64.") from None
-        self._typing = spawn("typed", _until_gone(self._pass_on(typed, end=end)))
+        self._typing = spawn("typed", self._pass_on(typed, end=end))
 
     async def _pass_on(self, typed: bytes, *, end: bool) -> None:
-        await self._reader.type(typed, end=end)
-        await self._channel.send(taken=True)
+        with contextlib.suppress(*_NOT_OURS):
+            await self._reader.type(typed, end=end)
+            await self._channel.send(taken=True)
 
     async def _signal(self) -> None:
         while True:
             name = await self._signals.get()
-            await self._reader.signal(name)
+            with contextlib.suppress(*_NOT_OURS):
+                await self._reader.signal(name)
 
     async def _begin(self) -> None:
         await self._reader.there()
         self._has_begun = True
-        await _until_gone(self._channel.send(begun=True))
-
-
-async def _until_gone(saying: Awaitable[None]) -> None:
-    with contextlib.suppress(ConnectionError):  # whoever hears that ends it
-        await saying
+        with contextlib.suppress(*_NOT_OURS):
+            await self._channel.send(begun=True)
 
 
 async def _resize(reader: RunReader, size: list[Any]) -> None:

@@ -90,6 +90,8 @@ class Runs:
         if (refusal := judge(spec.definition, request.arguments)) is not None:
             raise refusal.error()
         seconds = self._seconds(request.seconds)
+        if any("\0" in argument for argument in request.arguments):
+            raise CallerError(Code.BAD_REQUEST, message="An argument of a program has no NUL byte.")
         await at_the_root(self._vault.answers)
         credential = await self._signin.stored(request.owner, spec.id)
         if credential is None:

@@ -83,6 +83,7 @@ class GuestLink:
         self._incarnation = incarnation
         self._build = build
         self._job = job
+        self._job_is_out = False
         self._on_report = on_report
         self._messages = _Bucket(BURST, RATE, clock)
         self._bytes = _Bucket(BURST_BYTES, RATE_BYTES, clock)
@@ -214,6 +215,12 @@ class GuestLink:
         if self._run is not None:
             self._run.close()
 
+    def withhold_job(self) -> bool:
+        """Give the guest its job no more; tell whether it is certain that it never had it."""
+        had_one, self._job = self._job is not None, None
+        # an earlier service may have given it to a guest whose machine was found again
+        return had_one and not self._job_is_out and self._build is not None
+
     async def finish_run(self) -> None:
         """Tell the guest to end a run's CLI; a guest that is away is told when it comes back."""
         await self._want("run_finish")
@@ -251,6 +258,7 @@ class GuestLink:
         self._stream = stream
         welcome: dict[str, Any] = {"type": "welcome"}
         if not has_job and self._job is not None:
+            self._job_is_out = True
             welcome["job"] = dict(self._job)
         await self._send(welcome)
         self._welcomed.set()

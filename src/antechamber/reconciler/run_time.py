@@ -60,6 +60,8 @@ class RunTime:
             return self._settings.sweep_s
         lease = await self._store.runs.lease(run.id)
         if lease is not None and lease.ended_at is None:
+            if self._live.link.withhold_job():
+                return None  # nothing of the credential has gone there
             self._end_seen = self._end_seen or time.monotonic()
             # a guest that does not read is stopped by the time that it has
             with contextlib.suppress(MachineError):

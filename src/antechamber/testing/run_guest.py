@@ -39,6 +39,8 @@ class RunGuest:
         self.signals: list[str] = []
         self.sizes: list[tuple[int, int]] = []
         self.ends_when_asked = True
+        self.takes_input = True
+        """Whether the tool reads what is typed to it."""
 
     async def __call__(self, guest: GuestEnd) -> int:
         """Be the machine's program."""
@@ -90,7 +92,8 @@ class RunGuest:
                 self.asked_to_finish.set()
             case {"type": "run_input", "input": encoded}:
                 self.input += base64.b64decode(encoded)
-                self._linked().say({"type": "run_input_taken"})
+                if self.takes_input:
+                    self._linked().say({"type": "run_input_taken"})
             case {"type": "run_signal", "signal": name}:
                 self.signals.append(str(name))
             case {"type": "run_size", "columns": columns, "rows": rows}:
