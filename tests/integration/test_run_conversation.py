@@ -91,7 +91,9 @@ async def test_a_caller_that_goes_away_leaves_no_run_behind(tmp_path, step):
             _, holder = await begun(made)
         async with conversation(client) as channel:
             made_run = None if step == "at once" else (await channel.receive())["run"]["id"]
-            if "line" not in step and step != "at once":
+            if "line" in step:
+                await heard(channel, "waits")
+            elif made_run is not None:
                 guest = await made.guests.get()
                 guest.takes_input = False
                 await heard(channel, "begun")
