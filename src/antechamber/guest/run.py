@@ -113,7 +113,7 @@ class Run:
         # one that is as it was is none that the CLI left half
         if found is None or found is FileState.STALE:
             return WHOLE if self._is_stored else UNSTORED
-        return found.value
+        return str(found.value)
 
     def close(self) -> None:
         """Stop watching; nothing is reported after that."""
