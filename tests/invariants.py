@@ -23,7 +23,17 @@ from antechamber.errors import AntechamberError
 from antechamber.model import TERMINAL_STATUSES, MachineState, Owner, SealIdentity
 from antechamber.store.dialect import dialect_of
 from antechamber.store.rows import credential_of, sealed_of
-from antechamber.store.schema import audit, credential_versions, credentials, events, installation, machines, sessions
+from antechamber.store.schema import (
+    audit,
+    credential_versions,
+    credentials,
+    events,
+    installation,
+    leases,
+    machines,
+    runs,
+    sessions,
+)
 from antechamber.vault import Vault
 
 OF_THE_DATA_FOLDER = re.compile(
@@ -34,6 +44,8 @@ OF_THE_DATA_FOLDER = re.compile(
 
 
 _GONE = "credential_deleted", "credential_rejected"
+_STORED = "credential_stored", "credential_refreshed"
+"""By whether a run stored it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,9 @@ class Rows:
     versions: Collection[Any]
     events: Collection[Any]
     audit: Collection[Any]
+    runs: Mapping[str, Any]
+    leases: Mapping[str, Any]
+    """By the run that has or had it."""
 
     def told_of(self, session_id: str, *, machine: bool) -> list[Any]:
         """Return the session's own events in their order, or its machine's."""
@@ -74,6 +89,8 @@ async def read(url: str) -> Rows:
                 await all_of(credential_versions, credential_versions.c.version),
                 await all_of(events, events.c.seq),
                 await all_of(audit, audit.c.seq),
+                {row.id: row for row in await all_of(runs, runs.c.created_at)},
+                {row.run_id: row for row in await all_of(leases)},
             )
     finally:
         await engine.dispose()
@@ -97,7 +114,8 @@ async def broken(
     gone.
     """
     rows = await read(url)
-    faults = [*_of_captures(rows), *_of_the_audit(rows), *_of_events(rows, pruned=pruned), *_of_bindings(rows)]
+    faults = [*_of_captures(rows), *_of_the_audit(rows), *_of_events(rows, pruned=pruned)]
+    faults += [*_of_bindings(rows), *_of_runs(rows)]
     if key is not None:
         faults += _of_the_vault(rows, key)
     if settled:
@@ -138,7 +156,7 @@ def _of_the_audit(rows: Rows) -> list[str]:
     faults = [
         f"{stored.credential_id} v{stored.version} is stored, and {times} lines say so"
         for stored in rows.versions
-        if (times := told["credential_stored", stored.credential_id, stored.version]) != 1
+        if (times := told[_STORED[stored.run_id is not None], stored.credential_id, stored.version]) != 1
     ]
     faults += [
         f"{credential.id} is {credential.status}, and {times} lines say that it is gone"
@@ -157,6 +175,9 @@ def _of_captures(rows: Rows) -> list[str]:
     versions = defaultdict(list)
     for stored in rows.versions:
         versions[stored.credential_id].append(stored)
+    # of what runs stored see `_of_runs`
+    captures = [stored for stored in rows.versions if stored.run_id is None]
+    for stored in captures:
         session = rows.sessions.get(stored.session_id)
         if session is not None and session.status != "completed":
             faults.append(f"{stored.credential_id} v{stored.version} is stored, and {session.id} is {session.status}")
@@ -165,21 +186,54 @@ def _of_captures(rows: Rows) -> list[str]:
             stored.version,
         ):
             faults.append(f"{session.id} does not point at its own capture")
-    of_session = Counter(stored.session_id for stored in rows.versions)
+    of_session = Counter(stored.session_id for stored in captures)
     faults += [f"{session} captured {number} times" for session, number in of_session.items() if number > 1]
-    for session in rows.sessions.values():
-        if session.status != "completed":
-            continue
-        credential = rows.credentials.get(session.captured_credential_id)
-        stored = [one.version for one in versions[session.captured_credential_id]]
-        if credential is None or session.captured_version not in stored:
-            faults.append(f"{session.id} is completed without its credential")
+    faults += _of_what_is_completed(rows, versions)
     for credential in rows.credentials.values():
         numbers = [one.version for one in versions[credential.id]]
         if numbers != list(range(1, credential.version + 1)):
             faults.append(f"{credential.id} is at version {credential.version}, and has {numbers}")
         if credential.deleted_at is not None and credential.ciphertext is not None:
             faults.append(f"{credential.id} is deleted and not empty")
+    return faults
+
+
+def _of_what_is_completed(rows: Rows, versions: Mapping[str, list[Any]]) -> Iterator[str]:
+    for session in rows.sessions.values():
+        if session.status != "completed":
+            continue
+        credential = rows.credentials.get(session.captured_credential_id)
+        stored = [one.version for one in versions.get(session.captured_credential_id, [])]
+        if credential is None or session.captured_version not in stored:
+            yield f"{session.id} is completed without its credential"
+
+
+# -- runs, and the one live copy --------------------------------------------------------------------------------------
+
+
+def _of_runs(rows: Rows) -> list[str]:
+    faults = [
+        f"{run.id} is {run.status} with the reason {run.reason}"
+        for run in rows.runs.values()
+        if (run.status == "ended") != (run.reason is not None)
+    ]
+    machine_of = {row.run_id: row for row in rows.machines.values() if row.run_id is not None}
+    for lease in rows.leases.values():
+        machine = machine_of.get(lease.run_id)
+        if lease.ended_at is None and (machine is None or machine.ended_at is not None):
+            faults.append(f"the lease of {lease.run_id} lives, and its machine does not")
+    live = Counter(lease.credential_id for lease in rows.leases.values() if lease.ended_at is None)
+    faults += [f"{credential} has {number} live leases" for credential, number in live.items() if number > 1]
+    before: dict[str, Any] = {}
+    for stored in rows.versions:  # in their order
+        last, before[stored.credential_id] = before.get(stored.credential_id), stored
+        if stored.run_id is None:
+            continue
+        lease = rows.leases.get(stored.run_id)
+        if last is None or last.session_id != stored.session_id:
+            faults.append(f"{stored.credential_id} v{stored.version} is no renewal of the one before")
+        elif lease is not None and (lease.credential_id != stored.credential_id or lease.version < stored.version):
+            faults.append(f"{stored.credential_id} v{stored.version} is not of the lease of {stored.run_id}")
     return faults
 
 
@@ -264,6 +318,8 @@ def _of_one_machine(machine: Any, told: list[Any]) -> list[str]:
 
 def _of_the_end(rows: Rows) -> list[str]:
     faults = [f"{row.id} is {row.status}" for row in rows.sessions.values() if row.status not in TERMINAL_STATUSES]
+    faults += [f"{row.id} is {row.status}" for row in rows.runs.values() if row.status != "ended"]
+    faults += [f"the lease of {row.run_id} lives" for row in rows.leases.values() if row.ended_at is None]
     for row in rows.machines.values():
         if not MachineState(row.state).ended:
             faults.append(f"{row.id} is {row.state}")

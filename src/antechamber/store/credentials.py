@@ -305,31 +305,24 @@ class Credentials:
 
     @to_its_end
     async def reject(self, session_id: str, *, at: datetime) -> Rejected:
-        """Note that the person rejects what the session captured, and delete that version, both or neither.
+        """Note that the person rejects what the session captured, and delete it, both or neither.
 
         Once it was deleted otherwise or a later sign-in replaced it, the fact is refused with NOT_REJECTABLE. Rejecting
         again returns the tombstone. CallerError SESSION_NOT_FOUND.
         """
         async with self._database.write() as write:
             session = await locked(write.connection, session_id)
-            row = await _row(write.connection, session.captured_credential_id or "")
+            stored = await locked_credential(write.connection, session.captured_credential_id or "")
             given = Given(fact=SessionFact.REJECTED, at=at)
-            if row is not None and session.rejected_at is None and not _is_live(row, session.captured_version):
+            if stored is not None and session.rejected_at is None and not _is_of(stored, session):
                 decision = replace(
                     decide_session(session.status, SessionFact.REJECTED), act=Act.REFUSE, error=Code.NOT_REJECTABLE
                 )
                 return Rejected(await refuse(write, session, decision, given), None)
             moved = await apply_fact(write, session, given)
             deleted = None
-            if moved.decision.act is not Act.REFUSE and row is not None:
-                deleted = await bury(
-                    write,
-                    row.id,
-                    CredentialFact.REJECTED,
-                    at=at,
-                    by=Actor.PERSON,
-                    version=session.captured_version,
-                )
+            if moved.decision.act is not Act.REFUSE and stored is not None:
+                deleted = await bury(write, stored.id, CredentialFact.REJECTED, at=at, by=Actor.PERSON)
         await self._database.scrub()
         return Rejected(moved, deleted)
 
@@ -359,8 +352,9 @@ async def is_another_key(connection: AsyncConnection, key_id: str) -> bool:
     return known not in {None, key_id}
 
 
-def _is_live(row: Any, version: int | None) -> bool:
-    return row.deleted_at is None and row.version == version
+def _is_of(stored: Credential, session: AuthSession) -> bool:
+    """Tell whether a credential is still of that sign-in, also where a run has renewed it since."""
+    return stored.deleted_at is None and stored.session_id == session.id
 
 
 async def _row(connection: AsyncConnection, credential_id: str) -> Any:

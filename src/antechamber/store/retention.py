@@ -75,8 +75,8 @@ class Retention:
     async def prune(self, at: datetime, kept: Kept) -> Pruned:
         """Delete what is past its time at that moment, and return how much it was.
 
-        A completed session stays as long as what it stored is the present version of a live credential; its events go
-        all the same. Nothing of a session that is live, or whose machine has not ended, is touched.
+        A completed session stays as long as a live credential is of that sign-in, also where runs have renewed it; its
+        events go all the same. Nothing of a session that is live, or whose machine has not ended, is touched.
         """
         old = at - kept.events
         is_over = and_(sessions.c.ended_at.is_not(None), sessions.c.ended_at <= old)
@@ -85,7 +85,7 @@ class Retention:
         machine_of_over = exists().where(sessions.c.id == machines.c.session_id, is_over)
         stands_for_a_credential = exists().where(
             credentials.c.id == sessions.c.captured_credential_id,
-            credentials.c.version == sessions.c.captured_version,
+            credentials.c.session_id == sessions.c.id,
             credentials.c.deleted_at.is_(None),
         )
         # whoever comes to the machine's end tells its run of it

@@ -80,6 +80,8 @@ class RunGuest:
 
     async def _course(self, link: LinkEnd) -> None:
         self.job = await link.job
+        if not self.job:  # its run had ended before it could get one
+            return
         self.output = Output(link.say, held=bool(self.job["streams"]["held"]), on_room=lambda: None)
         await link.report(ReportKind.STARTED, {"cli_pid_started": True})
         self.began.set()

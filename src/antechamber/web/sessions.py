@@ -81,7 +81,7 @@ async def page_view(services: Services, session: AuthSession) -> PageView:
     rows = await services.signin.events(session.id)
     isolation = services.driver.capabilities.isolation
     stored = None if session.status.terminal else await services.signin.stored(session.owner, session.provider)
-    current = captured is not None and captured.deleted_at is None and captured.version == session.captured_version
+    current = captured is not None and captured.deleted_at is None and captured.session_id == session.id
     own = session.owner.application == DEFAULT_APPLICATION
     return PageView(
         application=None if own else (await services.signin.applications.get(session.owner.application)).name,

@@ -261,7 +261,7 @@ class SessionFields(View):
         cls, row: AuthSession, captured: Credential | None, position: int | None, *, revoke_url: str | None
     ) -> dict[str, Any]:
         """Return what every view of a session shows."""
-        own = captured is not None and captured.version == row.captured_version and captured.deleted_at is None
+        own = captured is not None and captured.session_id == row.id and captured.deleted_at is None
         claims = captured.claims if captured is not None and own else None
         deleted = captured is None or captured.deleted_at is not None
         stored = None if row.captured_version is None else "current" if own else "gone" if deleted else "replaced"

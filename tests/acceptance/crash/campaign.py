@@ -56,15 +56,23 @@ class Report:
     locked_out: int = 0
     again: int = 0
     """How often a tool that had given up was started again."""
+    runs: Counter[str] = field(default_factory=Counter)
+    """By the reason of their end."""
+    renewals: int = 0
+    """How many of what tools renewed was acknowledged."""
+    burnt: int = 0
+    """How often a machine died in the middle of a renewal."""
     folder: Path | None = None
 
     def __str__(self) -> str:
         at_points = sum(number for what, number in self.kills.items() if what.startswith("service at "))
         others = {what: number for what, number in self.kills.items() if not what.startswith("service at ")}
         ends = ", ".join(f"{number} {end}" for end, number in self.ends.most_common())
+        runs = ", ".join(f"{number} {end}" for end, number in self.runs.most_common())
         return (
             f"seed {self.seed}: {self.kills.total()} kills (service {at_points}, {others}), {self.stops} clean stops; "
-            f"{self.ends.total()} sessions: {ends}; {self.locked_out} spent links, {self.again} tools started again"
+            f"{self.ends.total()} sessions: {ends}; {self.locked_out} spent links, {self.again} tools started again; "
+            f"{self.runs.total()} runs: {runs}; {self.renewals} renewals, {self.burnt} cut short"
         )
 
 
@@ -282,6 +290,7 @@ class Campaign:
                 self.faults.append(f"{session_id} was asked for by nobody")
         for row in rows.sessions.values():
             self.report.ends[f"{row.status} {row.reason}" if row.reason else row.status] += 1
+        self.report.runs.update(row.reason for row in rows.runs.values())
         self.faults += _crashes_in(self.folder / "log")
 
     def _what_is_erased(self, rows: invariants.Rows) -> None:

@@ -10,11 +10,15 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from antechamber.errors import OperatorError
 from antechamber.testing.visitor import Refused
 from tests.acceptance.crash.person import LOOK_S, TERMINAL, Ended, Person
+from tests.acceptance.crash.work import expected, signed_in
 from tests.integration.scene import WHOLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from antechamber.testing.scripted_guest import SignInGuest
     from tests.acceptance.crash.scripted import Scripted
 
@@ -60,6 +64,9 @@ class ScriptedPerson(Person):
         if self.fate == "erased":
             await self._erased()
         else:
+            if self.fate == "works":
+                # of their own, because other sign-ins of the label would replace it
+                self.user = f"{self.user}-{secrets.token_hex(4)}"
             await super()._live()
 
     # -- the fates
@@ -74,9 +81,9 @@ class ScriptedPerson(Person):
         if self._browser is not None and self._chance.random() < 0.5:
             await self.page(lambda browser: browser.shown(self.session_id))
 
-    async def _hand_in(self, guest: SignInGuest) -> None:
+    async def _hand_in(self, guest: SignInGuest, files: Mapping[str, bytes] = WHOLE) -> None:
         self._may_end("completed")
-        refused = await self._machines.while_it_runs(guest, guest.sign_in(WHOLE))
+        refused = await self._machines.while_it_runs(guest, guest.sign_in(files))
         if refused is None:
             self._campaign.captured.add(self.session_id)
         else:
@@ -240,6 +247,68 @@ class ScriptedPerson(Person):
                 raise
             await asyncio.sleep(LOOK_S)
 
+    async def _works(self) -> None:
+        """Their tool is run with what they signed in with, over and over, and again after a new sign-in."""
+        await self._hand_in(await self._ready(), signed_in(self.user, 0))
+        for _ in range(self._chance.randint(2, 4)):
+            if self._campaign.done:
+                return
+            run_id = await self._run_once()
+            if run_id is None:
+                continue
+            run, machine, stored = await self._over(run_id)
+            if fault := expected(self._machines.workers.get(run.machine_id), stored, await self._stored_number()):
+                self._campaign.faults.append(
+                    f"{run_id} of {self.user}, {run.reason}, {machine and machine.id}: {fault}"
+                )
+                return
+            if stored is not None and stored.status == "needs_sign_in":
+                self._key = secrets.token_hex(8)
+                await self._ask_for_one()
+                await self._hand_in(await self._ready(), signed_in(self.user, 0))
+
+    async def _run_once(self) -> str | None:
+        """Ask for a run and read it, perhaps not to its end; None where nobody answered."""
+        leaves_after = self._chance.choice((0.0, 0.1, 0.5, 60.0, 60.0))
+        killed_after = self._chance.choice((None, None, None, 0.2, 0.5))
+        is_keeper = self._chance.random() < 0.5
+        run_id: str | None = None
+        await self._campaign.alive()
+        try:
+            async with (
+                asyncio.timeout(leaves_after),
+                self._machines.control.converse(
+                    "run", provider=self.provider, arguments=["exec"], user_id=self.user
+                ) as channel,
+            ):
+                while (message := await channel.receive()) is not None and "end" not in message:
+                    if "run" in message:
+                        run_id = message["run"]["id"]
+                    if "begun" in message and killed_after is not None and run_id is not None:
+                        await asyncio.sleep(killed_after)
+                        await self._kill_worker(run_id, keeper=is_keeper)
+        except TimeoutError:
+            pass  # they have gone
+        except (OperatorError, OSError):
+            await asyncio.sleep(LOOK_S)  # the service has
+        return run_id
+
+    async def _kill_worker(self, run_id: str, *, keeper: bool) -> None:
+        run, _, _ = await self._machines.rows_of(run_id)
+        if (worker := self._machines.workers.get(run.machine_id)) is not None:
+            self._machines.kill(worker, keeper=keeper)
+
+    async def _over(self, run_id: str) -> tuple[Any, Any, Any]:
+        while True:
+            run, machine, stored = await self._machines.rows_of(run_id)
+            if run.status == "ended" and (machine is None or machine.ended_at is not None):
+                return run, machine, stored
+            await asyncio.sleep(LOOK_S)
+
+    async def _stored_number(self) -> int | None:
+        """Open what is stored, as the vault does, and return of which renewal it is."""
+        return await self._machines.stored_number(self.user)
+
     async def _nobody_came(self) -> None:
         await self._ready()
 
@@ -263,6 +332,7 @@ FATES = {
     "crashes": 2,
     "keeper": 2,
     "erased": 1,
+    "works": 6,
 }
 """What people do, and how many of so many."""
 IN_TIME = {"nobody_came": 1, "sign_in_timed_out": 1, "gives_up": 1, "completes": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 import tempfile
@@ -10,14 +11,24 @@ from collections.abc import Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from antechamber import assets
+from sqlalchemy import select
+
+from antechamber import assets, control
+from antechamber.machine import Door
+from antechamber.model import SealIdentity
 from antechamber.points import Point
 from antechamber.store import file_url
+from antechamber.store.dialect import dialect_of
+from antechamber.store.rows import credential_of, sealed_of
+from antechamber.store.schema import credentials, machines, runs
 from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.testing.machine_host import HostedGuest, HostedMachines
 from antechamber.testing.scripted_guest import SignInGuest
+from antechamber.vault import Vault
+from tests import invariants
 from tests.acceptance.crash.campaign import Campaign
 from tests.acceptance.crash.people import FATES, IN_TIME, Ended, ScriptedPerson
+from tests.acceptance.crash.work import Worker, what_it_is
 from tests.integration.scene import PAGE_HOST
 
 T = TypeVar("T")
@@ -47,6 +58,11 @@ QUICK = {
     "nobody_came_s": 600,
     "sign_in_s": 600,
     "again_s": 600,
+    # a run's caller goes with the service that it spoke with
+    "run_caller_s": 0.5,
+    "run_kept_s": 0.2,
+    "run_finish_s": 5,
+    "run_wait_s": 600,
     "owner_starts_an_hour": 0,
     "starts_an_hour": 0,
 }
@@ -71,10 +87,34 @@ class Scripted(Campaign):
         self._fates = fates
         self._number = number
         self.guests: dict[str, SignInGuest] = {}
-        self._incarnation_of: dict[SignInGuest, str] = {}
-        self._over: dict[SignInGuest, asyncio.Event] = {}
+        self.workers: dict[str, Worker] = {}
+        self.control = control.Client(folder / "data" / control.SOCKET_NAME)
+        self._dialect = dialect_of(url)
+        self._engine = self._dialect.engine()
+        self._incarnation_of: dict[SignInGuest | Worker, str] = {}
+        self._over: dict[SignInGuest | Worker, asyncio.Event] = {}
         self._refusing = False
         self._machines = HostedMachines(folder / "host.sock", self._script, unclaimed_s=600, fault=self._fault)
+
+    async def rows_of(self, run_id: str) -> tuple[Any, Any, Any]:
+        """Return a run's row, its machine's, and its credential's; None for what is not there."""
+        async with self._dialect.reading(self._engine) as connection:
+            run = (await connection.execute(select(runs).where(runs.c.id == run_id))).one()
+            machine = await connection.execute(select(machines).where(machines.c.id == run.machine_id))
+            stored = await connection.execute(select(credentials).where(credentials.c.id == run.credential_id))
+            return run, machine.one_or_none(), stored.one_or_none()
+
+    async def stored_number(self, user: str) -> int | None:
+        """Return of which renewal what is stored of somebody is, as the vault's key opens it; None without any."""
+        rows = await invariants.read(self.url)
+        vault = Vault.open(self.folder / "data" / "key", known_key_id=rows.key_id, has_rows=True)
+        for row in rows.credentials.values():
+            if row.user_id == user and row.deleted_at is None:
+                owner = credential_of(row).owner
+                identity = SealIdentity.of(rows.installation, owner, row.provider, row.id, row.version)
+                files = json.loads(vault.unseal(sealed_of(row), identity))["files"]
+                return what_it_is(files["credential"]["content"])[1]
+        return None
 
     async def while_it_runs(self, guest: SignInGuest, work: Coroutine[Any, Any, T]) -> T:
         """Return what a guest's program is told, unless its machine ends before; raises Ended then."""
@@ -88,7 +128,7 @@ class Scripted(Campaign):
         finally:
             await cancel_and_wait(working, over)
 
-    def kill(self, guest: SignInGuest, *, keeper: bool) -> None:
+    def kill(self, guest: SignInGuest | Worker, *, keeper: bool) -> None:
         """Kill a machine, or its keeper, where it still runs."""
         incarnation = self._incarnation_of[guest]
         if incarnation not in self._machines.running():
@@ -116,6 +156,7 @@ class Scripted(Campaign):
 
     async def closed(self) -> None:
         await self._machines.close()
+        await self._engine.dispose()
 
     def before(self, kill: Any) -> None:
         self._refusing = isinstance(kill, tuple) and kill[0] == Point.START_REFUSED
@@ -123,10 +164,17 @@ class Scripted(Campaign):
     # -- machines
 
     async def _script(self, guest: HostedGuest) -> int:
-        program = SignInGuest(build=assets.guest_build_id(), page_host=PAGE_HOST)
+        program: SignInGuest | Worker
+        if Door.SCREEN in guest.spec.doors:
+            program = self.guests[guest.spec.machine_id] = SignInGuest(
+                build=assets.guest_build_id(), page_host=PAGE_HOST
+            )
+        else:
+            program = self.workers[guest.spec.machine_id] = Worker(
+                self.report, self.chance.random(), build=assets.guest_build_id()
+            )
         self._incarnation_of[program] = guest.spec.incarnation
         over = self._over[program] = asyncio.Event()
-        self.guests[guest.spec.machine_id] = program
         try:
             return await program(guest)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.contract.store.conftest import NOON, later
+from tests.contract.store.conftest import DAY, NOON, later
 from tests.contract.store.running import ACCOUNT, Running
 from tests.opening import BY
 
@@ -166,3 +166,29 @@ async def test_the_next_one_gets_the_version_that_was_written_last(store, runnin
         await running.write_back(run, version, at=NOON + timedelta(seconds=version))
     await running.exited(run)
     assert (await running.lease(waiting)).version == (await store.credentials.get(credential.id)).version == 4
+
+
+async def test_a_person_can_reject_what_a_run_has_renewed_since(store, running, held):
+    credential, run = held
+    await running.write_back(run)
+    rejected = await store.credentials.reject(credential.session_id, at=NOON)
+    assert (rejected.deleted.id, rejected.deleted.version) == (credential.id, 2)
+    assert await store.credentials.sealed(credential.id) is None
+
+
+async def test_what_a_later_sign_in_has_replaced_is_not_rejected_by_the_one_before(store, running, held):
+    credential, run = held
+    await running.write_back(run)
+    later_one = await running.sign_in_again(credential.owner)
+    rejected = await store.credentials.reject(credential.session_id, at=NOON)
+    assert rejected.moved.decision.error is Code.NOT_REJECTABLE
+    assert await store.credentials.get(credential.id) == later_one
+
+
+async def test_the_sign_in_of_what_runs_have_renewed_is_kept(store, running, held):
+    credential, run = held
+    await running.write_back(run)
+    await running.exited(run)
+    await running.machine_ended(run)
+    await store.retention.prune(later(25 * 3600), DAY)
+    assert (await store.sessions.get(credential.session_id)).captured_version == 1
