@@ -12,7 +12,7 @@ from tests.unit.guest.test_agent import agent_with, content
 
 from antechamber.errors import Code
 from antechamber.guest.output import FEWEST_HELD, KEPT, Output, Redactor, secrets_of
-from antechamber.guest.protocol import RUN_PIECE, FileState, ReportKind
+from antechamber.guest.protocol import RUN_PIECE, UNSTORED, WHOLE, FileState, ReportKind
 from antechamber.link import Refuse
 
 ACCESS, REFRESH = "DUMMY-access-0123456789", "DUMMY-refresh-0123456789"
@@ -235,3 +235,20 @@ def test_what_the_host_says_wrongly_is_ignored(message):
     output.wrote(1, b"x")
     output.take(message)
     assert said == []
+
+
+async def test_a_renewal_that_the_host_refuses_is_told_at_the_end(tmp_path):
+    async with agent_with(tmp_path, job(RENEW, held=True)) as (host, _):
+        host.reply = Refuse(Code.CREDENTIAL_MALFORMED)
+        assert (await host.next_of(ReportKind.RUN_ENDED)).body["file"] == UNSTORED
+
+
+async def test_a_companion_that_lay_there_from_the_first_is_reported_with_each_renewal(tmp_path):
+    todo = job(RENEW, held=True)
+    todo["seed"].append({"path": "~/.tool/settings.json", "content": '{"account": "DUMMY"}', "mode": 384})
+    todo["files"]["settings"] = {"path": "~/.tool/settings.json", "required": ["account"]}
+    todo["companion_wait_ms"] = 60_000
+    async with agent_with(tmp_path, todo) as (host, _):
+        renewed = await host.next_of(ReportKind.CREDENTIAL)
+        assert renewed.body["files"].keys() == {"credential", "settings"}
+        assert (await host.next_of(ReportKind.RUN_ENDED)).body["file"] == WHOLE
