@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,6 +68,8 @@ class Streams:
     terminal: bool = False
     held: bool = False
     """Whether the CLI waits for its reader; else the last of what it wrote is kept."""
+    given: bytes | None = None
+    """All of the CLI's input, which ends with it; None: its reader types it."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,12 @@ def _drive(table: dict[str, Any]) -> Drive:
 
 
 def _streams(table: dict[str, Any]) -> Streams:
-    return Streams(_get(table, "terminal", bool, default=False), _get(table, "held", bool, default=False))
+    given = _get(table, "input", (str, type(None)), "") if "input" in table else None
+    try:
+        typed = None if given is None else base64.b64decode(given, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise BadJobError("streams.input") from error
+    return Streams(_get(table, "terminal", bool, default=False), _get(table, "held", bool, default=False), typed)
 
 
 def _check(table: dict[str, Any]) -> Check:

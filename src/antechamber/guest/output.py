@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 KEPT = 1024 * 1024
-"""Bytes that are kept: of a held run at most so many wait for their reader, of another one the last so many stay."""
+"""Bytes that are kept: the last so many stay for a reader who comes back; of a held run so many may wait besides."""
 SHORTEST_SECRET = 16
 """Characters from which a text of a credential file is looked for: a shorter one stands in much that is none."""
 FEWEST_HELD = 6
@@ -85,7 +85,8 @@ class Output:
         """Begin with nothing; `say` gives a message to the host, which may be away.
 
         `held`: what the reader has not taken stays, and `full` says when nothing more may be written; `on_room` is
-        called when something may be again. Else the oldest goes, and a slow reader misses it.
+        called when something may be again. Else the oldest goes, and a slow reader misses it. What the reader has taken
+        stays as long as there is room: they may have lost it on their way, and come back for it.
         """
         self._say = say
         self._held = held
@@ -96,13 +97,15 @@ class Output:
         self._ended = False
         self._reader: int | None = None
         self._at = 0
+        self._most = 0
+        """Where the reader was who came farthest."""
         self._credit = False
         self._on_its_way = 0
 
     @property
     def full(self) -> bool:
         """Whether nothing may be written until the reader has taken something."""
-        return self._held and self._kept >= KEPT
+        return self._held and self.written - self._at >= KEPT
 
     def wrote(self, stream: int, piece: bytes) -> None:
         """Take what was written on that stream."""
@@ -111,8 +114,7 @@ class Output:
             self._pieces.append((self.written, stream, part))
             self.written += len(part)
             self._kept += len(part)
-        while not self._held and self._kept > KEPT:
-            self._drop()
+        self._forget()
         self._go_on()
 
     def ended(self) -> None:
@@ -125,29 +127,36 @@ class Output:
         reader, at = message.get("reader"), message.get("at")
         match message["type"]:
             case "run_open" if type(reader) is int and type(at) is int and at >= 0:
-                self._reader, self._at, self._credit = reader, at, True
-                self._forget(at)
+                self._reader, self._credit = reader, True
+                # nobody has what is not written yet
+                self._moved(min(at, self.written))
                 self._go_on()
             case "run_taken" if reader == self._reader and not self._credit:
                 self._credit = True
-                self._at += self._on_its_way
-                self._forget(self._at)
+                self._moved(self._at + self._on_its_way)
                 self._go_on()
             case "run_close" if reader == self._reader:
                 self._reader = None
             case _:
                 pass
 
-    def _forget(self, at: int) -> None:
-        """Drop what the reader has, where nobody else will want it."""
+    def _moved(self, at: int) -> None:
+        """Take it that the reader has all before there."""
         was_full = self.full
-        while self._held and self._pieces and self._pieces[0][0] + len(self._pieces[0][2]) <= at:
-            self._drop()
+        self._at = at
+        self._most = max(self._most, at)
+        self._forget()
         if was_full and not self.full:
             self._on_room()
 
-    def _drop(self) -> None:
-        self._kept -= len(self._pieces.popleft()[2])
+    def _forget(self) -> None:
+        """Drop the oldest where there is too much, of a held run only what its reader has."""
+        while self._kept > KEPT:
+            start, _, oldest = self._pieces[0]
+            if self._held and start + len(oldest) > self._at:
+                return
+            self._pieces.popleft()
+            self._kept -= len(oldest)
 
     def _go_on(self) -> None:
         if self._reader is None or not self._credit:
@@ -165,13 +174,17 @@ class Output:
                 "reader": self._reader,
                 "at": at,
                 "stream": stream,
+                "again": at < self._most,
                 "output": base64.b64encode(piece).decode(),
                 "ended": self._ended and at + len(piece) >= self.written,
             }
         )
 
     def _next(self) -> tuple[int, int, bytes]:
-        """Return the first piece that the reader has not, with what follows on its stream, for one message."""
+        """Return the first piece that the reader has not, with what follows on its stream, for one message.
+
+        None is partly what a reader has had and partly new: who answers what is asked in it must answer once.
+        """
         begun: tuple[int, int] | None = None
         piece = b""
         for start, stream, kept in self._pieces:
@@ -183,4 +196,6 @@ class Output:
             elif begun[1] != stream or len(piece) + len(rest) > RUN_PIECE:
                 break
             piece += rest
-        return (self._at, 1, b"") if begun is None else (*begun, piece)
+        if begun is None:
+            return self._at, 1, b""
+        return (*begun, piece[: self._most - begun[0]] if begun[0] < self._most else piece)

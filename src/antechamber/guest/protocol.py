@@ -11,9 +11,10 @@ Guest to host::
     terminal         {viewer, output, fresh, writable}   a piece of what the CLI wrote, base64; the next one follows
                                               `terminal_taken`. `fresh`: begin anew with it; `writable`: it can be
                                               typed into
-    run_output       {reader, at, stream, output, ended}   a piece of what a run's CLI wrote on that stream (1 or 2),
-                                              base64; `at` is where it begins in all that it wrote; the next one follows
-                                              `run_taken`. `ended`: it is the last, and may be empty
+    run_output       {reader, at, stream, again, output, ended}   a piece of what a run's CLI wrote on that stream
+                                              (1 or 2), base64; `at` is where it begins in all that it wrote; the next
+                                              one follows `run_taken`. `again`: a reader has had it before; `ended`: it
+                                              is the last, and may be empty
     run_input_taken  {}                       the next piece of input may come
 Host to guest::
 

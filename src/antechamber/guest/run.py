@@ -67,8 +67,8 @@ class Run:
         self._pty: Pty | None = None
         self._size: tuple[int, int] | None = None
         self._stdin: int | None = None
-        self._typed = bytearray()
-        self._input_ends = False
+        self._typed = bytearray(todo.streams.given or b"")
+        self._input_ends = todo.streams.given is not None
         self._owes = False
         """Whether the host waits to hear that its last piece of input was taken."""
         watched = todo.files["credential"]

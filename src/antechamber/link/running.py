@@ -33,6 +33,8 @@ class Written:
     output: bytes
     ended: bool
     """Whether it is the last."""
+    again: bool = False
+    """Whether a reader has had it before; what it asks of a terminal has been answered then."""
 
     def __repr__(self) -> str:
         return f"Written({self.at}, {self.stream}, {len(self.output)} bytes, ended={self.ended})"
@@ -151,7 +153,7 @@ class RunView:
                 return None
             self._may_type.set()
             return 0
-        exactly(message, type=str, reader=int, at=int, stream=int, output=str, ended=bool)
+        exactly(message, type=str, reader=int, at=int, stream=int, again=bool, output=str, ended=bool)
         try:
             output = base64.b64decode(message["output"], validate=True)
         except (ValueError, binascii.Error):
@@ -160,5 +162,7 @@ class RunView:
         if not is_in_form or not self._credit or self._pieces.full():
             raise MachineError(Code.GUEST_PROTOCOL, detail=_WRONG)
         self._credit = False
-        self._pieces.put_nowait(Written(message["at"], message["stream"], output, message["ended"]))
+        self._pieces.put_nowait(
+            Written(message["at"], message["stream"], output, message["ended"], again=message["again"])
+        )
         return len(message["output"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 from contextlib import suppress
@@ -11,6 +12,7 @@ import pytest
 from tests.unit.guest.test_agent import agent_with, content
 
 from antechamber.errors import Code
+from antechamber.guest.job import BadJobError, parse
 from antechamber.guest.output import FEWEST_HELD, KEPT, Output, Redactor, secrets_of
 from antechamber.guest.protocol import RUN_PIECE, UNSTORED, WHOLE, FileState, ReportKind
 from antechamber.link import Refuse
@@ -218,6 +220,83 @@ def test_an_output_that_is_not_held_keeps_the_last_of_it():
     assert not output.full
     output.take({"type": "run_open", "reader": 1, "at": 0})
     assert 0 < said[0]["at"] <= 6 * RUN_PIECE
+
+
+def take_all(output, said, *, at=0):
+    """Read all that there is from there on; return (where it begins, what it was)."""
+    said.clear()
+    output.take({"type": "run_open", "reader": 1, "at": at})
+    taken, got = 0, b""
+    while taken < len(said):
+        got += base64.b64decode(said[taken]["output"])
+        taken += 1
+        output.take({"type": "run_taken", "reader": 1})
+    return said[0]["at"], got
+
+
+def test_who_comes_back_to_a_held_output_gets_again_what_may_have_been_lost_on_its_way():
+    said = []
+    output = Output(said.append, held=True, on_room=lambda: None)
+    output.wrote(1, b"it was sent.")
+    assert take_all(output, said) == (0, b"it was sent.")
+    assert take_all(output, said, at=7) == (7, b"sent.")
+
+
+def test_a_held_output_is_full_by_what_its_reader_has_not_and_the_oldest_goes():
+    said, room = [], []
+    output = Output(said.append, held=True, on_room=lambda: room.append(output.written))
+    for _ in range(3):
+        before = output.written
+        while not output.full:
+            output.wrote(1, b"x" * RUN_PIECE)
+        assert before + KEPT <= output.written <= before + KEPT + RUN_PIECE
+        assert take_all(output, said, at=before) == (before, b"x" * (output.written - before))
+        assert not output.full
+    assert len(room) == 3
+    assert output.written - KEPT <= take_all(output, said)[0] < output.written - KEPT + 2 * RUN_PIECE
+
+
+def test_what_a_reader_has_had_before_is_marked_and_is_never_in_one_piece_with_what_is_new():
+    said = []
+    output = Output(said.append, held=False, on_room=lambda: None)
+    output.wrote(1, b"asked ")
+    take_all(output, said)
+    output.wrote(1, b"new")
+    # the second piece was sent, and nobody said that they have it
+    take_all(output, said)
+    output.take({"type": "run_open", "reader": 2, "at": 0})
+    said.clear()
+    output.wrote(1, b"est")
+    output.take({"type": "run_open", "reader": 3, "at": 0})
+    for _ in range(2):
+        output.take({"type": "run_taken", "reader": 3})
+    assert [(one["again"], base64.b64decode(one["output"])) for one in said] == [(True, b"asked new"), (False, b"est")]
+
+
+def test_who_asks_for_what_is_not_written_yet_gets_what_comes_and_the_end():
+    said = []
+    output = Output(said.append, held=True, on_room=lambda: None)
+    output.wrote(1, b"before")
+    output.take({"type": "run_open", "reader": 1, "at": 10**9})
+    output.wrote(1, b"after")
+    assert (said[0]["at"], base64.b64decode(said[0]["output"])) == (6, b"after")
+    output.take({"type": "run_taken", "reader": 1})
+    output.ended()
+    assert [one["ended"] for one in said] == [False, True]
+
+
+async def test_input_that_is_given_whole_is_read_to_its_end_without_a_reader(tmp_path):
+    program = "import sys; sys.stdout.write(sys.stdin.read().upper())"
+    given = base64.b64encode(b"a question " * 20_000).decode()
+    async with agent_with(tmp_path, job(program, held=False, input=given)) as (host, _):
+        assert (await host.next_of(ReportKind.RUN_ENDED)).body["code"] == 0
+        assert await read(host) == {1: b"A QUESTION " * 20_000, 2: b""}
+
+
+@pytest.mark.parametrize("wrong", [1, "no base64!", []])
+def test_input_that_is_no_input_is_no_job(wrong):
+    with pytest.raises(BadJobError, match="input"):
+        parse(job("pass", input=wrong))
 
 
 @pytest.mark.parametrize(
