@@ -320,6 +320,7 @@ async def run(
                 operator_token=token,
                 driver=web.DriverAbout(driver.name, driver.capabilities),
                 node=node.id,
+                use_of_runs=runs,
                 installed=tools.about,
                 faults_now=_faults(tools, vault),
                 counted=measured,

@@ -83,7 +83,10 @@ class Code(StrEnum):
     RUN_NOT_FOUND = "run_not_found"
     RUN_ENDED = "run_ended"
     RUN_IN_USE = "run_in_use"
+    NO_TERMINAL = "no_terminal"
     CREDENTIAL_NOT_USABLE = "credential_not_usable"
+    OWNER_RUN_LIMIT = "owner_run_limit"
+    RUN_LIMIT = "run_limit"
     # operator
     MISCONFIGURED = "misconfigured"
     DRIVER_UNAVAILABLE = "driver_unavailable"
@@ -322,8 +325,21 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.RUN_NOT_FOUND: Meaning(404, "There is no such run.", "Check the id, or start another run."),
     Code.RUN_ENDED: Meaning(409, "The run has ended.", "Start another run."),
     Code.RUN_IN_USE: Meaning(409, "Somebody else reads this run now.", "Close it there, or start another run."),
+    Code.NO_TERMINAL: Meaning(409, "This run's tool has no terminal.", "Read its output, or start it with `terminal`."),
     Code.CREDENTIAL_NOT_USABLE: Meaning(
         409, "The stored sign-in is not thought to work any more.", "Sign in again, then start the run."
+    ),
+    Code.OWNER_RUN_LIMIT: Meaning(
+        429,
+        "This user has as many runs going or waiting as are allowed at once.",
+        "End one of them, or wait until one has ended.",
+        retryable=True,
+    ),
+    Code.RUN_LIMIT: Meaning(
+        429,
+        "As many runs are going or waiting as this service allows at once.",
+        "Wait until one of them has ended.",
+        retryable=True,
     ),
     Code.MISCONFIGURED: Meaning(500, "The service is misconfigured.", _ASK_OPERATOR),
     Code.DRIVER_UNAVAILABLE: Meaning(503, "No machine can be started here.", "Run `antechamber doctor` on the server."),

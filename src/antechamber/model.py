@@ -162,6 +162,8 @@ class AccessKind(StrEnum):
     """What the browser that was bound comes back with."""
     SESSION_COOKIE = "session_cookie"
     TICKET = "ticket"
+    RUN_TICKET = "run_ticket"
+    """To a run's terminal: which run's is part of what is hashed."""
     DASHBOARD_LINK = "dashboard_link"
     DASHBOARD_COOKIE = "dashboard_cookie"
     LOGIN = "login"
@@ -201,7 +203,10 @@ class ApiScope(StrEnum):
     CREDENTIALS_READ = "credentials:read"
     """Their metadata and their stories."""
     CREDENTIALS_USE = "credentials:use"
-    """Say of one that the vendor does not take it any more, and delete it."""
+    """Run the tool with one, say of one that the vendor does not take it any more, and delete it.
+
+    Whoever chooses what a tool is asked is trusted with the credential: a tool that can run a shell can read its file.
+    """
     CREDENTIALS_REVEAL = "credentials:reveal"
     """Read them in plain text, of providers for which the operator has allowed that."""
     ADMIN = "admin"
@@ -546,6 +551,8 @@ class Run:
     status_at: datetime
     arguments: tuple[str, ...] = ()
     """What follows the program on its command line; empty once it has ended."""
+    given: bytes | None = None
+    """All of the tool's input, until the run has ended; None: its reader types it."""
     expires_at: datetime | None = None
     """Deadline of the present state; None once ended."""
     reason: RunReason | None = None

@@ -5,6 +5,8 @@ Nothing here starts or stops a machine: it writes what is to be, and the reconci
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -14,17 +16,18 @@ from antechamber.guest.protocol import WHOLE
 from antechamber.keys import took_named_key
 from antechamber.lifecycle import Act
 from antechamber.log import get_logger
-from antechamber.model import Purpose, Run, RunStatus, SealIdentity
+from antechamber.model import AccessKind, Purpose, Run, RunStatus, SealIdentity, Secret, new_secret
 from antechamber.points import Point, point
 from antechamber.providers import judge
 from antechamber.run_life import RunFact
-from antechamber.store import NewRun, NewVersion
+from antechamber.signin import Ticket
+from antechamber.store import Idempotency, NewRun, NewVersion, RunLimits
 from antechamber.vault import at_the_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from antechamber.model import Actor, Owner
+    from antechamber.model import Actor, NodeRow, Owner
     from antechamber.providers import CapturedFile, Providers, ProviderSpec
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
@@ -49,6 +52,8 @@ class RunRequest:
     api_key: str | None = None
     seconds: int | None = None
     """How long it may run; None: as long as the operator allows."""
+    given: bytes | None = None
+    """All of the tool's input; None: its reader types it."""
 
 
 class Runs:
@@ -73,17 +78,19 @@ class Runs:
         self._settings = settings
         self._driver = driver
         self._node = node
+        self._limits = RunLimits(owner=settings.owner_runs, all=settings.runs)
         self.clock = signin.clock
         self.changes = store.changes
 
     # -- what a caller asks for --------------------------------------------------------------------------------------
 
-    async def start(self, request: RunRequest) -> Run:
+    async def start(self, request: RunRequest, *, idempotency_key: str | None = None, caller: str = "") -> Run:
         """Make a run, which begins as soon as its credential and a machine are free.
 
-        Raises CallerError: unknown_provider, bad_request, argument_refused, credential_not_found,
-        credential_not_usable; OperatorError when it cannot work, which is root_unavailable where its credential could
-        not be opened.
+        A repeat with an Idempotency-Key of that caller's returns the run of before. Raises CallerError:
+        unknown_provider, bad_request, argument_refused, credential_not_found, credential_not_usable,
+        idempotency_mismatch, owner_run_limit, run_limit; OperatorError when it cannot work, which is root_unavailable
+        where its credential could not be opened.
         """
         spec = self._providers.get(request.provider)
         self._signin.require(spec)
@@ -111,8 +118,11 @@ class Runs:
                 api_key=request.api_key,
                 wait=self._settings.duration("run_wait"),
                 start=self._settings.duration("start"),
+                given=request.given,
             ),
             at=self._signin.clock(),
+            idempotency=_idempotency(request, spec.id, idempotency_key, caller),
+            limits=self._limits,
         )
         point(Point.RUN_CREATED)
         _log.info("run created", run=run.id, status=run.status, owner=run.owner.user_id, provider=run.provider)
@@ -154,6 +164,37 @@ class Runs:
         """End a run that nobody reads any more."""
         await self._apply(run_id, RunFact.CALLER_GONE)
 
+    async def elsewhere(self, run: Run) -> NodeRow | None:
+        """Return the other node that a run's machine is on; None where it is on this one."""
+        return None if run.node == self._node else await self._store.nodes.get(run.node)
+
+    # -- its terminal ------------------------------------------------------------------------------------------------
+
+    async def ticket(self, run_id: str) -> Ticket:
+        """Give a ticket for a run's terminal; raises CallerError run_not_found, run_ended, no_terminal."""
+        run = await self.get(run_id)
+        if not run.terminal:
+            raise CallerError(Code.NO_TERMINAL)
+        if run.status is RunStatus.ENDED:
+            raise CallerError(Code.RUN_ENDED)
+        at = self.clock()
+        ticket = Ticket(new_secret(), at + self._settings.duration("ticket"))
+        await self._store.access.grant(
+            AccessKind.RUN_TICKET, _of_run(run_id, ticket.secret), session_id=None, at=at, expires_at=ticket.expires_at
+        )
+        return ticket
+
+    async def holds_ticket(self, run_id: str, ticket: Secret) -> bool:
+        """Tell whether a ticket is good for that run now, without using it up."""
+        right = _of_run(run_id, ticket)
+        return await self._store.access.holds(AccessKind.RUN_TICKET, right, session_id=None, at=self.clock())
+
+    async def redeem_ticket(self, run_id: str, ticket: Secret) -> None:
+        """Use a ticket up; raises CallerError ticket_not_valid."""
+        right = _of_run(run_id, ticket)
+        if not await self._store.access.redeem(AccessKind.RUN_TICKET, right, session_id=None, at=self.clock()):
+            raise CallerError(Code.TICKET_NOT_VALID)
+
     # -- what its machine is told, and tells -------------------------------------------------------------------------
 
     async def job(self, run: Run) -> Mapping[str, object] | None:
@@ -171,7 +212,7 @@ class Runs:
         if lease is None or (credential.id, credential.version) != (lease.credential_id, lease.version):
             # a sign-in came between: its version is nobody's lease
             raise MachineError(Code.MACHINE_ENDED, detail="the credential moved on before the run began")
-        return spec.run_job(bundle, run.arguments, terminal=run.terminal, held=run.held)
+        return spec.run_job(bundle, run.arguments, terminal=run.terminal, held=run.held, given=run.given)
 
     async def begun(self, run: Run) -> None:
         """Take it that its tool runs; its time begins."""
@@ -260,6 +301,28 @@ class Runs:
         moved = await self._store.runs.apply(run_id, fact, at=self._signin.clock(), detail=detail)
         point(Point.RUN_MOVED)
         return moved
+
+
+def _of_run(run_id: str, ticket: Secret) -> Secret:
+    """Return what is hashed of a ticket: it opens that run's terminal and no other."""
+    return Secret(f"{run_id}.{ticket.reveal()}")
+
+
+def _idempotency(request: RunRequest, provider: str, key: str | None, caller: str) -> Idempotency | None:
+    if key is None:
+        return None
+    body = json.dumps(
+        [
+            request.owner.user_id,
+            provider,
+            request.arguments,
+            request.terminal,
+            request.held,
+            request.seconds,
+            None if request.given is None else request.given.hex(),
+        ]
+    )
+    return Idempotency(key, hashlib.sha256(body.encode()).hexdigest(), caller)
 
 
 def _say(run: Run, spec: ProviderSpec, written: WrittenBack) -> None:

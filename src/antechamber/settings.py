@@ -291,6 +291,10 @@ class Settings(BaseSettings):
     run_s: Seconds = Field(
         3600, ge=1, description="Longest time that a run of a tool may take; a caller may ask for less."
     )
+    owner_runs: Count = Field(
+        20, description="Runs of tools that one user may have at once, those that wait among them; 0: any number."
+    )
+    runs: Count = Field(200, description="The same of all users together; 0: any number.")
     run_wait_s: Seconds = Field(600, description="Time that a run waits while another one has its credential.")
     run_finish_s: Seconds = Field(
         15,

@@ -435,6 +435,7 @@ async def routes() -> list[str]:
                 for method, operation in item.items():
                     ids = {"session_id": "ses_x", "credential_id": "cred_x", "user_id": "x", "erasure_id": "era_x"}
                     ids["application_id"] = "app_x"
+                    ids["run_id"] = "run_x"
                     here = await browser.request(method, path.format(**ids), json={})
                     only_sign_in = operation.get("servers", [{}])[0].get("url") == service.addresses.sign_in.url
                     host = "sign-in" if only_sign_in else "dashboard" if here.status_code == 421 else "both"

@@ -54,6 +54,7 @@ async def test_f104_the_examples_do_what_they_say(tmp_path):
     assert "True" in said, "the consent is recorded"
     assert '"code":"screen_not_ready"' in said, "the scripted machine never has a screen"
     assert '"code":"cli_runs"' in said, "nothing gave up"
+    assert '"code":"credential_not_found"' in said, "nobody has signed in"
     assert "cancelled_by_caller" in said
     assert said.rstrip().endswith("event: end\ndata: {}")
 

@@ -43,11 +43,17 @@ class Known:
     credentials: list[str]
     erasures: list[str]
     providers: list[str]
+    runs: list[str]
+    runners: list[str]
+    """Users for whom a run can be asked for, and waits: nothing of it is written, but its place."""
 
     def named(self, parameter):
-        return {"session_id": self.sessions, "credential_id": self.credentials, "erasure_id": self.erasures}.get(
-            parameter, []
-        )
+        return {
+            "session_id": self.sessions,
+            "credential_id": self.credentials,
+            "erasure_id": self.erasures,
+            "run_id": self.runs,
+        }.get(parameter, [])
 
 
 @dataclass
@@ -125,9 +131,22 @@ def _aim(case, known):
     if isinstance(case.body, dict) and "provider" in case.body and not meta.is_negative_at(ParameterLocation.BODY):
         choice = [case.body["provider"], *known.providers]
         case.body["provider"] = choice[zlib.crc32(str(choice[0]).encode()) % len(choice)]
+    if case.operation.path == "/api/runs" and not meta.is_negative_at(ParameterLocation.BODY):
+        _aim_run(case.body, known)
     # where something may change it would wait as long as it says, a second at least
     if case.path_parameters.get("session_id") in {*known.sessions} - known.over:
         case.query.pop("wait", None)
+
+
+def _aim_run(body, known):
+    """Ask for a run that there can be: what its fields allow together, and what the operator does, is in no schema."""
+    if isinstance(body, dict):
+        body["user_id"] = known.runners[zlib.crc32(str(body["user_id"]).encode()) % len(known.runners)]
+        body["provider"] = "codex"
+        if body.get("timeout") is not None:
+            body["timeout"] = int(body["timeout"]) % 3600 + 1
+        if body.get("terminal"):
+            body.pop("stdin", None)
 
 
 _OF_TOMBSTONES = {"/api/credentials/{credential_id}/story", "/api/credentials/{credential_id}/versions"}

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from antechamber.model import Actor, Owner
+from antechamber.runs import RunRequest
 from tests.integration.attack import Known, attack, of_site
+from tests.integration.far_tool import FarTool
 from tests.integration.web_service import now, running
 
-ANY_NUMBER = {"owner_live": 0, "owner_starts_an_hour": 0, "live": 0, "starts_an_hour": 0}
+ANY_NUMBER = {"owner_live": 0, "owner_starts_an_hour": 0, "live": 0, "starts_an_hour": 0, "owner_runs": 0, "runs": 0}
 EXAMPLES = 15
 PROVIDERS = ["codex", "claude_code", "gemini"]
 
@@ -51,13 +53,32 @@ async def stocked(service):
         cancelled, _ = await opened(f"cancelled-{number}")
         await service.signin.cancel(cancelled, by_person=True)
         over.add(cancelled)
+    for number in range(4, 10):
+        # most of them are deleted on the way
+        await service.capture(await ready(f"captured-{number}"))
     await service.store.machines.withdraw(now())
     credentials = [row.id for row in await service.signin.credentials(None)]
     await service.signin.delete_credential(credentials[0], by=Actor.DASHBOARD)
     erasure = await service.signin.owners.erase(Owner("captured-3"), by=Actor.DASHBOARD)
-    known = Known([*sessions, *unopened], over, credentials, [erasure.erasure.id], PROVIDERS)
+    runners = [row.owner.user_id for row in await service.signin.credentials(None)]
+    runs = [run for user in runners for run in await runs_of(service, user)]
+    known = Known([*sessions, *unopened], over, credentials, [erasure.erasure.id], PROVIDERS, runs, runners)
     # without a session's cookie its addresses are as unknown to a person as to anybody
     return known, replace(known, sessions=sessions), "; ".join(cookies)
+
+
+async def runs_of(service, user):
+    """Have a run that has ended, one whose tool runs and writes, with a terminal, and one that waits for it."""
+
+    async def asked(**how):
+        how = {"terminal": False, "held": False, "by": Actor.OPERATOR_TOKEN, **how}
+        return (await service.runs.start(RunRequest(owner=Owner(user), provider="codex", arguments=(), **how))).id
+
+    over = await asked()
+    await (await FarTool.begun(service, over)).ends(0)
+    working = await asked(terminal=True)
+    (await FarTool.begun(service, working)).writes(b"at work")
+    return [over, working, await asked()]
 
 
 @pytest.fixture

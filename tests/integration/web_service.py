@@ -23,6 +23,7 @@ from antechamber.metrics import Fixed, Metrics, Scrape
 from antechamber.model import IdPrefix, new_id, new_secret
 from antechamber.openid import issuer_of
 from antechamber.providers import CapturedFile, Providers
+from antechamber.runs import Runs
 from antechamber.settings import Settings
 from antechamber.signin import SignIn
 from antechamber.store import Store, file_url
@@ -54,6 +55,8 @@ class Stage:
         self.ended = {}
         self.screens = asyncio.Queue()
         self.ready = True
+        self.tools = {}
+        """The tool (`FarTool`) of each run that runs."""
         self.terminals = asyncio.Queue()
         """(the viewer's end, what was said to the machine) of each terminal that was opened."""
 
@@ -77,6 +80,14 @@ class Stage:
         await self.screens.put(Stream(far_reader, far_writer))
         return Stream(reader, writer)
 
+    async def read_run(self, run_id, at=0):
+        tool = self.tools.get(run_id)
+        return None if tool is None else await tool.read(at)
+
+    async def leave_run(self, run_id, view):
+        if run_id in self.tools:
+            self.tools[run_id].leave(view)
+
     def input_ended(self, session_id):
         return self.ended.setdefault(session_id, asyncio.Event())
 
@@ -96,6 +107,7 @@ class Service:
     measured: Measured
     cleanup: contextlib.AsyncExitStack
     numbers: itertools.count = field(default_factory=itertools.count)
+    runs: Runs | None = None
     way: Callable[[], httpx.AsyncBaseTransport | None] = lambda: None
     """Makes the transport of each client: None goes to the public address itself."""
 
@@ -251,9 +263,22 @@ async def running(
         )
 
 
-async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults=None, node=NODE, **rest):
+def runs_over(store, vault, signin, settings, node):
+    return Runs(
+        store=store,
+        vault=vault,
+        signin=signin,
+        providers=Providers.load(),
+        settings=settings,
+        driver="scripted",
+        node=node,
+    )
+
+
+async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults=None, node=NODE, runs=None, **rest):
     """Serve the pages and the API over these parts; what else there is goes to the app."""
     store, vault, metrics = parts
+    runs = runs or runs_over(store, vault, signin, chosen, node)
     providers = Providers.load()
     sockets = [cleanup.enter_context(end) for end in listen(chosen.bind, chosen.port)]
     addresses = Addresses.of(chosen, sockets[0].getsockname()[1])
@@ -276,6 +301,7 @@ async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults
         operator_token=token,
         driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
         node=node,
+        use_of_runs=runs,
         faults_now=faults,
         counted=measured,
         issuer=issuer_of(chosen),
@@ -283,7 +309,7 @@ async def serving(cleanup, signin, live, chosen, *, world, parts, folder, faults
     )
     server = await serve(app, sockets)
     cleanup.push_async_callback(server.stop)
-    return Service(store, signin, live, addresses, token.reveal(), app, server, chosen, measured, cleanup)
+    return Service(store, signin, live, addresses, token.reveal(), app, server, chosen, measured, cleanup, runs=runs)
 
 
 async def as_described(answer):

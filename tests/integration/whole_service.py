@@ -46,6 +46,7 @@ async def whole(folder, database, **settings):
             operator_token=token,
             driver=DriverAbout("scripted", Capabilities(isolation="none", own_uids=False)),
             node=stage.node_id,
+            use_of_runs=stage.runs,
             counted=measured,
         )
         server = await serve(app, sockets)

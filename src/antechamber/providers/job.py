@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,14 +68,17 @@ def check(spec: ProviderSpec, bundle: bytes) -> dict[str, Any]:
     }
 
 
-def run(spec: ProviderSpec, bundle: bytes, arguments: Sequence[str], *, terminal: bool, held: bool) -> dict[str, Any]:
+def run(
+    spec: ProviderSpec, bundle: bytes, arguments: Sequence[str], *, terminal: bool, held: bool, given: bytes | None
+) -> dict[str, Any]:
     """Return the job of a run with a stored credential; the bundle's files are its seeds."""
     form = spec.definition
+    whole = {} if given is None else {"input": base64.b64encode(given).decode()}
     return {
         "kind": "run",
         "argv": [*_program(spec), *form.run.arguments, *arguments],
         "drive": {"how": "plain", "answers": []},
-        "streams": {"terminal": terminal, "held": held},
+        "streams": {"terminal": terminal, "held": held, **whole},
         "cli_version": spec.version,
         "env": dict(form.run.env),
         "clear_env": list(form.sign_in.clear_env),

@@ -164,13 +164,22 @@ class ProviderSpec:
         """
         return job.check(self, bundle)
 
-    def run_job(self, bundle: bytes, arguments: Sequence[str], *, terminal: bool, held: bool) -> dict[str, Any]:
+    def run_job(
+        self,
+        bundle: bytes,
+        arguments: Sequence[str],
+        *,
+        terminal: bool,
+        held: bool,
+        given: bytes | None = None,
+    ) -> dict[str, Any]:
         """Return the guest's job that runs the tool with a stored credential and these arguments.
 
-        `terminal`: it has a terminal; `held`: it waits for its reader. The job holds the credential. Raises
-        ProviderError (credential_malformed) for a bundle of another provider.
+        `terminal`: it has a terminal; `held`: it waits for its reader; `given`: all of its input, None where its reader
+        types it. The job holds the credential. Raises ProviderError (credential_malformed) for a bundle of another
+        provider.
         """
-        return job.run(self, bundle, arguments, terminal=terminal, held=held)
+        return job.run(self, bundle, arguments, terminal=terminal, held=held, given=given)
 
     def parse(self, files: Mapping[str, CapturedFile]) -> Parsed:
         """Judge captured files and return what is to be sealed, with its claims; raises ProviderError."""

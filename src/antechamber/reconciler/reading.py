@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.link import Written
@@ -14,10 +14,9 @@ from antechamber.model import Run, RunStatus
 from antechamber.store import RUNS, run_topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from antechamber.link import RunView
-    from antechamber.reconciler.running import Live
     from antechamber.runs import Runs
 
 T = TypeVar("T")
@@ -40,6 +39,16 @@ class Over:
     run: Run
 
 
+class Live(Protocol):
+    """The way to the machines that run now."""
+
+    async def read_run(self, run_id: str, at: int = 0) -> RunView | None:
+        """Have one reader follow what a run's tool writes; None while its machine is not spoken with."""
+
+    async def leave_run(self, run_id: str, view: RunView) -> None:
+        """End that; nothing happens where the machine has ended."""
+
+
 Told: TypeAlias = Waits | Written | Over
 
 
@@ -58,7 +67,7 @@ class RunReader:
         self._is_whole = False
         """Whether all that its tool wrote has been read."""
 
-    async def told(self) -> AsyncIterator[Told]:
+    async def told(self) -> AsyncGenerator[Told]:
         """Tell what becomes of the run, to its end; a piece counts as taken when the next is asked for.
 
         Raises CallerError run_not_found, and run_in_use as soon as somebody else reads it.

@@ -14,7 +14,7 @@ from antechamber.store.credential_moves import CredentialMoved
 from antechamber.store.credentials import Asked, Captured, Rejected, Version
 from antechamber.store.dialect import file_url
 from antechamber.store.erasures import Holdings
-from antechamber.store.limits import Limits
+from antechamber.store.limits import Limits, RunLimits
 from antechamber.store.logins import Entered
 from antechamber.store.moves import Moved
 from antechamber.store.nodes import AWAY_AFTER
@@ -60,6 +60,7 @@ __all__ = [
     "Recorded",
     "Rejected",
     "Revisions",
+    "RunLimits",
     "RunMoved",
     "Several",
     "Standing",

@@ -1,7 +1,8 @@
-"""How many sessions there may be: counted inside the transaction that creates one, so that none too many passes.
+"""How many sessions and runs there may be, counted inside the transaction that creates one: none too many passes.
 
-SQLite has one writer at a time. On PostgreSQL those who create sessions take turns by the lock of the installation's
-row, which nothing else locks; where there is no limit nobody takes it. An application's own limits are in its row.
+SQLite has one writer at a time. On PostgreSQL those who create them take turns by the lock of the installation's row,
+which nothing else locks; where there is no limit nobody takes it. An application's own
+limits are in its row.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import func, select
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import DEFAULT_APPLICATION
-from antechamber.store.schema import applications, installation, is_live, sessions
+from antechamber.model import DEFAULT_APPLICATION, RunStatus
+from antechamber.store.schema import applications, installation, is_live, runs, sessions
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from antechamber.model import Owner
@@ -67,8 +68,22 @@ async def with_its_own(connection: AsyncConnection, limits: Limits, application:
     return replace(limits, application_live=row.live, application_starts=row.starts_an_hour)
 
 
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How many runs may be live at once, those that wait for their turn among them; 0: as many as one likes."""
+
+    owner: int = 0
+    all: int = 0
+    """Of all owners together."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return bool(self.owner or self.all)
+
+
 async def take_turn(connection: AsyncConnection) -> None:
-    """Let nobody else count and create sessions until the commit; to be taken before any row of a session is."""
+    """Let nobody else count and create until the commit; to be taken before any row of a session or credential is."""
     await connection.execute(select(installation.c.singleton).with_for_update())
 
 
@@ -85,11 +100,14 @@ async def refuse_beyond(connection: AsyncConnection, limits: Limits, owner: Owne
         (until, code)
         for until, code in (
             (await _starts_until(connection, limits.owner_starts, at, *own), Code.OWNER_START_LIMIT),
-            (await _live_until(connection, limits.owner_live, *own), Code.OWNER_LIVE_LIMIT),
+            (await _live_until(connection, limits.owner_live, sessions, is_live(), *own), Code.OWNER_LIVE_LIMIT),
             (await _starts_until(connection, limits.application_starts, at, its), Code.APPLICATION_START_LIMIT),
-            (await _live_until(connection, limits.application_live, its), Code.APPLICATION_LIVE_LIMIT),
+            (
+                await _live_until(connection, limits.application_live, sessions, is_live(), its),
+                Code.APPLICATION_LIVE_LIMIT,
+            ),
             (await _starts_until(connection, limits.starts, at), Code.START_LIMIT),
-            (await _live_until(connection, limits.live), Code.LIVE_LIMIT),
+            (await _live_until(connection, limits.live, sessions, is_live()), Code.LIVE_LIMIT),
         )
         if until is not None
     ]
@@ -98,6 +116,16 @@ async def refuse_beyond(connection: AsyncConnection, limits: Limits, owner: Owne
         # whoever lost a race for it read the clock before the start that won: it is at least that late by now
         newest = await connection.scalar(select(func.max(sessions.c.created_at)))
         raise CallerError(code, retry_after=max(until - max(at, newest or at), timedelta(0)))
+
+
+async def refuse_runs_beyond(connection: AsyncConnection, limits: RunLimits, owner: Owner, at: datetime) -> None:
+    """Raise CallerError where one run more would be too many, as `refuse_beyond` does for a session."""
+    own = (runs.c.application == owner.application, runs.c.user_id == owner.user_id)
+    is_live_run = runs.c.status != RunStatus.ENDED
+    for limit, code, whose in ((limits.owner, Code.OWNER_RUN_LIMIT, own), (limits.all, Code.RUN_LIMIT, ())):
+        until = await _live_until(connection, limit, runs, is_live_run, *whose)
+        if until is not None:
+            raise CallerError(code, retry_after=max(until - at, timedelta(0)))
 
 
 async def _starts_until(
@@ -112,13 +140,15 @@ async def _starts_until(
     return None if found is None else found + WINDOW
 
 
-async def _live_until(connection: AsyncConnection, limit: int, *own: ColumnElement[bool]) -> datetime | None:
+async def _live_until(
+    connection: AsyncConnection, limit: int, table: Table, *which: ColumnElement[bool]
+) -> datetime | None:
     if not limit:
         return None
-    counted: Any = await connection.execute(select(func.count()).select_from(sessions).where(is_live(), *own))
+    counted: Any = await connection.execute(select(func.count()).select_from(table).where(*which))
     too_many = counted.scalar_one() - limit
     if too_many < 0:
         return None
-    wanted = select(sessions.c.expires_at).where(is_live(), *own).order_by(sessions.c.expires_at)
+    wanted = select(table.c.expires_at).where(*which).order_by(table.c.expires_at)
     found: datetime = (await connection.execute(wanted.offset(too_many).limit(1))).scalar_one()
     return found

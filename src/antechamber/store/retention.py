@@ -23,6 +23,7 @@ from antechamber.store.schema import (
     idempotency_keys,
     leases,
     machines,
+    run_keys,
     runs,
     sessions,
 )
@@ -96,7 +97,8 @@ class Retention:
         return Pruned(
             idempotency_keys=await self._delete(
                 idempotency_keys, idempotency_keys.c.created_at <= at - kept.idempotency_keys
-            ),
+            )
+            + await self._delete(run_keys, run_keys.c.created_at <= at - kept.idempotency_keys),
             destinations=await self._delete(destinations, destinations.c.last_at <= at - kept.destinations),
             access=await self._delete(access, access.c.expires_at <= at),
             # these before their session: else one transaction would delete all that every session of a batch had

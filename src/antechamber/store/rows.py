@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 from antechamber.model import (
@@ -112,6 +113,7 @@ def run_of(row: Row[Any]) -> Run:
         created_at=row.created_at,
         status_at=row.status_at,
         arguments=tuple((row.request or {}).get("arguments", ())),
+        given=_bytes((row.request or {}).get("input")),
         expires_at=row.expires_at,
         reason=None if row.reason is None else RunReason(row.reason),
         exit_code=row.exit_code,
@@ -121,6 +123,10 @@ def run_of(row: Row[Any]) -> Run:
         ended_at=row.ended_at,
         api_key=row.api_key,
     )
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
 
 
 def lease_of(row: Row[Any]) -> Lease:

@@ -7,6 +7,7 @@ moment in which somebody waits for nobody. Used inside write transactions: `leas
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,9 @@ from antechamber.run_life import RunDecision, RunFact, decide_run
 from antechamber.store.changes import MACHINES, RUNS, run_topic
 from antechamber.store.credential_moves import apply_to_credential, locked_credential
 from antechamber.store.database import to_its_end
+from antechamber.store.limits import RunLimits, refuse_runs_beyond, take_turn
 from antechamber.store.rows import lease_of, run_of
-from antechamber.store.schema import leases, machines, runs
+from antechamber.store.schema import leases, machines, run_keys, runs
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 
     from antechamber.model import MachineRow
     from antechamber.store.database import Database, Write
+    from antechamber.store.sessions import Idempotency
 
+NO_LIMITS = RunLimits()
 _USABLE = frozenset({CredentialStatus.ACTIVE, CredentialStatus.EXPIRING})
 
 
@@ -65,6 +69,8 @@ class NewRun:
     """How long it waits for its turn."""
     start: timedelta
     """How long its machine may take to begin the tool, once it is its turn."""
+    given: bytes | None = None
+    """All of the tool's input; None: its reader types it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +89,29 @@ class Runs:
         self._database = database
 
     @to_its_end
-    async def create(self, new: NewRun, *, at: datetime) -> Run:
+    async def create(
+        self, new: NewRun, *, at: datetime, idempotency: Idempotency | None = None, limits: RunLimits = NO_LIMITS
+    ) -> Run:
         """Create a run, which begins at once where nobody has its credential, and else waits for its turn.
 
-        CallerError CREDENTIAL_NOT_FOUND where that has been deleted, CREDENTIAL_NOT_USABLE where it is not thought to
-        work.
+        The run of an Idempotency-Key that was used before is returned as it is now. CallerError CREDENTIAL_NOT_FOUND
+        where the credential has been deleted, CREDENTIAL_NOT_USABLE where it is not thought to work,
+        IDEMPOTENCY_MISMATCH where the key came with another body, OWNER_RUN_LIMIT and RUN_LIMIT where one more would be
+        too many.
         """
         async with self._database.write() as write:
+            if limits.any:
+                await take_turn(write.connection)
+            known = await _answered(write.connection, idempotency) if idempotency else None
+            if known is not None:
+                return known
             credential = await locked_credential(write.connection, new.credential_id)
             if credential is None or credential.deleted_at is not None:
                 raise CallerError(Code.CREDENTIAL_NOT_FOUND)
             if credential.status not in _USABLE:
                 raise CallerError(Code.CREDENTIAL_NOT_USABLE, detail=f"{credential.status}: {credential.status_reason}")
+            await refuse_runs_beyond(write.connection, limits, new.owner, at)
+            given = None if new.given is None else base64.b64encode(new.given).decode()
             values = {
                 "id": new_id(IdPrefix.RUN),
                 "application": new.owner.application,
@@ -110,6 +127,7 @@ class Runs:
                 "api_key": new.api_key,
                 "request": {
                     "arguments": list(new.arguments),
+                    "input": given,
                     "driver": new.driver,
                     "start_s": new.start.total_seconds(),
                 },
@@ -118,6 +136,8 @@ class Runs:
                 "expires_at": at + new.wait,
             }
             created = run_of((await write.connection.execute(insert(runs).values(values).returning(*runs.c))).one())
+            if idempotency is not None:
+                await _remember(write.connection, idempotency, created.id, at)
             write.tell(RUNS, run_topic(created.id))
             await grant_next(write, new.credential_id, at)
             return await _locked(write.connection, created.id)
@@ -234,6 +254,32 @@ class Runs:
         async with self._database.read() as connection:
             found = await connection.execute(wanted.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit))
             return [run_of(row) for row in found]
+
+
+async def _answered(connection: AsyncConnection, idempotency: Idempotency) -> Run | None:
+    wanted = (
+        select(run_keys.c.body_hash.label("answered_body"), *runs.c)
+        .join_from(run_keys, runs, runs.c.id == run_keys.c.run_id)
+        .where(run_keys.c.caller == idempotency.caller, run_keys.c.key == idempotency.key)
+    )
+    row = (await connection.execute(wanted)).one_or_none()
+    if row is None:
+        return None
+    if row.answered_body != idempotency.body_hash:
+        raise CallerError(Code.IDEMPOTENCY_MISMATCH)
+    return run_of(row)
+
+
+async def _remember(connection: AsyncConnection, idempotency: Idempotency, run_id: str, at: datetime) -> None:
+    await connection.execute(
+        insert(run_keys).values(
+            caller=idempotency.caller,
+            key=idempotency.key,
+            body_hash=idempotency.body_hash,
+            run_id=run_id,
+            created_at=at,
+        )
+    )
 
 
 def _waits_for(credential_id: str) -> ColumnElement[bool]:

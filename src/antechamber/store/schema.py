@@ -61,7 +61,9 @@ if TYPE_CHECKING:
 
 ENDED_STATES: Final = frozenset(state for state in MachineState if state.ended)
 RUNNING_STATES: Final = frozenset(MachineState) - ENDED_STATES - {MachineState.REQUESTED}
-DASHBOARD_KINDS: Final = frozenset({AccessKind.DASHBOARD_LINK, AccessKind.DASHBOARD_COOKIE, AccessKind.LOGIN})
+DASHBOARD_KINDS: Final = frozenset(
+    {AccessKind.DASHBOARD_LINK, AccessKind.DASHBOARD_COOKIE, AccessKind.LOGIN, AccessKind.RUN_TICKET}
+)
 
 metadata: Final = MetaData(
     naming_convention={
@@ -617,6 +619,18 @@ idempotency_keys: Final = Table(
     Column("created_at", UtcTime, nullable=False),
     Index("idempotency_keys_old", "created_at"),
     Index("idempotency_keys_of_session", "session_id"),
+)
+
+run_keys: Final = Table(
+    "run_keys",
+    metadata,
+    Column("caller", WORD, primary_key=True),
+    Column("key", WORD, primary_key=True),
+    Column("body_hash", WORD, nullable=False),
+    Column("run_id", WORD, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index("run_keys_old", "created_at"),
+    Index("run_keys_of_run", "run_id"),
 )
 
 erasures: Final = Table(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from antechamber.runs import Runs
     from antechamber.signin import SignIn
     from antechamber.web.addresses import Site
     from antechamber.web.rates import Guesses
@@ -39,10 +40,12 @@ DASHBOARD_PAGES: Final = (
     "/health",
     "/owners",
     "/applications",
+    "/runs",
+    "/runs/{run_id}",
 )
 """Addresses of the dashboard's one page, which is empty until its own requests are let in."""
 
-_ONE_OF_MANY: Final = re.compile(r"/(sessions|credentials)/[A-Za-z0-9_-]{1,64}")
+_ONE_OF_MANY: Final = re.compile(r"/(sessions|credentials|runs)/[A-Za-z0-9_-]{1,64}")
 OPEN_PATHS: Final = frozenset(
     {*DASHBOARD_PAGES, "/healthz", "/readyz", "/api/dashboard/open", "/api/dashboard/login", WAY_BACK}
 )
@@ -99,6 +102,7 @@ class CallersOnly:
         site: Site,
         token: Secret | None,
         signin: SignIn,
+        runs: Runs,
         *,
         route_of: Callable[[Scope], tuple[str, dict[str, str]] | None],
         metrics_token: Secret | None = None,
@@ -121,6 +125,7 @@ class CallersOnly:
         self._terms = terms
         self._signin = signin
         self._guesses = guesses
+        self._runs = runs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -160,13 +165,11 @@ class CallersOnly:
         return Caller(Actor.APPLICATION, key)
 
     async def _require(self, scope: Scope, caller: Caller) -> None:
-        if scope["type"] != "http":
-            if caller.key is not None:
-                raise CallerError(Code.NOT_ALLOWED)
-            return
         if (route := self._route_of(scope)) is not None:
             path, named = route
-            await require(self._signin, caller, (scope["method"], path), named)
+            await require(self._signin, self._runs, caller, (scope.get("method"), path), named)
+        elif scope["type"] != "http" and caller.key is not None:
+            raise CallerError(Code.NOT_ALLOWED)
 
     def _is_scraper(self, scope: Scope) -> bool:
         is_scrape = scope["type"] == "http" and scope["method"] in SAFE_METHODS and scope["path"] == METRICS_PATH

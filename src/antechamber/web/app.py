@@ -27,6 +27,7 @@ from antechamber.web import (
     owners,
     pages,
     person,
+    runs,
 )
 from antechamber.web.closing import Closing
 from antechamber.web.events import Streams
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from antechamber.model import Secret
     from antechamber.openid.issuer import Issuer
     from antechamber.providers import Providers, ProviderSpec
+    from antechamber.runs import Runs
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
     from antechamber.web.addresses import Addresses
@@ -77,6 +79,7 @@ def create_app(
     operator_token: Secret,
     driver: DriverAbout,
     node: str,
+    use_of_runs: Runs,
     screen_seen: Callable[[str], Awaitable[None]] | None = None,
     installed: Callable[[ProviderSpec], InstalledTool] | None = None,
     faults_now: Callable[[], Awaitable[Sequence[str]]] | None = None,
@@ -104,6 +107,7 @@ def create_app(
 
     services = Services(
         signin=signin,
+        runs=use_of_runs,
         node=node,
         live=live,
         providers=providers,
@@ -136,6 +140,7 @@ def create_app(
     credentials.add_routes(dashboard, services)
     audit.add_routes(dashboard, services)
     applications.add_routes(dashboard, services)
+    runs.add_routes(dashboard, services)
     sign_in = _site_app()
     pages.add_sign_in_page(sign_in, services)
     pages.add_common(sign_in, services)
@@ -149,6 +154,7 @@ def create_app(
         sites[0],
         token,
         signin,
+        use_of_runs,
         route_of=_route_of(dashboard),
         metrics_token=counted.token if counted else None,
         guesses=services.guesses,

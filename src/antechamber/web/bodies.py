@@ -26,7 +26,7 @@ PRINTABLE: Final[dict[str, Any]] = {"format": "printable"}
 """How /openapi.json says that a text must be printable, without blanks around it: no pattern could."""
 
 
-def _whole(number: object) -> object:
+def whole(number: object) -> object:
     """Return 2 for 2.0, which is an integer to JSON Schema as well."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
@@ -44,6 +44,7 @@ AskedApplication = Annotated[
 ]
 CredentialId = Annotated[str, Path(pattern=rf"^cred_{_ID_BODY}$", description="A credential's id.")]
 ApplicationId = Annotated[str, Path(pattern=rf"^app_{_ID_BODY}$", description="An application's id.")]
+RunId = Annotated[str, Path(pattern=rf"^run_{_ID_BODY}$", description="A run's id.")]
 ErasureId = Annotated[str, Path(pattern=rf"^era_{_ID_BODY}$", description="An erasure's id.")]
 Wait = Annotated[float | None, Query(ge=1, le=60, description="Seconds to wait for a change before answering.")]
 IdempotencyKey = Annotated[
@@ -106,9 +107,9 @@ class Said(Body):
 class ApplicationLimits(Body):
     """How many sign-ins an application may have; 0: as many as the installation allows."""
 
-    live: Annotated[int, Field(ge=0, le=MOST_AT_ONCE, description="Open at once."), BeforeValidator(_whole)]
+    live: Annotated[int, Field(ge=0, le=MOST_AT_ONCE, description="Open at once."), BeforeValidator(whole)]
     starts_an_hour: Annotated[
-        int, Field(ge=0, le=MOST_AT_ONCE, description="Started within an hour."), BeforeValidator(_whole)
+        int, Field(ge=0, le=MOST_AT_ONCE, description="Started within an hour."), BeforeValidator(whole)
     ]
 
 
@@ -123,7 +124,7 @@ class Reveal(Body):
 class Again(Body):
     """Which run of the tool gave up, so that one click starts one more."""
 
-    attempt: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole)]
+    attempt: Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole)]
 
 
 class Exchange(Body):

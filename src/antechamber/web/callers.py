@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from antechamber.model import ApiKey, Operator
+    from antechamber.runs import Runs
     from antechamber.signin import SignIn
 
 _KEY: Final = "antechamber.caller"
 _A: Final = "/api/auth/session"
 _S: Final = f"{_A}/{{session_id}}"
 _C: Final = "/api/credentials/{credential_id}"
+_R: Final = "/api/runs/{run_id}"
 
 RIGHTS: Final[dict[tuple[str, str], ApiScope | None]] = {
     ("GET", "/openapi.json"): None,
@@ -45,6 +47,12 @@ RIGHTS: Final[dict[tuple[str, str], ApiScope | None]] = {
     ("GET", f"{_C}/versions"): ApiScope.CREDENTIALS_READ,
     ("GET", f"{_C}/story"): ApiScope.CREDENTIALS_READ,
     ("GET", "/api/tombstones"): ApiScope.CREDENTIALS_READ,
+    ("POST", "/api/runs"): ApiScope.CREDENTIALS_USE,
+    ("GET", "/api/runs"): ApiScope.CREDENTIALS_USE,
+    ("GET", _R): ApiScope.CREDENTIALS_USE,
+    ("GET", f"{_R}/output"): ApiScope.CREDENTIALS_USE,
+    ("POST", f"{_R}/cancel"): ApiScope.CREDENTIALS_USE,
+    ("POST", f"{_R}/terminal/ticket"): ApiScope.CREDENTIALS_USE,
     ("POST", f"{_C}/said"): ApiScope.CREDENTIALS_USE,
     ("POST", f"{_C}/reveal"): ApiScope.CREDENTIALS_REVEAL,
     ("DELETE", _C): ApiScope.CREDENTIALS_USE,
@@ -59,6 +67,8 @@ RIGHTS: Final[dict[tuple[str, str], ApiScope | None]] = {
 
 HANDS_OUT: Final = frozenset({("POST", f"{_C}/reveal")})
 """What hands a credential out: an application's key alone may ask it, and whoever is refused is on record."""
+SOCKETS: Final[dict[str, ApiScope | None]] = {f"{_R}/terminal": ApiScope.CREDENTIALS_USE}
+"""The same of WebSockets, which have no method, by their path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +125,29 @@ def remember(scope: Scope, caller: Caller) -> None:
 
 def caller_of(request: Request) -> Caller:
     """Return who sent a request; raises KeyError for one that no wall has looked at."""
-    caller: Caller = request.scope[_KEY]
+    return remembered(request.scope)
+
+
+def remembered(scope: Scope) -> Caller:
+    """Return who opened a connection; raises KeyError for one that no wall has looked at."""
+    caller: Caller = scope[_KEY]
     return caller
 
 
 CalledBy = Annotated[Caller, Depends(caller_of)]
 
 
-async def require(signin: SignIn, caller: Caller, route: tuple[str, str], named: Mapping[str, Any]) -> None:
-    """Refuse what a caller may not ask; `named` is what the path names.
+async def require(
+    signin: SignIn, runs: Runs, caller: Caller, route: tuple[str | None, str], named: Mapping[str, Any]
+) -> None:
+    """Refuse what a caller may not ask; `named` is what the path names. A WebSocket's route has no method.
 
     Raises CallerError not_allowed (it is the operator's, or an application's alone), scope_needed, and for what is
     another application's whatever is raised for what does not exist.
     """
     try:
         if caller.key is not None:
-            await _require_right(signin, caller.key, route, named)
+            await _require_right(signin, runs, caller.key, route, named)
         else:
             _require_no_key_needed(route)
     except CallerError as error:
@@ -140,7 +157,7 @@ async def require(signin: SignIn, caller: Caller, route: tuple[str, str], named:
         raise
 
 
-def _require_no_key_needed(route: tuple[str, str]) -> None:
+def _require_no_key_needed(route: tuple[str | None, str]) -> None:
     if route in HANDS_OUT:
         raise CallerError(
             Code.NOT_ALLOWED,
@@ -149,16 +166,20 @@ def _require_no_key_needed(route: tuple[str, str]) -> None:
         )
 
 
-async def _require_right(signin: SignIn, key: ApiKey, route: tuple[str, str], named: Mapping[str, Any]) -> None:
-    if route not in RIGHTS:
+async def _require_right(
+    signin: SignIn, runs: Runs, key: ApiKey, route: tuple[str | None, str], named: Mapping[str, Any]
+) -> None:
+    method, path = route
+    rights = SOCKETS if method is None else {asked: scope for (how, asked), scope in RIGHTS.items() if how == method}
+    if path not in rights:
         raise CallerError(Code.NOT_ALLOWED, message="Only the operator may ask that.")
-    scope = RIGHTS[route]
+    scope = rights[path]
     if scope is not None and not allows(key, scope):
         raise CallerError(Code.SCOPE_NEEDED, message=f"This API key lacks the scope {scope}.")
-    await _require_own(signin, key.application, named)
+    await _require_own(signin, runs, key.application, named)
 
 
-async def _require_own(signin: SignIn, application: str, named: Mapping[str, Any]) -> None:
+async def _require_own(signin: SignIn, runs: Runs, application: str, named: Mapping[str, Any]) -> None:
     # an id that is not well-formed is the route's to refuse
     session_id = str(named.get("session_id", ""))
     if is_id(session_id, IdPrefix.SESSION) and (await signin.session(session_id)).owner.application != application:
@@ -168,6 +189,9 @@ async def _require_own(signin: SignIn, application: str, named: Mapping[str, Any
         owner = await signin.owner_of_credential(credential_id)
         if owner is None or owner.application != application:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
+    run_id = str(named.get("run_id", ""))
+    if is_id(run_id, IdPrefix.RUN) and (await runs.get(run_id)).owner.application != application:
+        raise CallerError(Code.RUN_NOT_FOUND)
     erasure_id = str(named.get("erasure_id", ""))
     if is_id(erasure_id, IdPrefix.ERASURE):
         erasure = (await signin.owners.erasure(erasure_id)).erasure

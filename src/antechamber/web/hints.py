@@ -1,6 +1,6 @@
 """A stream of hints for the dashboard (Server-Sent Events): something changed, so look again.
 
-    changed     a session, a machine or a credential has changed, or the stream has just begun
+    changed     a session, a machine, a credential or a run has changed, or the stream has just begun
     closing     the service is stopping; the browser connects again by itself
 
 Nothing depends on a hint: the page also looks slowly by itself.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from antechamber.tasks import Signal
     from antechamber.web.services import Services
 
-TOPICS: Final = ("sessions", "machines", "credentials", "erasures")
+TOPICS: Final = ("sessions", "machines", "credentials", "erasures", "runs")
 APART_S: Final = 0.25
 """Least time between two hints: a burst of moves is one look."""
 

@@ -30,7 +30,8 @@ from antechamber.web.front import header
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-    from antechamber.model import NodeRow, Secret
+    from antechamber.model import NodeRow
+    from antechamber.web.addresses import Site
     from antechamber.web.services import Services
 
 _log = get_logger("onward")
@@ -66,6 +67,19 @@ class Page(NamedTuple):
     """Seconds after which a page that takes nothing loses it."""
 
 
+class Place(NamedTuple):
+    """Where a service serves a WebSocket, and what of the page's cookies it looks at there."""
+
+    subject: str
+    """The session or run, for the log."""
+    site: Site
+    path: str
+    cookies: tuple[str, ...]
+    """The names of the cookies that go along."""
+    bearer: bool = False
+    """Whether a bearer does too."""
+
+
 class _Connect(connect):
     """A connection that follows nobody elsewhere."""
 
@@ -89,11 +103,27 @@ def require_reachable(node: NodeRow | None, scope: Scope) -> None:
         raise CallerError(Code.WRONG_NODE, detail="it was passed on already")
 
 
-async def pass_on(services: Services, session_id: str, ticket: Secret, page: Page, node: NodeRow) -> Close | None:
-    """Pass on until either side ends; return what to close the page's side with, or None when the page has gone."""
-    if not await services.signin.holds_ticket(session_id, ticket):
-        return closes.BAD_TICKET
-    there = await _dial(services, session_id, node, page)
+def another_nodes_run() -> CallerError:
+    """Return the error of a run whose machine is on another node, which only that node can speak with."""
+    return CallerError(
+        Code.WRONG_NODE,
+        message="This run's machine is on another node of this service.",
+        next_step="Ask the node that started the run.",
+    )
+
+
+def of_session(services: Services, session_id: str, kind: Kind) -> Place:
+    """Return where a session's screen or terminal is served."""
+    site = services.addresses.sign_in
+    return Place(session_id, site, f"/api/auth/session/{session_id}/{kind}", session_cookies(site, session_id))
+
+
+async def pass_on(services: Services, place: Place, page: Page, node: NodeRow) -> Close | None:
+    """Pass on until either side ends; return what to close the page's side with, or None when the page has gone.
+
+    Whoever calls has seen that the page's ticket is good now.
+    """
+    there = await _dial(services, place, node, page)
     if there is None:
         return closes.NODE_AWAY
     passage = _Passage(there, stall_s=page.stall_s, words=page.kind is Kind.TERMINAL)
@@ -101,22 +131,24 @@ async def pass_on(services: Services, session_id: str, ticket: Secret, page: Pag
         return await passage.run(page.receive, page.send)
 
 
-async def _dial(services: Services, session_id: str, node: NodeRow, page: Page) -> ClientConnection | None:
+async def _dial(services: Services, place: Place, node: NodeRow, page: Page) -> ClientConnection | None:
     """Connect to the node as the browser did to us; None, and a line in the log, when it does not take us."""
     scope = page.scope
-    site, there = services.addresses.sign_in, urlsplit(node.url or "")
+    there = urlsplit(node.url or "")
     secure = there.scheme == "https"
-    names = session_cookies(site, session_id)
+    bearer = header(scope, b"authorization") if place.bearer else None
+    along = [("Cookie", pair) for pair in _pairs(scope, place.cookies)]
+    along += [] if bearer is None else [("Authorization", bearer)]
     try:
         return await _Connect(
-            f"{'wss' if secure else 'ws'}://{site.host}/api/auth/session/{session_id}/{page.kind}",
+            f"{'wss' if secure else 'ws'}://{place.site.host}{place.path}",
             host=there.hostname,
             port=there.port or (443 if secure else 80),
             ssl=ssl.create_default_context() if secure else None,
             server_hostname=there.hostname if secure else None,
             origin=Origin(header(scope, b"origin") or ""),
             subprotocols=[Subprotocol(offer) for offer in scope["subprotocols"]],
-            additional_headers=[("Cookie", pair) for pair in _pairs(scope, names)] + [(MARK, services.node)],
+            additional_headers=[*along, (MARK, services.node)],
             user_agent_header=None,
             compression=None,
             proxy=None,
@@ -129,7 +161,9 @@ async def _dial(services: Services, session_id: str, node: NodeRow, page: Page) 
             max_queue=1,
         )
     except (OSError, TimeoutError, WebSocketException) as error:
-        _log.warning("node not reached", session=session_id, node=node.name, detail=f"{type(error).__name__}: {error}")
+        _log.warning(
+            "node not reached", subject=place.subject, node=node.name, detail=f"{type(error).__name__}: {error}"
+        )
         return None
 
 

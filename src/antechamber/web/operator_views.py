@@ -26,6 +26,7 @@ class MachineDetailView(View):
     id: str
     kind: MachineKind
     session_id: str | None
+    run_id: str | None
     state: MachineState
     ended: bool
     driver: str
@@ -55,6 +56,7 @@ class MachineDetailView(View):
             id=row.id,
             kind=row.kind,
             session_id=row.session_id,
+            run_id=row.run_id,
             state=row.state,
             ended=row.state.ended,
             driver=row.driver,

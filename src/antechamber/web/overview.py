@@ -78,7 +78,7 @@ def _add_sessions(app: FastAPI, services: Services) -> None:
 
     @app.get("/api/changes", tags=["dashboard"], response_class=Response, responses=HINTED)
     async def changes() -> Response:
-        """Stream a hint after each change of a session, machine or credential (Server-Sent Events)."""
+        """Stream a hint after each change of a session, machine, credential or run (Server-Sent Events)."""
         services.rates.take(HINTS, EVERYBODY)
         return HintStream(services)
 

@@ -29,7 +29,9 @@ UNSAFE: Final = frozenset({Code.WRONG_ORIGIN, Code.BODY_TOO_LARGE, Code.NOT_JSON
 _SESSION: Final = frozenset({Code.MALFORMED_ID, Code.SESSION_NOT_FOUND, Code.BAD_REQUEST})
 _OWNER: Final = frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND, Code.APPLICATION_NOT_FOUND})
 _CREDENTIAL: Final = frozenset({Code.MALFORMED_ID, Code.CREDENTIAL_NOT_FOUND})
+_RUN: Final = frozenset({Code.MALFORMED_ID, Code.RUN_NOT_FOUND})
 _A: Final = "/api/auth/session"
+_R: Final = "/api/runs/{run_id}"
 _S: Final = f"{_A}/{{session_id}}"
 
 OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
@@ -108,6 +110,24 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
         Code.KEY_MISMATCH,
         Code.KEY_UNREADABLE,
     },
+    ("POST", "/api/runs"): frozenset(
+        {
+            Code.UNKNOWN_PROVIDER,
+            Code.CREDENTIAL_NOT_FOUND,
+            Code.CREDENTIAL_NOT_USABLE,
+            Code.IDEMPOTENCY_MISMATCH,
+            Code.OWNER_RUN_LIMIT,
+            Code.RUN_LIMIT,
+            Code.PROVIDER_NOT_INSTALLED,
+            Code.PROVIDER_ALTERED,
+            Code.ROOT_UNAVAILABLE,
+        }
+    ),
+    ("GET", "/api/runs"): frozenset({Code.BAD_REQUEST, Code.APPLICATION_NOT_FOUND}),
+    ("GET", _R): _RUN,
+    ("GET", f"{_R}/output"): _RUN | {Code.WRONG_NODE},
+    ("POST", f"{_R}/cancel"): _RUN | {Code.RUN_ENDED},
+    ("POST", f"{_R}/terminal/ticket"): _RUN | {Code.RUN_ENDED, Code.NO_TERMINAL, Code.WRONG_NODE},
     ("GET", "/api/applications"): frozenset(),
     ("POST", "/api/applications/{application_id}/limits"): frozenset({Code.MALFORMED_ID, Code.APPLICATION_NOT_FOUND}),
     ("GET", "/api/audit"): frozenset({Code.BAD_REQUEST, Code.OWNER_NOT_FOUND}),

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from antechamber.link import TerminalView
+    from antechamber.link import RunView, TerminalView
     from antechamber.machine import Capabilities, Check, Stream
     from antechamber.metrics import Metrics
     from antechamber.openid.issuer import Issuer
     from antechamber.providers import Providers, ProviderSpec
+    from antechamber.runs import Runs
     from antechamber.settings import Settings
     from antechamber.signin import SignIn
     from antechamber.texts import Languages
@@ -35,7 +36,7 @@ class IsSet(Protocol):
 
 
 class Live(Protocol):
-    """What runs now, by session; the reconciler has it."""
+    """What runs now, by session or run; the reconciler has it."""
 
     async def open_screen(self, session_id: str) -> Stream:
         """Open the screen of the session's machine: raw RFB both ways. Raises CallerError screen_not_ready."""
@@ -45,6 +46,12 @@ class Live(Protocol):
 
     async def leave_terminal(self, session_id: str, view: TerminalView) -> None:
         """Have the tool's output sent to that viewer no more."""
+
+    async def read_run(self, run_id: str, at: int = 0) -> RunView | None:
+        """Have one reader follow what a run's tool writes; None while its machine is not spoken with."""
+
+    async def leave_run(self, run_id: str, view: RunView) -> None:
+        """End that; nothing happens where the machine has ended."""
 
     def input_ended(self, session_id: str) -> IsSet:
         """Return what is set once the credential is captured, so that no input reaches the machine any more."""
@@ -92,6 +99,7 @@ class Services:
     """Everything that a route may use."""
 
     signin: SignIn
+    runs: Runs
     node: str
     """The id of this service's node."""
     live: Live

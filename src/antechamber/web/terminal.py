@@ -80,7 +80,7 @@ class Terminals:
                 if not ended:
                     await view.type(typed)
                 continue
-            size = _size(message.get("text"))
+            size = size_of(message.get("text"))
             if size is None:
                 return NOT_BINARY
             if not ended:
@@ -104,7 +104,7 @@ async def _to_page(view: TerminalView, send: Send) -> Close | None:
         await view.taken()
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def size_of(text: str | None) -> tuple[int, int] | None:
     """Return the columns and rows of a page's message, None when it is none."""
     try:
         told = json.loads(text or "")

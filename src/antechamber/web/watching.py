@@ -44,7 +44,9 @@ async def serve(
     await page.receive()  # the connect message
     await send({"type": "websocket.accept", "subprotocol": BINARY})
     if node is not None:
-        why = await onward.pass_on(services, session_id, ticket, page, node)
+        is_good = await services.signin.holds_ticket(session_id, ticket)
+        place = onward.of_session(services, session_id, page.kind)
+        why = await onward.pass_on(services, place, page, node) if is_good else closes.BAD_TICKET
     else:
         why = await _refused(services, session_id, ticket) or await watch()
     if why is not None:
