@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from antechamber.credential_life import CredentialFact
 from antechamber.lifecycle import MachineFact, SessionFact
 from antechamber.model import ApiScope, GuestText, IdPrefix, Owner, Reason, new_id
+from antechamber.runs import RunRequest
 from antechamber.signin import StartRequest
 from tests.browser.conftest import view
+from tests.integration.far_tool import FarTool
 from tests.integration.web_service import now
 from tests.opening import BY
 from tests.providers.samples import CLAUDE_CODE, CODEX
@@ -675,6 +677,108 @@ async def deleted_credential(person, people):
 
 
 _section("credential-missing", "/credentials/cred_00000000000000000000", filled=False)
+
+
+async def run_of(person, user_id="me", *arguments, terminal=True):
+    """Have a run of codex asked for."""
+    owner = Owner(user_id)
+    asked = {"arguments": arguments, "terminal": terminal, "held": False, "by": BY}
+    return await person.service.runs.start(RunRequest(owner=owner, provider="codex", **asked))
+
+
+async def runs_of_each(person):
+    """Have runs with several ends, one that waits and one whose tool runs."""
+    service = person.service
+    await stored(service, "me")
+    await stored(service, "build-farm")
+    for code in (0, 3, -9):
+        run = await run_of(person, "me", "exec", terminal=False)
+        await (await FarTool.begun(service, run.id)).ends(code, redacted=code == 3)
+    run = await run_of(person, "build-farm")
+    await service.runs.cancel(run.id)
+    run = await run_of(person, "me")
+    await FarTool.begun(service, run.id)
+    await run_of(person, "me")
+    return run
+
+
+@state("dashboard", "open", "runs")
+async def runs(person, people):
+    await runs_of_each(person)
+    page = await person.dashboard("/runs")
+    await page.get_by_text("Number 1 in the line").wait_for()
+    return page
+
+
+_section("runs-none", "/runs", filled=False)
+
+
+@state("dashboard", "open", "runs-trouble")
+async def run_not_started(person, people):
+    await stored(person.service, "me")
+    page = await person.dashboard("/runs")
+    await refuse(page, "**/api/runs", 429, "owner_run_limit")
+    await page.get_by_role("button", name="Open a terminal of Codex for me").click()
+    return page
+
+
+async def working(person):
+    """Return (page, tool) of a run whose terminal is worked in."""
+    await stored(person.service, "me")
+    page = await person.dashboard("/runs")
+    await page.get_by_role("button", name="Open a terminal of Codex for me").click()
+    await page.locator("body[data-variant=run]").wait_for()
+    (run,) = await person.service.runs.list(user_id="me", application=None, limit=2)
+    tool = await FarTool.begun(person.service, run.id)
+    tool.writes(b"\x1b[1mReady\x1b[0m to work.\r\n> ")
+    await page.get_by_text("Keys go to the tool.").wait_for()
+    return page, tool
+
+
+@state("dashboard", "open", "run")
+async def run(person, people):
+    page, _ = await working(person)
+    return page
+
+
+@state("dashboard", "open", "run", "end-run")
+async def ending_run(person, people):
+    page = await run(person, people)
+    await page.get_by_role("button", name="End the run").click()
+    return page
+
+
+@state("dashboard", "open", "run", "end-run", "end-run-trouble")
+async def cannot_end_run(person, people):
+    page = await ending_run(person, people)
+    await refuse(page, "**/cancel", 503, "store_unavailable")
+    await page.get_by_role("button", name="End it").click()
+    return page
+
+
+@state("dashboard", "open", "run-ended")
+async def run_ended(person, people):
+    page, tool = await working(person)
+    await tool.ends(3, redacted=True)
+    return page
+
+
+@state("dashboard", "open", "run-trouble")
+async def run_not_started_again(person, people):
+    page = await run_ended(person, people)
+    await refuse(page, "**/api/runs", 409, "credential_not_usable")
+    await page.get_by_role("button", name="Start it again").click()
+    return page
+
+
+@state("dashboard", "open", "run-plain")
+async def run_without_a_terminal(person, people):
+    await stored(person.service, "me")
+    started = await run_of(person, "me", "exec", terminal=False)
+    return await person.dashboard(f"/runs/{started.id}")
+
+
+_section("run-missing", "/runs/run_00000000000000000000", filled=False)
 
 
 @state("dashboard", "open", "health-bad")

@@ -1,4 +1,4 @@
-/* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's erasure, and before it is
+/* The questions before something is ended for good: a credential's deletion, a live sign-in's stop, a person's erasure, a run, and before it is
    believed that a credential is no more; and the one form, an application's limits. */
 
 import { call, Refusal } from "../api.js";
@@ -13,6 +13,7 @@ export function setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf, p
   let stopping = null;
   let erasing = null;
   let limiting = null;
+  let endingRun = null;
 
   function trouble(id, refusal) {
     part(id).textContent = say("errors.detail", { message: refusal.message, next: refusal.next });
@@ -103,6 +104,28 @@ export function setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf, p
     look();
   }
 
+  function askEndRun(run) {
+    endingRun = run;
+    part("end-run-lead").textContent = say("dashboard.run.endLead", { provider: nameOf(run.provider), label: labelOf(run) });
+    part("end-run-trouble").hidden = true;
+    open("end-run");
+  }
+
+  async function endRun() {
+    try {
+      await call("POST", `/api/runs/${endingRun.id}/cancel`);
+      part("end-run").close();
+    } catch (error) {
+      const refusal = Refusal.of(error);
+      if (refusal.code === "run_ended" || refusal.status === 404) {
+        part("end-run").close();
+      } else {
+        trouble("end-run-trouble", refusal);
+      }
+    }
+    look();
+  }
+
   /* The question names the person, and so does the button: the page behind it could have been another's. */
   function askErase(owner, credentials) {
     erasing = owner;
@@ -169,11 +192,13 @@ export function setUpDialogs({ labelOf, nameOf, look, draw, asked, providerOf, p
   part("limits-form").addEventListener("submit", setLimits);
   part("erase-keep").addEventListener("click", () => part("erase").close());
   part("erase-confirm").addEventListener("click", erase);
+  part("end-run-keep").addEventListener("click", () => part("end-run").close());
+  part("end-run-confirm").addEventListener("click", endRun);
   part("delete-keep").addEventListener("click", () => part("delete").close());
   part("delete-confirm").addEventListener("click", remove);
   part("ended-keep").addEventListener("click", () => part("ended").close());
   part("ended-confirm").addEventListener("click", sayEnded);
   part("stop-keep").addEventListener("click", () => part("stop").close());
   part("stop-confirm").addEventListener("click", stop);
-  return { askRemove, askEnded, askStop, askErase, askLimits };
+  return { askRemove, askEnded, askStop, askErase, askLimits, askEndRun };
 }

@@ -2,11 +2,19 @@
 
 import { call, setClock } from "../api.js";
 import { make, say } from "../dom.js";
-import { cell, exitOf, head, machineMark, storyLink, table } from "./marks.js";
+import { cell, exitOf, head, machineMark, storyLink, table, within } from "./marks.js";
+import { runOf } from "./routes.js";
 import { between, lasted, timeMark } from "./time.js";
 
 const COLUMNS = ["name", "state", "purpose", "age", "driver", "incarnation", "exit", "detail"];
 const SHORT = 12;
+
+function purposeOf({ id, session_id: session, run_id: run }) {
+  if (run) {
+    return within(runOf(run), say("dashboard.machine.run"), { "aria-label": say("dashboard.machine.runName", { id: id.slice(0, SHORT) }) });
+  }
+  return session ? storyLink(session, say("dashboard.machine.signIn"), { "aria-label": say("dashboard.machine.signInName", { id: id.slice(0, SHORT) }) }) : say("dashboard.machine.check");
+}
 
 function rowOf(machine) {
   const label = (name) => say(`dashboard.machine.${name}`);
@@ -16,7 +24,7 @@ function rowOf(machine) {
     {},
     make("th", { scope: "row", "data-column": label("name") }, make("span", { class: "code" }, machine.id.slice(0, SHORT))),
     cell("state", label("state"), machineMark(machine.state)),
-    cell("purpose", label("purpose"), machine.session_id ? storyLink(machine.session_id, label("signIn"), { "aria-label": say("dashboard.machine.signInName", { id: machine.id.slice(0, SHORT) }) }) : label("check")),
+    cell("purpose", label("purpose"), purposeOf(machine)),
     cell("age", label("age"), make("span", {}, lasted(between(machine.created_at, machine.ended_at)), machine.ended ? [" · ", timeMark(machine.ended_at)] : null)),
     cell("driver", label("driver"), where),
     cell("", label("incarnation"), make("span", { class: "code" }, machine.incarnation)),

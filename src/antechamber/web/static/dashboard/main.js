@@ -14,14 +14,16 @@ import { hints } from "./hints.js";
 import { byIssuer, leftAt, logOut } from "./login.js";
 import { ownerView } from "./owner.js";
 import { OPERATORS, routeOf, SECTIONS, VIEWS } from "./routes.js";
+import { runView } from "./run.js";
+import { runsView } from "./runs.js";
 import { sessionsView } from "./sessions.js";
 import { storyView } from "./story.js";
 import { ago } from "./time.js";
 
 const BUSY_LOOK_MS = 1500;
 const CALM_LOOK_MS = 15_000;
-const MAKE = { applications: applicationsView, connect: connectView, sessions: sessionsView, credentials: credentialsView, machines: machinesView, health: healthView, owners: ownerView };
-const MAKE_ONE = { sessions: storyView, credentials: credentialView };
+const MAKE = { applications: applicationsView, connect: connectView, runs: runsView, sessions: sessionsView, credentials: credentialsView, machines: machinesView, health: healthView, owners: ownerView };
+const MAKE_ONE = { sessions: storyView, credentials: credentialView, runs: runView };
 
 const waits = backoff(1000, 15_000);
 const asked = new Map();
@@ -74,6 +76,7 @@ async function spend(code) {
 }
 
 function showClosed(because = closedBecause?.code === "link_not_valid" ? "used" : "") {
+  leave();
   const { linkCommand: command, issuer: name } = document.documentElement.dataset;
   const said = { used: say("dashboard.access.used"), left: say("dashboard.access.left") }[because] ?? closedBecause?.message;
   live.stop();
@@ -126,7 +129,7 @@ function go(address, { replace = false } = {}) {
 function arrive(focus) {
   const before = document.activeElement?.id;
   route = routeOf(location);
-  view = null;
+  leave();
   known = null;
   drawn = "";
   arriving = focus ? "heading" : (before ?? "");
@@ -135,6 +138,11 @@ function arrive(focus) {
     showLoading();
   }
   look();
+}
+
+function leave() {
+  view?.close?.();
+  view = null;
 }
 
 function makeView() {
@@ -253,7 +261,7 @@ const nameOf = (id) => providers.find((provider) => provider.id === id)?.name ??
 
 /* What a view is given with each drawing. */
 function own() {
-  return { providers, service, asked, labelOf, nameOf, connect, openLink, stop: dialogs.askStop, remove: dialogs.askRemove, ended: dialogs.askEnded, erase: dialogs.askErase, askLimits: dialogs.askLimits, settle };
+  return { providers, service, asked, labelOf, nameOf, connect, openLink, stop: dialogs.askStop, remove: dialogs.askRemove, ended: dialogs.askEnded, erase: dialogs.askErase, askLimits: dialogs.askLimits, endRun: dialogs.askEndRun, settle };
 }
 
 const context = { go, look, draw, own };

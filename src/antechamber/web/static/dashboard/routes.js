@@ -4,14 +4,14 @@
 export const VIEWS = Object.freeze({
   opening: [],
   closed: ["used", "issuer", "issuer-trouble", "left"],
-  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "credential", "credential-gone", "credential-missing", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none", "applications", "applications-none"],
+  open: ["loading", "trouble", "connect", "connect-trouble", "sessions", "sessions-none", "session", "session-missing", "credentials", "credentials-none", "credential", "credential-gone", "credential-missing", "machines", "machines-none", "health", "health-bad", "owner", "owner-erasing", "owner-none", "applications", "applications-none", "runs", "runs-none", "runs-trouble", "run", "run-plain", "run-ended", "run-trouble", "run-missing"],
 });
 
 /** The sections, in the order of the bar. */
-export const SECTIONS = Object.freeze({ connect: "/", sessions: "/sessions", credentials: "/credentials", machines: "/machines", applications: "/applications", health: "/health" });
+export const SECTIONS = Object.freeze({ connect: "/", runs: "/runs", sessions: "/sessions", credentials: "/credentials", machines: "/machines", applications: "/applications", health: "/health" });
 
 /** The sections of which each row has a page of its own. */
-const OWN_PAGES = new Set(["sessions", "credentials"]);
+const OWN_PAGES = new Set(["sessions", "credentials", "runs"]);
 
 /** Whose the labels are that the operator uses here. */
 export const OPERATORS = "default";
@@ -39,6 +39,11 @@ export function storyOf(id) {
 /** Return the address of one credential's page. */
 export function credentialOf(id) {
   return `${SECTIONS.credentials}/${id}`;
+}
+
+/** Return the address of one run's page. */
+export function runOf(id) {
+  return `${SECTIONS.runs}/${id}`;
 }
 
 /** Return the address of the page of the label that a session or credential has; in the query, because it may be any text. */

@@ -1,0 +1,339 @@
+/* One run: its tool's terminal, worked in here and found again after a reload or a dropped line; or how it stands. */
+
+import { backoff, call, Refusal } from "../api.js";
+import { button, make, part, prose, say } from "../dom.js";
+import { showLink, terminalIn } from "../terminal.js";
+import { head, terms, within } from "./marks.js";
+import { OPERATORS, runOf, SECTIONS } from "./routes.js";
+import { endOf, runMark, startRun } from "./runs.js";
+import { timeMark } from "./time.js";
+
+const TAKEN_OVER = 4001;
+const ENDED = 4010;
+const NODE_AWAY = 4011;
+/* What a soft keyboard lacks. */
+const KEYS = { escape: "\x1b", tab: "\t", up: "\x1b[A", down: "\x1b[B", interrupt: "\x03" };
+
+function label(name, values) {
+  return say(`dashboard.run.${name}`, values);
+}
+
+/* The terminal of a run and the line to it, from `open()` until `close()`. */
+function lineOf(id, onEnd) {
+  const box = make("div", { class: "terminal code" });
+  const told = make("p", { id: "run-state", class: "quiet small", role: "status" });
+  const link = make("p", { class: "small terminal-link", role: "status" });
+  const here = make("div", { class: "row", hidden: true });
+  const waits = backoff(500, 10_000);
+  let open = false;
+  let socket = null;
+  let timer = 0;
+  let again = false;
+  /* Pieces that are still being drawn of what a reader has had before: what they ask has been answered then. */
+  let drawing = 0;
+  let behind = false;
+
+  function send(keys) {
+    if (socket?.readyState === WebSocket.OPEN) {
+      socket.send(typeof keys === "string" ? new TextEncoder().encode(keys) : keys);
+    }
+  }
+
+  function resize() {
+    if (socket?.readyState === WebSocket.OPEN) {
+      socket.send(shown.size);
+    }
+  }
+
+  const shown = terminalIn(box, {
+    label: label("terminal"),
+    answers: true,
+    typed: (keys) => drawing || send(keys),
+    resized: resize,
+    linked: (address) => showLink(link, label("link"), address),
+    keeps: (event) => takes(event),
+  });
+
+  /* Copying and pasting are the browser's: Control with C copies what is selected, and else interrupts as ever. */
+  function takes(event) {
+    const key = event.key.toLowerCase();
+    if (!(event.ctrlKey || event.metaKey) || event.altKey) {
+      return true;
+    }
+    if (key === "c" && (event.shiftKey || shown.term.hasSelection())) {
+      if (event.type === "keydown") {
+        event.preventDefault();
+        copy();
+      }
+      return false;
+    }
+    return key !== "v";
+  }
+
+  function screenText() {
+    const { active } = shown.term.buffer;
+    const lines = Array.from({ length: shown.term.rows }, (_, row) => active.getLine(active.viewportY + row)?.translateToString(true) ?? "");
+    return lines.join("\n").trimEnd();
+  }
+
+  async function copy() {
+    const text = shown.term.getSelection() || screenText();
+    // at once, as the same keys again interrupt; the lines for screen readers lie over it and are selected with it
+    getSelection().removeAllRanges();
+    shown.term.clearSelection();
+    try {
+      await navigator.clipboard.writeText(text);
+      told.textContent = label("copied");
+    } catch {
+      told.textContent = label("notCopied");
+    }
+  }
+
+  async function paste() {
+    try {
+      shown.term.paste(await navigator.clipboard.readText());
+      shown.term.focus();
+    } catch {
+      told.textContent = label("notPasted");
+    }
+  }
+
+  const keys = make(
+    "div",
+    { class: "row keys", role: "group", "aria-label": label("keys") },
+    Object.entries(KEYS).map(([name, typed]) =>
+      button(label(name), "slim", () => {
+        send(typed);
+        shown.term.focus();
+      }, { "aria-label": label(`${name}Name`) }),
+    ),
+    button(label("copy"), "slim", copy, { title: label("copyHint") }),
+    button(label("paste"), "slim", paste),
+  );
+
+  async function connect() {
+    clearTimeout(timer);
+    here.hidden = true;
+    told.textContent = label("connecting");
+    try {
+      const [{ ticket }] = await Promise.all([call("POST", `/api/runs/${id}/terminal/ticket`), shown.prepare()]);
+      if (!open) {
+        return;
+      }
+      const address = new URL(`/api/runs/${id}/terminal`, location.href);
+      address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+      const mine = new WebSocket(address, ["binary", `ticket.${ticket}`]);
+      socket = mine;
+      mine.binaryType = "arraybuffer";
+      mine.onopen = () => begin();
+      mine.onmessage = ({ data }) => mine === socket && (typeof data === "string" ? hear(JSON.parse(data)) : draw(new Uint8Array(data)));
+      mine.onclose = ({ code }) => mine === socket && lost(code);
+    } catch (error) {
+      const refusal = Refusal.of(error);
+      if (open && refusal.code === "run_ended") {
+        onEnd();
+      } else if (open) {
+        told.textContent = refusal.code === "wrong_node" ? say("errors.nodeAway") : refusal.message;
+        timer = refusal.unreachable || refusal.retryable ? setTimeout(connect, waits.next()) : 0;
+      }
+    }
+  }
+
+  /* All of it comes again: what was on the screen is drawn anew. */
+  function begin() {
+    waits.reset();
+    again = false;
+    behind = false;
+    shown.term.reset();
+    told.textContent = label("starting");
+    resize();
+  }
+
+  function draw(piece) {
+    told.textContent = label("writable");
+    if (!again) {
+      shown.term.write(piece);
+      return;
+    }
+    drawing += 1;
+    shown.term.write(piece, () => {
+      drawing -= 1;
+    });
+  }
+
+  function hear(message) {
+    if (message.waits) {
+      told.textContent = label("waits", { n: message.waits });
+    }
+    if (message.lost) {
+      behind = true;
+    }
+    if (message.again !== undefined) {
+      again = message.again;
+    }
+    if (behind && !again) {
+      // its beginning is gone: a tool that draws all over the screen draws it anew when the size changes
+      behind = false;
+      const { columns, rows } = JSON.parse(shown.size);
+      socket.send(JSON.stringify({ columns, rows: rows - 1 }));
+      resize();
+    }
+    if (message.end) {
+      onEnd();
+    }
+  }
+
+  function lost(code) {
+    socket = null;
+    if (code === ENDED) {
+      onEnd();
+      return;
+    }
+    if (code === TAKEN_OVER) {
+      told.textContent = label("taken");
+      here.replaceChildren(button(label("here"), "", connect));
+      here.hidden = false;
+      return;
+    }
+    told.textContent = code === NODE_AWAY ? say("errors.nodeAway") : label("lost");
+    timer = setTimeout(connect, waits.next());
+  }
+
+  return {
+    root: make("div", { class: "run" }, box, link, told, here, keys),
+    keys,
+    async open() {
+      open = true;
+      await connect();
+      if (document.activeElement === document.body || document.activeElement?.matches("h1")) {
+        shown.term?.focus();
+      }
+    },
+    /** Take no more typing; what was written stays to be read. */
+    end() {
+      this.close();
+      told.textContent = "";
+      if (shown.term) {
+        shown.term.options.disableStdin = true;
+      }
+    },
+    close() {
+      open = false;
+      clearTimeout(timer);
+      const mine = socket;
+      socket = null;
+      mine?.close();
+    },
+  };
+}
+
+export function runView(context, route) {
+  const top = make("div", { class: "content" });
+  const foot = make("div", { class: "content" });
+  const place = make("div", { hidden: true });
+  const trouble = make("p", { id: "run-trouble", class: "note bad", role: "alert", hidden: true });
+  let line = null;
+  let ended = false;
+  let failed = false;
+
+  // the screen takes every key, Tab included: this chord is the way out of it for whoever has no mouse
+  function leave(event) {
+    if (place.contains(document.activeElement?.closest(".terminal")) && event.ctrlKey && event.altKey && event.shiftKey) {
+      event.preventDefault();
+      event.stopPropagation();
+      (foot.querySelector("button") ?? part("main")).focus();
+    }
+  }
+
+  function onEnd() {
+    line.end();
+    ended = true;
+    context.look();
+  }
+
+  async function startAgain(run) {
+    failed = false;
+    try {
+      const { id } = await startRun(run);
+      context.go(runOf(id));
+    } catch (error) {
+      const { message, next } = Refusal.of(error);
+      trouble.replaceChildren(...prose(say("errors.detail", { message, next })));
+      failed = true;
+    }
+    trouble.hidden = !failed;
+    context.draw();
+  }
+
+  function connect() {
+    line = lineOf(route.id, onEnd);
+    place.replaceChildren(line.root);
+    place.hidden = false;
+    document.addEventListener("keydown", leave, true);
+    // it is measured where it stands, and it does not stand anywhere before the view is on the page
+    setTimeout(() => line.open());
+  }
+
+  function about(run, own) {
+    return [
+      head(label("title", { provider: own.nameOf(run.provider), label: own.labelOf(run) }), null, runMark(run)),
+      run.status === "ended" ? make("p", { class: run.exit_code === 0 ? "note" : "note warn", role: "status" }, endOf(run)) : null,
+      run.redacted ? make("p", { class: "note warn" }, label("redacted")) : null,
+      run.terminal || run.status === "ended" ? null : make("p", { class: "note" }, label("noTerminal")),
+    ].filter(Boolean);
+  }
+
+  function below(run, own) {
+    const startable = run.terminal && run.application === OPERATORS;
+    return [
+      trouble,
+      make(
+        "div",
+        { class: "row" },
+        run.status === "ended" ? (startable ? button(label("again"), "main", () => startAgain(run)) : null) : button(label("end"), "", () => own.endRun(run)),
+      ),
+      terms([
+        [label("begun"), timeMark(run.created_at)],
+        [label("until"), run.status === "running" ? timeMark(run.expires_at) : null],
+        [label("id"), make("span", { class: "code" }, run.id)],
+      ]),
+      run.status === "ended" || !run.terminal ? null : make("p", { class: "quiet small" }, label("left")),
+    ].filter(Boolean);
+  }
+
+  return {
+    root: [make("p", { class: "back" }, within(SECTIONS.runs, label("back"))), top, place, foot],
+    async load() {
+      try {
+        return { run: await call("GET", `/api/runs/${encodeURIComponent(route.id)}`) };
+      } catch (error) {
+        const refusal = Refusal.of(error);
+        if (refusal.status === 404 || refusal.code === "malformed_id") {
+          return { run: null };
+        }
+        throw refusal;
+      }
+    },
+    moving: ({ run }) => Boolean(run && run.status !== "ended"),
+    state: () => [ended, failed],
+    variant: ({ run }) => (run ? (run.status === "ended" ? (failed ? "run-trouble" : "run-ended") : run.terminal ? "run" : "run-plain") : "run-missing"),
+    fill({ run }, own) {
+      if (!run) {
+        top.replaceChildren(head(label("missing"), label("missingLead")));
+        return;
+      }
+      top.replaceChildren(...about(run, own));
+      foot.replaceChildren(...below(run, own));
+      if (run.status === "ended") {
+        line?.end();
+        line?.keys.remove();
+      } else if (run.terminal && !line) {
+        connect();
+      }
+    },
+    close() {
+      document.removeEventListener("keydown", leave, true);
+      line?.close();
+    },
+  };
+}
