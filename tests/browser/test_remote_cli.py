@@ -36,6 +36,9 @@ async def test_a_tool_is_started_and_worked_in_and_its_end_is_said_in_words(pers
     await page.get_by_text("The tool ended by itself. Exit code 3.").wait_for()
     # what it said last stays to be read
     await shown(page, "Ready to work.", "> hello", "bye")
+    assert await page.evaluate("Boolean(document.activeElement.closest('.terminal'))")
+    await page.keyboard.press("Tab")
+    assert not await page.evaluate("Boolean(document.activeElement.closest('.terminal'))")
 
 
 async def test_the_whole_way_is_gone_by_keyboard_alone(person):

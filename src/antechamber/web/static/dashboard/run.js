@@ -32,6 +32,7 @@ function lineOf(id, onEnd) {
   /* Pieces that are still being drawn of what a reader has had before: what they ask has been answered then. */
   let drawing = 0;
   let behind = false;
+  let over = false;
 
   function send(keys) {
     if (socket?.readyState === WebSocket.OPEN) {
@@ -51,7 +52,8 @@ function lineOf(id, onEnd) {
     typed: (keys) => drawing || send(keys),
     resized: resize,
     linked: (address) => showLink(link, label("link"), address),
-    keeps: (event) => takes(event),
+    // where nothing is typed any more, Tab is the page's as everywhere
+    keeps: (event) => (over ? event.key !== "Tab" : takes(event)),
   });
 
   /* Copying and pasting are the browser's: Control with C copies what is selected, and else interrupts as ever. */
@@ -211,6 +213,7 @@ function lineOf(id, onEnd) {
     },
     /** Take no more typing; what was written stays to be read. */
     end() {
+      over = true;
       this.close();
       told.textContent = "";
       if (shown.term) {

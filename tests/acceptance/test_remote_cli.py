@@ -1,0 +1,74 @@
+"""The remote CLI's page with a real tool in a real machine: worked in, found again after a reload, and ended."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.browser.unprivileged import chromium
+
+TEXT = "document.querySelector('.run .xterm-accessibility-tree')?.textContent ?? ''"
+WATCH = """() => {
+  window.pressed = [];
+  window.echoed = [];
+  document.addEventListener('keydown', () => pressed.push(performance.now()), true);
+  new MutationObserver(() => echoed.push(performance.now()))
+    .observe(document.querySelector('.run .xterm-rows'), {subtree: true, childList: true, characterData: true});
+}"""
+
+
+async def signed_in(scene, provider):
+    person = await scene.person(provider)
+    await person.to_the_code()
+    await person.from_the_code()
+    assert await person.ended() == "completed"
+    await scene.service.machine_gone(person.session_id)
+    await person.leave()
+
+
+async def says(page, text, times=1):
+    await page.wait_for_function(f"([text, times]) => ({TEXT}).split(text).length > times", arg=[text, times])
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(300)
+async def test_a_real_tool_is_worked_in_on_the_page_and_its_screen_is_there_again_after_a_reload(
+    scene, record_property
+):
+    await signed_in(scene, "claude_code")
+    link = (await scene.service.control.call("dashboard.link"))["url"]
+    complaints = []
+    with tempfile.TemporaryDirectory(prefix="antechamber-browser-") as folder:
+        async with chromium(Path(folder)) as browser:
+            page = await (await browser.new_context(viewport={"width": 1440, "height": 900})).new_page()
+            page.set_default_timeout(60_000)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+            await page.goto(link.replace("/#", "/runs#"))
+            await page.get_by_role("button", name="Open a terminal of Claude Code").click()
+            await says(page, "Yes, I trust this folder")
+            await page.keyboard.press("ArrowDown")
+            await says(page, "❯ Yes, I trust this folder")  # noqa: RUF001 - as the tool writes it
+            await page.keyboard.press("Enter")
+            await says(page, "shift+tab to cycle")
+            await page.evaluate(WATCH)
+            typed = ""
+            for key in "say hello":
+                typed += key
+                await page.keyboard.press("Space" if key == " " else key)
+                if key != " ":
+                    await says(page, typed)
+            pressed, echoed = await page.evaluate("[pressed, echoed]")
+            took = [min((one for one in echoed if one >= at), default=0) - at for at in pressed]
+            record_property("key to echo, ms", sorted(round(one, 1) for one in took))
+
+            await page.keyboard.press("Enter")
+            await says(page, "say hello", 2)
+            await page.reload()
+            await says(page, "say hello", 2)
+            await page.get_by_role("button", name="End the run").click()
+            await page.get_by_role("button", name="End it").click()
+            await page.get_by_text("The run was cancelled.").wait_for()
+    assert complaints == []
