@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from antechamber.model import Owner
 from antechamber.providers import Providers
+from tests.contract.races.runs import ToldOfRuns
 from tests.contract.races.truth import BrokenError, Rows, Truth
 from tests.contract.races.workers import (
     ASKED,
@@ -69,6 +70,22 @@ AT_ONCE_TOO: Final = (
     "time_out",
     "capture",
 )
+OF_RUNS: Final = (
+    "run",
+    "run",
+    "run_begin",
+    "run_works",
+    "run_renewing",
+    "run_renew",
+    "run_exit",
+    "run_cancel",
+    "run_leave",
+    "run_crash",
+    "delete",
+    "capture",
+    "time_out",
+)
+FAR_OF_RUN: Final = ("run", "run_begin", "run_works", "run_renewing", "run_renew", "run_exit")
 FAR: Final = (
     "connect",
     "begin",
@@ -98,6 +115,7 @@ places = st.builds(
     Place, st.integers(0, WORKERS - 1), st.integers(0, len(OWNERS) - 1), st.sampled_from((0, 0, 0, 1, 2))
 )
 bursts = st.lists(st.tuples(st.sampled_from(AT_ONCE + AT_ONCE_TOO), places), min_size=2, max_size=5)
+bursts_of_runs = st.lists(st.tuples(st.sampled_from(OF_RUNS), places), min_size=2, max_size=5)
 paces = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 moments = st.sampled_from((-1, 0, 1)).map(lambda count: timedelta(microseconds=count))
 
@@ -144,12 +162,12 @@ class Bench:
         self.sound = False
         return self.world
 
-    async def _open(self) -> Worker:
-        return await open_worker(self.url, self.folder, self.world, self._providers)
+    async def _open(self, node: str | None = None) -> Worker:
+        return await open_worker(self.url, self.folder, self.world, self._providers, node=node)
 
     def _empty(self) -> None:
         # what has ended may be deleted; whatever has not would be refused here
-        for table in ("destinations", "access", "idempotency_keys", "events", "machines", "auth_sessions"):
+        for table in ("destinations", "access", "idempotency_keys", "events", "machines", "runs", "auth_sessions"):
             self.rows.run(f"DELETE FROM {table}")  # noqa: S608 - our tables
         for table in ("credential_versions", "provider_credentials", "nodes"):
             self.rows.run(f"DELETE FROM {table}")  # noqa: S608 - our tables
@@ -167,9 +185,8 @@ class Bench:
         async def again() -> None:
             old = self.workers[number]
             await old.store.close()
-            new = await self._open()
-            await new.store.nodes.join(old.node, name=old.node, url=None, at=new.clock())
-            new.node, new.skew = old.node, old.skew
+            new = await self._open(old.node)
+            new.skew = old.skew
             self.workers[number] = new
 
         self.run(again())
@@ -243,6 +260,21 @@ class Races(RuleBasedStateMachine):
             self.ask([(name, place)], [])
         self.step("somebody else comes", [(eve[-1], place), ("consent", place), *burst], pace)
 
+    @rule(burst=bursts_of_runs, pace=paces)
+    def runs_together(self, burst: list[tuple[str, Place]], pace: list[int]) -> None:
+        self.step("runs together", burst, pace)
+
+    @rule(place=places, far=st.integers(1, len(FAR_OF_RUN)))
+    def a_run_on_its_way(self, place: Place, far: int) -> None:
+        """Have somebody sign in, if they have not, and their run come so far."""
+        for name in FAR:
+            self.ask([(name, place)], [])
+        for name in FAR_OF_RUN[:far]:
+            # who has the credential may be of any node, which alone begins its machine
+            for worker in range(WORKERS) if name == "run_begin" else [place.worker]:
+                self.ask([(name, Place(worker, place.owner, 0))], [])
+        self.step("a run on its way", [])
+
     @rule(seconds=st.sampled_from((1, 9, 29, 61, 119, 599, 601, 4000)), place=places)
     def time_goes_on(self, seconds: int, place: Place) -> None:
         self.world.at += timedelta(seconds=seconds)
@@ -300,6 +332,7 @@ class Races(RuleBasedStateMachine):
     def look(self) -> None:
         tables = self.bench.truth.look(latest=self.world.latest, longest=LONGEST, pruned=self.world.pruned)
         wrong = list(_kept(self.world.told, tables, pruned=self.world.pruned))
+        wrong += _kept_of_runs(self.world.told_of_runs, tables, pruned=self.world.pruned)
         if wrong:
             raise BrokenError("\n".join(wrong))
 
@@ -311,6 +344,7 @@ class Races(RuleBasedStateMachine):
         tables = self.bench.rows.all()
         left = [row["id"] for row in tables["auth_sessions"] if row["ended_at"] is None]
         left += [row["id"] for row in tables["machines"] if row["ended_at"] is None]
+        left += [row["id"] for name in ("runs", "leases") for row in tables[name] if row["ended_at"] is None]
         if left:
             raise BrokenError(f"these do not end: {left}")
         key = self.bench.folder / "key"
@@ -362,17 +396,30 @@ def _kept(told: Told, tables: dict[str, list[dict[str, Any]]], *, pruned: bool) 
     return wrong
 
 
+def _kept_of_runs(told: ToldOfRuns, tables: dict[str, list[dict[str, Any]]], *, pruned: bool) -> list[str]:
+    status = {row["id"]: row["reason"] for row in tables["runs"]}
+    found = {one: status.get(one, "cancelled" if pruned else "not there") for one in told.cancelled}
+    wrong = [f"{one} was told to be cancelled and is {now}" for one, now in found.items() if now != "cancelled"]
+    return wrong + [f"{one} was started {n} times" for one, n in told.begun.items() if n > 1]
+
+
 async def _to_quiet(workers: list[Worker], world: World, rows: Rows) -> None:
     """Let time go on past every deadline, and each worker do what its loop does."""
-    deadlines = [row["expires_at"] for name in ("auth_sessions", "machines") for row in rows.all()[name]]
+    deadlines = [row["expires_at"] for name in ("auth_sessions", "machines", "runs") for row in rows.all()[name]]
     claims = [row["claimed_until"] for row in rows.all()["machines"]]
     world.at = max([world.at, world.latest, NOON, *filter(None, deadlines), *filter(None, claims)]) + 2 * HOUR
     for worker in workers:
         worker.pace = []
         await worker.time_out()
-    for _ in range(8):
-        if not rows.run("SELECT id FROM machines WHERE ended_at IS NULL"):
+    for _ in range(30):
+        if not rows.run(
+            "SELECT id FROM machines WHERE ended_at IS NULL UNION SELECT id FROM runs WHERE ended_at IS NULL"
+        ):
             return
+        # a run that waited has its turn when the one before it has gone, and its own time from then on
+        world.at += HOUR
+        for worker in workers:
+            await worker.time_out()
         for number, worker in enumerate(workers):
             await outcome(worker.begin(Place(number, 0, 2)))
             await worker.wind_down()
@@ -380,12 +427,14 @@ async def _to_quiet(workers: list[Worker], world: World, rows: Rows) -> None:
 
 async def _opens(worker: Worker, world: World, tables: dict[str, list[dict[str, Any]]]) -> None:
     """Each credential that is there holds what the machine of its version's session sent, and nobody else's."""
-    by = {(row["credential_id"], row["version"]): row["session_id"] for row in tables["credential_versions"]}
+    by = {(row["credential_id"], row["version"]): row for row in tables["credential_versions"]}
     for row in tables["provider_credentials"]:
         if row["deleted_at"] is None:
             bundle = (await opened(worker.signin, Owner(row["user_id"], row["application"]), row["provider"])).decode()
-            if not any(mark in bundle for mark in world.written[by[row["id"], row["version"]]]):
-                raise BrokenError(f"credential {row['id']} holds another session's file")
+            version = by[row["id"], row["version"]]
+            marks = world.renewed[version["run_id"]] if version["run_id"] else world.written[version["session_id"]]
+            if not any(mark in bundle for mark in marks):
+                raise BrokenError(f"credential {row['id']} holds another one's file")
 
 
 def drive(bench: Bench, *, number: int, runs: int, shrink: bool = False) -> None:

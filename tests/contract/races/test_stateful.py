@@ -15,7 +15,7 @@ import pytest
 from antechamber.store import file_url
 from tests.contract.races.machine import STEPS, Bench, drive
 
-RUNS = 15
+RUNS = 20
 SEED = 4
 
 
@@ -40,7 +40,8 @@ def test_whatever_several_workers_do_at_once_every_property_holds_after_every_st
     finally:
         with capsys.disabled():
             sys.stdout.write(f"\nseed {number}: {bench.said()}\n")
-    assert bench.steps.total() >= RUNS * STEPS
+    # Hypothesis ends a few runs before their last step
+    assert bench.steps.total() >= RUNS * STEPS * 3 // 4
     # what makes it worth its time: sessions and machines came to ends of many kinds, and somebody was second
     assert {"session completed", "session cancelled, superseded", "machine gone", "machine lost"} <= set(bench.seen)
     assert len(bench.seen) > 15, sorted(bench.seen)
@@ -48,3 +49,6 @@ def test_whatever_several_workers_do_at_once_every_property_holds_after_every_st
     for said in ("come_back: let in", "bind_eve: bind_other_person", "come_back_elsewhere: return_not_valid"):
         assert bench.outcomes[said], said
     assert bench.outcomes["consent: not_signed_in"]
+    assert {"run waiting", "run running", "run ended, exited", "run ended, machine_ended"} <= set(bench.seen)
+    assert bench.outcomes["run_renew: stored"]
+    assert bench.outcomes["run_renew: write_back_refused"]

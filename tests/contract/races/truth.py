@@ -28,6 +28,8 @@ TABLES = {
     "credential_versions": "credential_id, version",
     "events": "seq",
     "access": "secret_hash",
+    "runs": "id",
+    "leases": "id",
 }
 FROZEN = (
     "status",
@@ -118,6 +120,7 @@ class Truth:
             *_bindings(tables),
             *_machines(tables),
             *_credentials(tables),
+            *_runs(tables),
             *_deadlines(tables, latest + longest),
             *_events(tables, pruned=pruned),
             *self._compared(tables, pruned=pruned),
@@ -141,7 +144,8 @@ class Truth:
                 yield f"event {event['seq']} of {event['session_id']} came before one that had been seen"
 
     def _remember(self, tables: dict[str, list[Row]]) -> None:
-        for kind, table, column in (("session", "auth_sessions", "status"), ("machine", "machines", "state")):
+        kinds = ("session", "auth_sessions", "status"), ("machine", "machines", "state"), ("run", "runs", "status")
+        for kind, table, column in kinds:
             for row in tables[table]:
                 was = self._before.get(table, {}).get(row["id"])
                 if was is None or was[column] != row[column]:
@@ -161,6 +165,8 @@ def _change(table: str, key: Any, was: Row, row: Row | None, *, pruned: bool) ->
             "auth_sessions": pruned and was.get("status") in TERMINAL,
             "machines": pruned and was.get("state") in ENDED,
             "provider_credentials": pruned and was.get("deleted_at") is not None,
+            "runs": pruned and was.get("ended_at") is not None,
+            "leases": pruned and was.get("ended_at") is not None,
         }
         if not may.get(table, pruned):
             yield f"{table} {key} has vanished"
@@ -202,6 +208,21 @@ def _of_a_right(was: Row, row: Row) -> Iterator[str]:
         yield "it was used, and has changed"
 
 
+def _of_a_run(was: Row, row: Row) -> Iterator[str]:
+    if was["status"] == "ended" and row != was:
+        yield "it had ended, and has changed"
+    order = ("waiting", "starting", "running", "ended")
+    if order.index(row["status"]) < order.index(was["status"]):
+        yield f"it went back from {was['status']} to {row['status']}"
+
+
+def _of_a_lease(was: Row, row: Row) -> Iterator[str]:
+    if was["ended_at"] is not None and row != was:
+        yield "it had ended, and has changed"
+    if row["version"] < was["version"]:
+        yield f"it went back from version {was['version']} to {row['version']}"
+
+
 _CHANGES = {
     "auth_sessions": _of_a_session,
     "machines": _of_a_machine,
@@ -209,12 +230,18 @@ _CHANGES = {
     "credential_versions": _of_what_is_kept,
     "events": _of_what_is_kept,
     "access": _of_a_right,
+    "runs": _of_a_run,
+    "leases": _of_a_lease,
 }
 
 
 def _captures(tables: dict[str, list[Row]], *, pruned: bool) -> Iterator[str]:
     """Completed and stored together, in every direction."""
-    stored = {(row["credential_id"], row["version"]): row["session_id"] for row in tables["credential_versions"]}
+    stored = {
+        (row["credential_id"], row["version"]): row["session_id"]
+        for row in tables["credential_versions"]
+        if row["run_id"] is None
+    }
     credentials = {row["id"]: row for row in tables["provider_credentials"]}
     captured: dict[str, list[Any]] = defaultdict(list)
     for event in tables["events"]:
@@ -331,8 +358,33 @@ def _credentials(tables: dict[str, list[Row]]) -> Iterator[str]:
             yield f"credential {credential['id']} is sealed: {sealed}, deleted at {credential['deleted_at']}"
 
 
+def _runs(tables: dict[str, list[Row]]) -> Iterator[str]:
+    """One live copy of each credential, which is of a run whose machine may still have it; nobody waits for nobody."""
+    leases = {row["run_id"]: row for row in tables["leases"]}
+    machines = {row["run_id"]: row for row in tables["machines"] if row["run_id"] is not None}
+    live = Counter(row["credential_id"] for row in tables["leases"] if row["ended_at"] is None)
+    yield from (f"credential {one} has {count} live leases" for one, count in live.items() if count > 1)
+    for run in tables["runs"]:
+        lease, machine = leases.get(run["id"]), machines.get(run["id"])
+        if (run["status"] == "ended") != (run["reason"] is not None):
+            yield f"run {run['id']} is {run['status']} for the reason {run['reason']}"
+        if run["status"] == "waiting" and (lease is not None or not live[run["credential_id"]]):
+            yield f"run {run['id']} waits, and nobody has its credential"
+        if run["status"] in {"starting", "running"} and (lease is None or lease["ended_at"] is not None):
+            yield f"run {run['id']} is {run['status']} without its lease"
+        if lease is not None and lease["ended_at"] is None and (machine is None or machine["state"] in ENDED):
+            yield f"the lease of run {run['id']} lives, and its machine does not"
+    for version in tables["credential_versions"]:
+        lease = leases.get(version["run_id"])
+        if lease is not None and (
+            lease["credential_id"] != version["credential_id"] or lease["version"] < version["version"]
+        ):
+            yield f"version {version['version']} of {version['credential_id']} is not of its run's lease"
+
+
 def _deadlines(tables: dict[str, list[Row]], last: datetime) -> Iterator[str]:
-    for name, column, ends in (("auth_sessions", "status", TERMINAL), ("machines", "state", ENDED)):
+    of = (("auth_sessions", "status", TERMINAL), ("machines", "state", ENDED), ("runs", "status", {"ended"}))
+    for name, column, ends in of:
         for row in tables[name]:
             if row[column] in ends:
                 if row["expires_at"] is not None:

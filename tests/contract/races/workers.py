@@ -36,10 +36,12 @@ from antechamber.model import (
     new_id,
 )
 from antechamber.providers import CapturedFile, Providers
+from antechamber.runs import Runs
 from antechamber.settings import Settings
 from antechamber.signin import SignIn, StartRequest
 from antechamber.store import Kept, Store
 from antechamber.vault import Vault
+from tests.contract.races.runs import RunSteps, ToldOfRuns
 from tests.opening import BY
 from tests.providers.samples import CODEX, dummy
 
@@ -53,7 +55,7 @@ EVE: Final = "eve"
 """Another user of that application."""
 SETTINGS: Final = Settings(world="demo")
 LONGEST: Final = max(
-    SETTINGS.duration(name) for name in ("start", "nobody_came", "sign_in", "again", "stop")
+    SETTINGS.duration(name) for name in ("start", "nobody_came", "sign_in", "again", "stop", "run", "run_wait")
 ) + SETTINGS.duration("stop")
 UIDS: Final = 3
 """Host uids of a node: so few that they run out."""
@@ -77,6 +79,10 @@ REFUSALS: Final = frozenset(
         Code.SCREEN_NOT_READY,
         Code.SESSION_ENDED,
         Code.SESSION_NOT_FOUND,
+        Code.CREDENTIAL_NOT_USABLE,
+        Code.RUN_ENDED,
+        Code.RUN_NOT_FOUND,
+        Code.WRITE_BACK_REFUSED,
         Code.TICKET_NOT_VALID,
     }
 )
@@ -139,6 +145,10 @@ class World:
         self.marks = itertools.count(1)
         self.written: dict[str, set[str]] = {}
         """Of each session, the refresh tokens of the files that its machine sent."""
+        self.runs: dict[str, list[str]] = {}
+        self.renewed: dict[str, set[str]] = {}
+        """Of each run, the same."""
+        self.told_of_runs = ToldOfRuns()
 
     def owner(self, place: Place) -> Owner:
         word = OWNERS[place.owner]
@@ -152,10 +162,12 @@ class World:
 class Worker:
     """One service."""
 
-    def __init__(self, store: Store, vault: Vault, world: World, providers: Providers) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, world: World, providers: Providers, *, node: str | None = None
+    ) -> None:
         self.store = store
         self.world = world
-        self.node = new_id(IdPrefix.NODE)
+        self.node = node or new_id(IdPrefix.NODE)
         self.skew = timedelta(0)
         self.pace: list[int] = []
         self.waited = 0
@@ -168,6 +180,17 @@ class Worker:
             require=lambda _: None,
             clock=self.clock,
         )
+        self.settings = SETTINGS
+        self.runs = Runs(
+            store=store,
+            vault=vault,
+            signin=self.signin,
+            providers=providers,
+            settings=SETTINGS,
+            driver="scripted",
+            node=self.node,
+        )
+        self.of_runs = RunSteps(self, OWNERS)
         engine = store._database._engine.sync_engine
         event.listen(engine, "before_cursor_execute", self._let_others_go_on)
         event.listen(engine, "commit", self._let_others_go_on)
@@ -346,7 +369,11 @@ class Worker:
         claimed = await self.store.machines.claim(
             self.node, driver="scripted", at=at, until=at + SETTINGS.duration("claim"), limit=1 + place.ago
         )
-        mine = [row for row in await self.store.machines.not_ended(self.node) if row.state is MachineState.REQUESTED]
+        mine = [
+            row
+            for row in await self.store.machines.not_ended(self.node)
+            if row.state is MachineState.REQUESTED and row.session_id is not None
+        ]
         outcome = f"claimed {len(claimed)}"
         for row in mine[: 1 + place.ago]:
             session = await self.signin.session(row.session_id or "")
@@ -409,19 +436,52 @@ class Worker:
             again += 1
         return f"found {min(again, 3)}"
 
+    # -- runs, see `RunSteps` -----------------------------------------------------------------------------------------
+
+    async def run(self, place: Place) -> str:
+        return await self.of_runs.start(place)
+
+    async def run_begin(self, place: Place) -> str:
+        return await self.of_runs.begin(place)
+
+    async def run_works(self, place: Place) -> str:
+        return await self.of_runs.works(place)
+
+    async def run_renewing(self, place: Place) -> str:
+        return await self.of_runs.renewing(place)
+
+    async def run_renew(self, place: Place) -> str:
+        return await self.of_runs.renew(place)
+
+    async def run_exit(self, place: Place) -> str:
+        return await self.of_runs.exit(place)
+
+    async def run_cancel(self, place: Place) -> str:
+        return await self.of_runs.cancel(place)
+
+    async def run_leave(self, place: Place) -> str:
+        return await self.of_runs.leave(place)
+
+    async def run_crash(self, place: Place) -> str:
+        return await self.of_runs.crash(place)
+
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     async def time_out(self, place: Place | None = None) -> str:
         ended = 0
         for session in await self.store.sessions.due(self.clock()):
             ended += (await self.store.sessions.time_out(session.id, at=self.clock())).status.terminal
+        await self.of_runs.time_out()
         return "ended" if ended else "nothing was due"
 
     async def wind_down(self, place: Place | None = None) -> str:
         """End every machine whose session has ended, or that has no time left, as its attendant does."""
         ended = 0
+        await self.of_runs.wind_down()
         for row in await self.store.machines.not_ended(self.node):
-            session = await self.signin.session(row.session_id or "")
+            if row.session_id is None:
+                continue
+            session = await self.signin.session(row.session_id)
             if not session.status.terminal:
                 continue
             if await self._machine(row.id, MachineFact.STOP_ASKED) is MachineState.STOPPING:
@@ -462,7 +522,10 @@ class Worker:
         for row in await self.store.machines.not_ended(node):
             if row.state is not MachineState.REQUESTED:
                 await self._machine(row.id, MachineFact.ENDED)
-                await self._apply(row.session_id or "", SessionFact.MACHINE_ENDED)
+                if row.session_id is not None:
+                    await self._apply(row.session_id, SessionFact.MACHINE_ENDED)
+        for run_id in await self.store.runs.of_node(node):
+            await self.runs.caller_gone(run_id)
         await self.store.nodes.forget(node, at=self.clock())
         return "forgotten"
 
@@ -533,12 +596,12 @@ async def outcome(asked: Awaitable[str]) -> str:
         return str(error.code)
 
 
-async def open_worker(url: str, folder: Path, world: World, providers: Providers) -> Worker:
+async def open_worker(url: str, folder: Path, world: World, providers: Providers, *, node: str | None = None) -> Worker:
     store = await Store.open(url, world="demo")
     known = await store.key_id()
     vault = Vault.open(folder / "key", known_key_id=known, has_rows=await store.has_sealed_rows())
     await store.set_key_id(vault.key_id)
-    worker = Worker(store, vault, world, providers)
+    worker = Worker(store, vault, world, providers, node=node)
     await worker.join()
     return worker
 
@@ -573,6 +636,15 @@ ASKED: Final[tuple[Callable[[Worker, Place], Awaitable[str]], ...]] = (
     Worker.slow_to_stop,
     Worker.ended,
     Worker.did_not_start,
+    Worker.run,
+    Worker.run_begin,
+    Worker.run_works,
+    Worker.run_renewing,
+    Worker.run_renew,
+    Worker.run_exit,
+    Worker.run_cancel,
+    Worker.run_leave,
+    Worker.run_crash,
     Worker.reattach,
     Worker.time_out,
     Worker.wind_down,
