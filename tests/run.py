@@ -57,6 +57,7 @@ MUST_RUN = {
         "of_your_own",
         "bench",
         "kills_on_sqlite_and_postgres",
+        "test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy[gemini]",
         "kills_around_real_tools",
         "tutorial",
     ),

@@ -22,6 +22,7 @@ BODIES = {
     "/api/credentials/{credential_id}/said": {"said": "revoked"},
 }
 LISTS = {
+    "/api/runs": "runs",
     "/api/auth/sessions": "sessions",
     "/api/credentials": "credentials",
     "/api/tombstones": "credentials",
@@ -78,12 +79,17 @@ async def what_it_has(service, client, erased="eve"):
             assert (await client.delete(f"/api/owners/{user}")).status_code == 202
     erasures = (await client.get("/api/erasures")).json()["erasures"]
     hers = (await client.get("/api/auth/sessions?user_id=ada")).json()["sessions"][0]
+    run = await client.post("/api/runs", json={**OPERATIONS, "argv": []})
+    assert run.status_code == 201, run.text
+    # no machine runs here that an erasure could wait for
+    await service.runs.cancel(run.json()["id"])
     return {
         "user_id": "ada",
         "session_id": hers["session_id"],
         "credential_id": hers["credential_id"],
         "erasure_id": erasures[0]["id"],
         "application_id": "app_00000000000000000000",
+        "run_id": run.json()["id"],
     }
 
 
@@ -113,6 +119,7 @@ async def test_what_is_anothers_is_answered_as_what_does_not_exist_on_every_rout
         "session_id": "ses_00000000000000000000",
         "credential_id": "cred_00000000000000000000",
         "erasure_id": ERASURE,
+        "run_id": "run_00000000000000000000",
         "user_id": "nobody",
     }
     before = await service.signin.sessions()

@@ -75,6 +75,8 @@ def test_only_what_can_succeed_later_without_a_change_is_retryable():
         Code.APPLICATION_START_LIMIT,
         Code.LIVE_LIMIT,
         Code.START_LIMIT,
+        Code.OWNER_RUN_LIMIT,
+        Code.RUN_LIMIT,
         Code.STORE_UNAVAILABLE,
         Code.ROOT_UNAVAILABLE,
         Code.ISSUER_UNAVAILABLE,
