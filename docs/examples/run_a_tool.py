@@ -1,6 +1,6 @@
 """Run a tool with a stored sign-in, print what it writes, and end as it ends: `run_a_tool.py USER TOOL ARGUMENT…`.
 
-Only Python's own library. ANTECHAMBER is the dashboard's address, ANTECHAMBER_KEY the operator's token or an API key.
+Only Python's own library. SERVICE is the dashboard's address, SERVICE_KEY the operator's token or an API key.
 """
 
 import base64
@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-SERVICE, KEY = os.environ["ANTECHAMBER"], os.environ["ANTECHAMBER_KEY"]
+SERVICE, KEY = os.environ["SERVICE"], os.environ["SERVICE_KEY"]
 TRIES = 5
 
 

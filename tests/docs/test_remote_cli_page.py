@@ -31,7 +31,7 @@ async def made(tmp_path):
 
 
 async def program(service, *arguments, given=b""):
-    environment = {**os.environ, "ANTECHAMBER": service.addresses.dashboard.url, "ANTECHAMBER_KEY": service.token}
+    environment = {**os.environ, "SERVICE": service.addresses.dashboard.url, "SERVICE_KEY": service.token}
     running = await asyncio.create_subprocess_exec(
         sys.executable,
         PROGRAM,
