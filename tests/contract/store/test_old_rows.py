@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event
+from tests.contract.store.conftest import Steps, later
+from tests.contract.store.running import Running
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import Fields, IdPrefix, Owner, new_id
@@ -16,7 +18,13 @@ from antechamber.store import Kept, NewSession, Store, file_url
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 ADA = Owner("ada")
-OF_THE_LIVING = {"one_live_session", "one_machine_of_uid", "machines_running", "sessions_live"}
+OF_THE_LIVING = {
+    "one_live_session",
+    "one_machine_of_uid",
+    "machines_running",
+    "sessions_live",
+    "runs_due",
+}
 NODE = new_id(IdPrefix.NODE)
 
 
@@ -46,6 +54,18 @@ async def daily_round(store):
     await store.credentials.current(ADA, "codex")
     await store.has_sealed_rows()
     await store.statuses.due(NOON, timedelta(days=3))
+    running = Running(Steps(store))
+    credential = await running.credential("grace")
+    run, waiting = [await running.run(credential, later(number)) for number in range(2)]
+    await store.runs.position(waiting)
+    await store.runs.due(NOON)
+    await store.runs.deadlines()
+    await store.runs.of_node(NODE)
+    await running.renewing(run)
+    await running.write_back(run)
+    await store.runs.list(user_id="grace", application=ADA.application, limit=1)
+    await running.exited(run)
+    await store.machines.withdraw(NOON)
 
 
 @pytest.fixture
@@ -76,7 +96,8 @@ def test_no_statement_reads_a_whole_table(plans):
     whole = {
         statement: steps
         for statement, steps in plans.items()
-        if any(step.startswith("SCAN") and "USING" not in step for step in steps)
+        # the installation is one row
+        if any(step.startswith("SCAN") and "USING" not in step and step != "SCAN installation" for step in steps)
     }
     assert whole == {}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from tests.contract.store.conftest import DAY, NODE, NOON, OTHER_NODE, later
+from tests.contract.store.conftest import DAY, NODE, NOON, OTHER_NODE, Steps, later
 from tests.contract.store.running import Running
 from tests.opening import BY
 
@@ -12,6 +14,7 @@ from antechamber.errors import CallerError, Code
 from antechamber.lifecycle import Act, MachineFact
 from antechamber.model import Actor, MachineKind, MachineState, Owner, RunReason, RunStatus
 from antechamber.run_life import RunFact
+from antechamber.store import Store
 
 
 @pytest.fixture
@@ -379,3 +382,44 @@ async def test_an_ended_lease_renews_nothing_also_at_a_prompt(running, prompt):
     await running.renewing(run)
     lease = await running.lease(run)
     assert "ck_leases_ended_renews_nothing" in prompt.refused_change("leases", "ended_at = granted_at", lease.id)
+
+
+# -- several services at once
+
+
+@pytest.mark.timeout(120)
+async def test_several_services_at_once_hold_nobody_up_for_ever_and_grant_each_turn_once(running, prompt):
+    """Deletion, erasure, sign-in, the end of machines and of runs take the same rows, from both sides."""
+    other = await Store.open(prompt.url, world="demo")
+    there = Running(Steps(other))
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    try:
+        for turn in range(12):
+            mine, hers = [await running.credential(f"{name}{turn}") for name in ("ada", "grace")]
+            first, _, _ = [await running.run(mine, later(number)) for number in range(3)]
+            second = await there.run(hers)
+            answers = await asyncio.gather(
+                running.machine_ended(first) if turn % 2 else running.exited(first),
+                there.write_back(first),
+                there.run(mine, later(9)),
+                running.apply(second, RunFact.CANCELLED),
+                other.machines.withdraw(later(turn % 3 * 60)),
+                running.steps.store.machines.withdraw(later(60)),
+                other.credentials.delete(hers.id, at=NOON, by=BY),
+                running.steps.store.erasures.begin(Owner(f"ada{turn}"), by=Actor.OPERATOR_TOKEN, at=NOON)
+                if turn % 3 == 0
+                else other.statuses.apply(mine.id, CredentialFact.VENDOR_REFUSED, at=NOON),
+                return_exceptions=True,
+            )
+            refused = [one for one in answers if isinstance(one, BaseException)]
+            # who came after the deletion, or after the vendor's no
+            assert all(isinstance(one, CallerError) for one in refused), refused
+            assert len(refused) <= 1
+            live = prompt.run("SELECT credential_id FROM leases WHERE ended_at IS NULL")
+            assert len(live) == len(set(live))
+            waiting = prompt.run("SELECT credential_id FROM runs WHERE status = 'waiting'")
+            assert set(waiting) <= set(live), "nobody waits for nobody"
+        if prompt.kind == "postgres":
+            assert prompt.run(deadlocks) == [(0,)]
+    finally:
+        await other.close()
