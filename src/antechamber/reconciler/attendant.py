@@ -464,7 +464,7 @@ class Attendant:
             store=self._store,
             runs=runs,
             settings=self._settings,
-            was_renewing=lease is not None and lease.renewing_at is not None,
+            renewing_since=None if lease is None else lease.renewing_at,
         )
 
     def _errand_of_check(self) -> CheckErrand | None:

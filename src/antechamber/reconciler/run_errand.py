@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from antechamber.egress import matches
@@ -15,6 +16,7 @@ from antechamber.run_life import RunFact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from antechamber.link import Reply, Report
     from antechamber.model import MachineRow, Run
@@ -39,11 +41,11 @@ class RunErrand:
         store: Store,
         runs: Runs,
         settings: Settings,
-        was_renewing: bool = False,
+        renewing_since: datetime | None = None,
     ) -> None:
         """Bind the errand to its run; the run comes from here, never from a message.
 
-        `was_renewing`: an earlier service has seen its tool begin a renewal, and nobody knows what came of that.
+        `renewing_since`: then an earlier service has seen its tool begin a renewal, and nobody knows what came of that.
         """
         self.run = run
         self.spec = spec
@@ -52,7 +54,7 @@ class RunErrand:
         self._store = store
         self._runs = runs
         self._settings = settings
-        self._was_renewing = was_renewing
+        self._renewing_since = renewing_since
         self.is_connected: Callable[[], bool] = lambda: False
         """Tells whether the tool is connected to where it renews its credential."""
 
@@ -60,13 +62,13 @@ class RunErrand:
         """Tell whether a connection to that host may be made; one that can renew the credential is written down."""
         if not matches(name, self.spec.renewal_hosts):
             return True
-        may = await self._runs.renewing(self.run)
-        # a tool that begins another one has seen how the one before ended
-        self._was_renewing = self._was_renewing and not may
-        return may
+        return await self._runs.renewing(self.run)
 
-    def _is_renewing(self) -> bool:
-        return self._was_renewing or self.is_connected()
+    def _is_renewing(self, written_ns: int) -> bool:
+        """Tell whether the tool may be in a renewal of which a file that was written then is not the outcome."""
+        # the connection of one that an earlier service saw begin was cut when that ended
+        was_before = self._renewing_since is not None and written_ns < self._renewing_since.timestamp() * 1e9
+        return was_before or self.is_connected()
 
     async def on_report(self, report: Report) -> Reply:
         """Take one report; what must not be lost is in the database before this returns."""
@@ -106,8 +108,10 @@ class RunErrand:
         await self._runs.begun(self.run)
 
     async def _write_back(self, report: Report) -> Reply:
+        files = files_of(report)
+        is_renewing = partial(self._is_renewing, files["credential"].mtime_ns)
         try:
-            await self._runs.write_back(self.run, report.id, files_of(report), is_renewing=self._is_renewing)
+            await self._runs.write_back(self.run, report.id, files, is_renewing=is_renewing)
         except OperatorError:
             raise  # nothing that the guest did
         except AntechamberError as error:
