@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
 
 from antechamber.errors import Code
 from antechamber.guest.protocol import UNSTORED
+from antechamber.machine import Door
 from antechamber.model import CredentialReason, CredentialStatus, RunReason, RunStatus
 from antechamber.nodes import give_up
 from antechamber.runs import Runs
 from antechamber.signin import now
 from antechamber.tasks import spawn
 from antechamber.testing.run_guest import RunGuest
+from antechamber.testing.scripted_guest import client_hello
 from tests.integration.scene import BUILD, scene, told
 from tests.integration.test_runs import (
     RENEWAL_HOST,
@@ -44,6 +47,44 @@ async def test_a_renewal_that_an_earlier_service_saw_begin_is_over_with_a_file_o
         assert await guest.renew(renewed(2)) is None
         assert (await made.store.runs.lease(found.id)).renewing_at is None
         await guest.exit()
+
+
+async def test_a_connection_that_is_kept_open_is_a_renewal_until_its_outcome_is_stored_and_with_each_request(tmp_path):
+    async with signed_in(tmp_path) as made:
+        found, guest = await begun(made)
+
+        async def is_renewing():
+            return (await made.store.runs.lease(found.id)).renewing_at is not None
+
+        stream = await guest._guest.dial(Door.EGRESS)
+        request = {"op": "connect", "name": RENEWAL_HOST, "port": 443}
+        stream.writer.write(json.dumps(request).encode() + b"\n")
+        await stream.reader.readline()
+
+        async def asks(piece):
+            # whatever goes out comes back, once it has gone out
+            stream.writer.write(piece)
+            assert await stream.reader.readexactly(len(piece)) == piece
+
+        await asks(client_hello(RENEWAL_HOST))
+        assert await is_renewing()
+        before_ns = made.clock.ns()
+        await asks(b"\x17" * 500)
+        # a file of before the last request is not what came of that
+        guest._clock_ns = lambda: before_ns
+        assert await guest.renew(renewed(1)) is None
+        assert await is_renewing()
+        guest._clock_ns = made.clock.ns
+        assert await guest.renew(renewed(2)) is None
+        assert not await is_renewing()
+        await asks(b"\x15" * 24)
+        assert not await is_renewing()
+        await asks(b"\x17" * 500)
+        assert await is_renewing()
+        stream.writer.close()
+        guest.crash()
+        await over(made, found.id)
+        assert await status(made) == (CredentialStatus.NEEDS_SIGN_IN, CredentialReason.CUT_SHORT)
 
 
 async def test_a_renewal_that_was_not_stored_may_have_used_it_up(tmp_path):

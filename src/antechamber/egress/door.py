@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
+import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress.dial import dial, interleaved
 from antechamber.egress.gate import TLS_PORT, Gate
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from antechamber.machine import Stream
 
 _log = get_logger("egress")
+_SHORTEST_REQUEST: Final = 100
+"""Bytes of a piece that can hold a request with a token: the ends, answers and window updates of TLS and HTTP/2 are
+shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,15 @@ class _Reached:
     verdict: Verdict
     shown: str
     addresses: tuple[Address, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """One that is open, or about to be made."""
+
+    name: str
+    asked_ns: int
+    """When something went out on it last that can be a request."""
 
 
 class Egress:
@@ -73,11 +86,12 @@ class Egress:
         """Make it open; needs a running event loop from the first `serve` on.
 
         With `only` no other names are reached than these (`*.x`: anything under x). `may_connect` is asked, with the
-        name, before each connection is made; where it says no, or raises OperatorError, the connection fails.
+        name, before each connection is made, and before each piece goes out on it that can be a request: one may be
+        kept open for several. Where it says no, or raises OperatorError, the connection fails.
         """
         self._only = None if only is None else tuple(only)
         self._may_connect = may_connect
-        self._connected: Counter[str] = Counter()
+        self._connections: set[_Connection] = set()
         self._world = world
         self._policy = policy
         self._background = tuple(background_hosts)
@@ -149,15 +163,16 @@ class Egress:
         began = asyncio.get_running_loop().time()
         reached = await self._reach(request, began)
         # from before it is asked whether it may be made: whoever looks in between is to know of it
-        self._connected[reached.shown] += 1
+        connection = _Connection(reached.shown, time.time_ns())
+        self._connections.add(connection)
         try:
-            await self._do(request, reached, stream, began)
+            await self._do(request, reached, stream, began, connection)
         finally:
-            self._connected[reached.shown] -= 1
-            if not self._connected[reached.shown]:
-                del self._connected[reached.shown]
+            self._connections.discard(connection)
 
-    async def _do(self, request: _Request, reached: _Reached, stream: Stream, began: float) -> None:
+    async def _do(
+        self, request: _Request, reached: _Reached, stream: Stream, began: float, connection: _Connection
+    ) -> None:
         answer, port, remote = reached.answer, request.port, None
         if answer is EgressAnswer.OK and request.op == "connect":
             remote = await self._dial(reached, port)
@@ -171,7 +186,7 @@ class Egress:
             stream.writer.write(json.dumps({"answer": answer.value}).encode() + b"\n")
             await stream.writer.drain()
             if remote is not None:
-                await self._carry(stream, remote, Use(reached.shown, port, Verdict.ALLOWED), gate)
+                await self._carry(stream, remote, Use(reached.shown, port, Verdict.ALLOWED), gate, connection)
             else:
                 stream.writer.close()
                 await stream.writer.wait_closed()
@@ -184,30 +199,44 @@ class Egress:
                 remote.writer.transport.abort()
 
     async def _dial(self, reached: _Reached, port: int) -> Stream | None:
-        if self._may_connect is not None:
-            try:
-                if not await self._may_connect(reached.shown):
-                    return None
-            except OperatorError as error:
-                _log.warning("a connection is not made", code=error.code, detail=error.detail)
-                return None
+        if not await self._may_ask(reached.shown):
+            return None
         return await dial(self._world.connector, reached.addresses, port, reached.shown, within=self._limits.connect)
 
-    def connected(self, hosts: Sequence[str]) -> bool:
-        """Tell whether one of the hosts (`*.x`: anything under x) is connected to now, or is about to be."""
-        return any(matches(name, hosts) for name in self._connected)
+    async def _may_ask(self, name: str) -> bool:
+        try:
+            return self._may_connect is None or await self._may_connect(name)
+        except OperatorError as error:
+            _log.warning("a connection is not made", code=error.code, detail=error.detail)
+            return False
+
+    async def _may_pass(self, connection: _Connection, piece: bytes) -> bool:
+        if len(piece) < _SHORTEST_REQUEST:
+            return True
+        connection.asked_ns = time.time_ns()
+        return await self._may_ask(connection.name)
+
+    def asked_since(self, hosts: Sequence[str], since_ns: int) -> bool:
+        """Tell whether one of the hosts (`*.x`: anything under x) may have been asked something after that time.
+
+        On a connection that is open now, or about to be made. `since_ns` as the wall clock has it.
+        """
+        return any(one.asked_ns > since_ns and matches(one.name, hosts) for one in self._connections)
 
     def _judged(self, reached: _Reached, port: int, *, connections: int) -> None:
         self._on_verdict(reached.verdict)
         self._ledger.note(Use(reached.shown, port, reached.verdict, connections=connections))
 
-    async def _carry(self, stream: Stream, remote: Stream, use: Use, gate: Gate | None) -> None:
+    async def _carry(
+        self, stream: Stream, remote: Stream, use: Use, gate: Gate | None, connection: _Connection
+    ) -> None:
         await splice(
             stream,
             remote,
             lambda count: self._moved(replace(use, bytes_out=count)),
             lambda count: self._moved(replace(use, bytes_in=count)),
             gate=gate,
+            may_pass=None if self._may_connect is None else partial(self._may_pass, connection),
         )
 
     def _gate(self, reached: _Reached) -> Gate:

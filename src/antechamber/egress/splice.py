@@ -39,14 +39,19 @@ async def splice(
     count_in: Callable[[int], bool],
     *,
     gate: Gate | None = None,
+    may_pass: Callable[[bytes], Awaitable[bool]] | None = None,
 ) -> None:
     """Join the two until both have ended, one breaks, or a count says no; closes both.
 
-    With a gate no byte passes either way before it is open; that the remote has ended passes at once.
+    With a gate no byte passes either way before it is open; that the remote has ended passes at once. `may_pass` is
+    asked before each piece of the guest's goes on; where it says no the connection breaks.
     """
 
     async def from_guest() -> bytes:
-        return await (guest.reader.read(_CHUNK) if gate is None else gate.read(guest.reader, _CHUNK))
+        chunk = await (guest.reader.read(_CHUNK) if gate is None else gate.read(guest.reader, _CHUNK))
+        if chunk and may_pass is not None and not await may_pass(chunk):
+            raise ConnectionAbortedError
+        return chunk
 
     async def from_remote() -> bytes:
         chunk = await remote.reader.read(_CHUNK)

@@ -231,7 +231,7 @@ class Attendant:
             return
         live = LiveMachine(self._row, machine, errand, build=build, egress=self._host.egress_of)
         if isinstance(errand, RunErrand):
-            errand.is_connected = partial(live.egress.connected, errand.spec.renewal_hosts)
+            errand.asked_since = partial(live.egress.asked_since, errand.spec.renewal_hosts)
             live.link.on_run_read = partial(self._store.changes.tell, run_topic(errand.run.id))
         self.live = live
         live.open()

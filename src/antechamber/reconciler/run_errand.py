@@ -55,8 +55,8 @@ class RunErrand:
         self._runs = runs
         self._settings = settings
         self._renewing_since = renewing_since
-        self.is_connected: Callable[[], bool] = lambda: False
-        """Tells whether the tool is connected to where it renews its credential."""
+        self.asked_since: Callable[[int], bool] = lambda _: False
+        """Tells whether the tool may have asked, after that time, where it renews its credential."""
 
     async def may_connect(self, name: str) -> bool:
         """Tell whether a connection to that host may be made; one that can renew the credential is written down."""
@@ -68,7 +68,7 @@ class RunErrand:
         """Tell whether the tool may be in a renewal of which a file that was written then is not the outcome."""
         # the connection of one that an earlier service saw begin was cut when that ended
         was_before = self._renewing_since is not None and written_ns < self._renewing_since.timestamp() * 1e9
-        return was_before or self.is_connected()
+        return was_before or self.asked_since(written_ns)
 
     async def on_report(self, report: Report) -> Reply:
         """Take one report; what must not be lost is in the database before this returns."""
