@@ -121,7 +121,7 @@ async def test_a_run_gets_the_credential_its_arguments_and_no_screen_and_tells_i
         assert not guest.job["screen"]
         await guest.write(b"hello\n")
         await guest.write(b"a warning\n", 2)
-        telling = spawn("test", read(made, found.id))
+        telling = spawn("a test's", read(made, found.id))
         assert await guest.exit(3) is None
         told = await telling
         assert [(one.stream, one.output) for one in told[:-1] if one.output] == [(1, b"hello\n"), (2, b"a warning\n")]
@@ -145,7 +145,7 @@ async def test_input_signals_and_size_reach_the_tool(tmp_path):
     async with signed_in(tmp_path) as made:
         found, guest = await begun(made)
         reader = RunReader(made.runs, made.reconciler.live, found.id)
-        telling = spawn("test", anext(reader.told()))
+        telling = spawn("a test's", anext(reader.told()))
         await reader.type(b"a question")
         await reader.signal("INT")
         await guest.write(b"x")
@@ -202,7 +202,7 @@ async def test_of_several_runs_one_at_a_time_has_the_credential_in_their_order(t
         assert [await made.runs.position(one) for one in (first, second, third)] == [None, 1, 2]
         assert second.machine_id is None
         assert made.guests.empty()
-        told = spawn("test", read(made, third.id))
+        told = spawn("a test's", read(made, third.id))
         await guest.exit()
         guest = await made.guests.get()
         await guest.began.wait()
@@ -299,7 +299,7 @@ async def test_a_renewal_that_a_restart_found_in_hand_is_stored_once(tmp_path):
     async with signed_in(tmp_path) as made:
         found, guest = await begun(made, held=False)
         await made.close()
-        renewing = spawn("test", guest.renew(renewed(3)))
+        renewing = spawn("a test's", guest.renew(renewed(3)))
         await made.open()
         assert await renewing is None
         assert (await stored(made))[0].version == 2
