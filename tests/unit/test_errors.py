@@ -71,6 +71,8 @@ def test_only_what_can_succeed_later_without_a_change_is_retryable():
         Code.OWNER_START_LIMIT,
         Code.TOO_OFTEN,
         Code.REVEAL_LIMIT,
+        Code.OWNER_RUN_LIMIT,
+        Code.RUN_LIMIT,
         Code.APPLICATION_LIVE_LIMIT,
         Code.APPLICATION_START_LIMIT,
         Code.LIVE_LIMIT,

@@ -113,6 +113,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
     ("POST", "/api/runs"): frozenset(
         {
             Code.UNKNOWN_PROVIDER,
+            Code.ARGUMENT_REFUSED,
             Code.CREDENTIAL_NOT_FOUND,
             Code.CREDENTIAL_NOT_USABLE,
             Code.IDEMPOTENCY_MISMATCH,
