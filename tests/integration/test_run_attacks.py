@@ -116,7 +116,16 @@ async def test_a_machine_that_cannot_do_its_job_ends_its_run_and_lets_the_next_o
 
 def output(reader, **more):
     text = base64.b64encode(b"x").decode()
-    return {"type": "run_output", "reader": reader, "at": 0, "stream": 1, "output": text, "ended": False, **more}
+    return {
+        "type": "run_output",
+        "reader": reader,
+        "at": 0,
+        "stream": 1,
+        "output": text,
+        "ended": False,
+        "again": False,
+        **more,
+    }
 
 
 @pytest.mark.parametrize(

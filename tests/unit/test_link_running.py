@@ -20,7 +20,16 @@ from antechamber.tasks import spawn
 
 def piece(reader=1, output=b"hello", **more):
     text = base64.b64encode(output).decode()
-    return {"type": "run_output", "reader": reader, "at": 0, "stream": 1, "output": text, "ended": False, **more}
+    return {
+        "type": "run_output",
+        "reader": reader,
+        "at": 0,
+        "stream": 1,
+        "output": text,
+        "ended": False,
+        "again": False,
+        **more,
+    }
 
 
 async def greeted(guest):
