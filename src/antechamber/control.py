@@ -200,11 +200,11 @@ class Server:
     """A listening control socket; `close` ends it and what it is doing."""
 
     def __init__(
-        self, path: Path, operations: Mapping[str, Operation], conversations: Mapping[str, Conversation]
+        self, path: Path, operations: Mapping[str, Operation], conversations: Mapping[str, Conversation] | None = None
     ) -> None:
         """Prepare a server of those operations and conversations; `serve` starts it."""
         self._path = path
-        self._conversations = conversations
+        self._conversations = conversations or {}
         self._operations = operations
         self._tasks = Tasks("control")
         self._listening: asyncio.Server | None = None
@@ -332,7 +332,7 @@ async def serve(
 
     A socket that a killed service left behind is replaced. Raises OperatorError (already_running).
     """
-    server = Server(path, operations, conversations or {})
+    server = Server(path, operations, conversations)
     await server.start()
     return server
 

@@ -155,12 +155,13 @@ _OF_TOMBSTONES = {"/api/credentials/{credential_id}/story", "/api/credentials/{c
 def _is_no_fault(failure, case, response):
     """Tell what a schema has no word for.
 
-    That there is no such provider, that a key was used with another body, and that a tombstone has its story still.
+    That there is no such provider, that a key was used with another body, that a tool is not run with such arguments,
+    and that a tombstone has its story still.
     """
     match type(failure).__name__:
         case "RejectedPositiveData":
             code = response.json()["error"]["code"] if response.status_code == 422 else None
-            return code in {"unknown_provider", "idempotency_mismatch"}
+            return code in {"unknown_provider", "idempotency_mismatch", "argument_refused"}
         case "UseAfterFree":
             return case.operation.path in _OF_TOMBSTONES
     return False

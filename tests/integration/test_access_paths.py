@@ -14,6 +14,7 @@ MARKS = ["%0A", "%0D", "%00", "%20", "%7F", "%2F", "%5C", "%2e", "%252F", "/", "
 CREDENTIAL = "cred_00000000000000000000"
 ERASURE = "era_00000000000000000000"
 APPLICATION = "app_00000000000000000000"
+RUN = "run_00000000000000000000"
 UPGRADE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -69,6 +70,7 @@ async def operations(service, session_id):
         "credential_id": CREDENTIAL,
         "erasure_id": ERASURE,
         "application_id": APPLICATION,
+        "run_id": RUN,
         "user_id": owner.user_id,
     }
     return [(method, path.format(**names)) for method, path in told]
@@ -144,6 +146,7 @@ async def test_f090_each_wall_refuses_what_is_not_listed_even_with_nothing_befor
         dashboard,
         new_secret(),
         service.signin,
+        service.runs,
         route_of=lambda scope: None,
         guesses=Guesses(Rates(), behind_proxy=True),
     )

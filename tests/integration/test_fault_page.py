@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from antechamber.openid import WAY_BACK
 from antechamber.web.fault_page import KINDS
 from tests.integration.web_service import error_of, running
 
@@ -59,6 +60,8 @@ async def test_a_browser_reads_in_words_what_is_at_each_address(service):
         (f"{sign_in}/nowhere", {}, (404, "nothing-here"), []),
         (f"{dashboard}/api/status", {}, (401, "other"), []),
         (f"{dashboard}/api/dashboard/open", {}, (405, "other"), []),
+        # nobody logs in by an issuer here
+        (f"{dashboard}{WAY_BACK}", {}, (404, "login"), [f"{dashboard}/"]),
     ]:
         answer = await stranger.get(address, headers=headers)
         assert kind_of(answer) == expected, address

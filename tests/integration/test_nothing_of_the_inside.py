@@ -30,14 +30,16 @@ async def test_f041_f087_no_answer_names_an_address_a_place_or_a_secret_of_the_i
     owner = (await service.signin.session(session_id)).owner.user_id
     await service.start(user_id="who goes")
     gone = await operator.delete("/api/owners", params={"user_id": "who goes"})
+    run = await operator.post("/api/runs", json={"user_id": owner, "provider": "codex", "argv": []})
     names = {
         "session_id": session_id,
+        "run_id": run.json()["id"],
         "credential_id": credential["id"],
         "user_id": owner,
         "erasure_id": gone.json()["id"],
     }
     asked = {"/api/owners": {"user_id": owner}}
-    streams = {"/api/changes"}
+    streams = {"/api/changes", "/api/runs/{run_id}/output"}
     looked = 0
     for path, item in described.items():
         if "get" not in item or path in streams:

@@ -54,7 +54,7 @@ def typed(text=b"x"):
 
 
 async def test_a_run_is_told_from_its_creation_to_its_end(tmp_path):
-    async with talked_to(tmp_path) as (made, client), conversation(client, "exec", "hello") as channel:
+    async with talked_to(tmp_path) as (made, client), conversation(client, "exec", "say hello") as channel:
         assert (await channel.receive())["run"]["status"] == "starting"
         guest = await made.guests.get()
         await heard(channel, "begun")
@@ -145,7 +145,7 @@ async def test_a_caller_that_says_what_it_may_not_is_told_so_and_its_run_ends(tm
     [
         ({"arguments": "exec"}, Code.BAD_REQUEST),
         ({"arguments": [1]}, Code.BAD_REQUEST),
-        ({"arguments": ["a\0b"]}, Code.BAD_REQUEST),
+        ({"arguments": ["a\0b"]}, Code.ARGUMENT_REFUSED),
         ({"provider": None}, Code.BAD_REQUEST),
         ({"provider": "nobodys"}, Code.UNKNOWN_PROVIDER),
         ({"seconds": True}, Code.BAD_REQUEST),
