@@ -14,7 +14,7 @@ from tests.integration.web_service import running
 STATIC = Path(antechamber.web.__file__).parent / "static"
 TEMPLATES = STATIC.parent / "templates"
 RUN = "run_00000000000000000000"
-SITES = {"signin": "sign_in", "dashboard": "dashboard"}
+SITES = {"signin": "sign_in", "dashboard": "dashboard", "terminal.js": "dashboard"}
 _LITERAL = re.compile(r'"(/(?:api|static)/[^"]*)"|`((?:\$\{path\}|/(?:api|static))/[^`]*)`')
 _LOADED = re.compile(r'(?:\bfrom|\bimport\(?)\s*"([^"]+)"')
 _HOST = re.compile(r"""["'`](?:https?|wss?):?//[^"'`]+["'`]""")
