@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -346,6 +347,8 @@ class DriverContract:
     @pytest.mark.parametrize("kind", ["pages", "unnamed", "family"])
     async def test_a_machine_that_takes_too_much_memory_is_ended(self, bench: Bench, kind: str) -> None:
         bench.must_isolate()
+        if kind == "unnamed" and os.geteuid() and bench.driver.host_uids():
+            pytest.skip("an account may not look at the files that its subordinate uids have open")
         machine = await bench.start("hold", kind, str(_HELD_BYTES), limits=Limits(memory_bytes=_MEMORY_BYTES))
         async with asyncio.timeout(WITHIN.total_seconds()):
             end = await machine.ended()

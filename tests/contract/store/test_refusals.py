@@ -8,6 +8,7 @@ from tests.opening import BY
 
 from antechamber.lifecycle import SessionFact
 from antechamber.model import AccessKind, MachineKind, MachineState, Reason, SessionStatus, new_secret
+from antechamber.store.schema import DASHBOARD_KINDS
 
 from .conftest import later
 
@@ -236,7 +237,7 @@ async def test_f030_f102_every_word_of_every_enum_is_accepted_by_its_column(stor
         moved = await store.sessions.apply(session.id, SessionFact.SIGN_IN_FAILED, at=noon, reason=reason)
         assert moved.session.reason is reason
     for kind in AccessKind:
-        session_id = None if kind.startswith("dashboard") else moved.session.id
+        session_id = None if kind in DASHBOARD_KINDS else moved.session.id
         await store.access.grant(kind, new_secret(), session_id=session_id, at=noon, expires_at=later(1))
     checks = "".join(sql for (sql,) in prompt.run(CHECKS[prompt.kind]))
     assert all(f"'{word}'" in checks for enum in (SessionStatus, MachineState, MachineKind) for word in enum)
@@ -247,7 +248,8 @@ async def test_f102_a_word_that_no_enum_has_is_refused_everywhere(steps, prompt,
     refusals = [
         prompt.refused_change("machines", "state = 'asleep'", row.id),
         prompt.refusal(
-            "INSERT INTO access SELECT 'h', 'master_key', id, created_at, created_at, NULL FROM auth_sessions"
+            "INSERT INTO access (secret_hash, kind, session_id, granted_at, expires_at)"
+            " SELECT 'h', 'master_key', id, created_at, created_at FROM auth_sessions"
         ),
         prompt.refusal(
             "INSERT INTO events (id, kind, act, at, fields) SELECT 'e', 'k', 'guess', created_at, '{}'"
