@@ -22,7 +22,8 @@ ASKED = {
 }
 
 
-VENDOR = {"codex": "codex", "claude_code": "claude", "gemini": "gemini"}
+RENEWS_WHEN_REFUSED = frozenset({"codex", "claude_code"})
+"""Gemini CLI looks at its file's `expiry_date` alone, and ends where a token is refused before that."""
 REFRESH_TOKEN = {
     "codex": ("tokens", "refresh_token"),
     "claude_code": ("claudeAiOauth", "refreshToken"),
@@ -91,15 +92,17 @@ async def test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy(scene
     standin = await service.standin()
     await standin.mode(rotate=True)
     for _ in range(3):
-        await access_over(service, VENDOR[provider])
+        if provider in RENEWS_WHEN_REFUSED:
+            await access_over(service, provider)
         ran = await run(service, provider, *ASKED[provider])
         assert (ran.code, "say hello" in ran.output) == (0, True), ran
-    (family,) = await families(service, VENDOR[provider])
+    (family,) = await families(service, provider)
     (credential,) = await service.control.call("credentials.list")
     assert (family["revoked"], family["reuses"]) == (False, 0)
-    assert family["renewals"] >= 3
-    assert credential["version"] == 1 + family["rotations"]
-    assert (credential["status"], credential["status_reason"]) == ("active", "refreshed")
+    if provider in RENEWS_WHEN_REFUSED:
+        assert family["renewals"] >= 3
+        assert (credential["status"], credential["status_reason"]) == ("active", "refreshed")
+        assert credential["version"] == 1 + family["rotations"]
     await service.end(signal.SIGTERM)
     assert await last_refresh_token(service, person, provider) == family["refresh_sha256"]
 
