@@ -102,7 +102,7 @@ function showWho({ operator }) {
   }
 }
 
-async function leave() {
+async function signOut() {
   part("who-out").disabled = true;
   try {
     const leaving = await logOut();
@@ -382,7 +382,7 @@ document.addEventListener("click", (event) => {
     go(link.getAttribute("href"));
   }
 });
-part("who-out").addEventListener("click", leave);
+part("who-out").addEventListener("click", signOut);
 addEventListener("popstate", () => arrive(true));
 document.addEventListener("visibilitychange", () => document.hidden || look());
 addEventListener("online", look);
