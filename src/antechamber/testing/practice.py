@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import select
 import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -34,6 +35,7 @@ PRACTICE_ADDRESS: Final = IPv4Address("192.31.196.1")
 _SOCKETS: Final = {443: TLS, 80: PLAIN}
 _LONGEST_PATH: Final = 100
 """Bytes; the kernel takes 107 for a socket's path."""
+_ENDS_WITHIN_S: Final = 10.0
 _STARTS_WITHIN_S: Final = 20.0
 _IDLE_S: Final = 3600.0
 """Longer than a machine lives that no service claims."""
@@ -141,10 +143,18 @@ class StandInClient:
         (await _ask(self.folder, "POST", "/families", json=asked)).raise_for_status()
 
     async def stop(self) -> None:
-        """End it and wait until its sockets are gone; idempotent."""
-        with contextlib.suppress(httpx.TransportError):
-            await _ask(self.folder, "POST", "/stop")
-        await asyncio.to_thread(_wait_for_lock, self.folder)
+        """End it and wait until nothing of it is left; idempotent."""
+        with contextlib.ExitStack() as until_over:
+            # opened before it is asked: later its number may be another's
+            process = None if self.pid is None else _watched(self.pid, until_over)
+            try:
+                await _ask(self.folder, "POST", "/stop")
+            except httpx.TransportError:
+                process = None
+            await asyncio.to_thread(_wait_for_lock, self.folder)
+            if process is not None:
+                # its lock goes a moment before the process does
+                await asyncio.to_thread(select.select, [process], [], [], _ENDS_WITHIN_S)
 
     async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         answer = await _ask(self.folder, "GET", path, params=query)
@@ -175,6 +185,16 @@ def _take(folder: Path) -> None:
             message=f"{folder} belongs to uid {owner}, this is uid {os.geteuid()}.",
             next_step=f"Remove {folder}, or run as its owner.",
         )
+
+
+def _watched(pid: int, until_over: contextlib.ExitStack) -> int | None:
+    """Return a descriptor that can be read once that process has ended; None where it has."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    until_over.callback(os.close, descriptor)
+    return descriptor
 
 
 def _wait_for_lock(folder: Path) -> None:
