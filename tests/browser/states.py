@@ -517,7 +517,7 @@ async def closed_with_an_issuer(person, people):
 @state("dashboard", "closed", "issuer-trouble")
 async def cannot_log_in(person, people):
     page = await closed_with_an_issuer(person, people)
-    await refuse(page, "**/api/dashboard/login", 503, "issuer_unavailable", next_step="Run `antechamber link`.")
+    await refuse(page, "**/api/dashboard/login", 503, "issuer_unavailable")
     await page.get_by_role("button", name="Sign in with Example & Sons").click()
     return page
 

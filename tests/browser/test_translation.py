@@ -21,7 +21,7 @@ SHOWN = """() => {
 }"""
 FOREIGN = re.compile(
     r"\b(?:Claude Code|Codex|Gemini CLI|Anthropic|OpenAI|Google|me|ada|build-farm|somebody|Ada|here|scripted|plus"
-    r"|Acme Builds|Acme Unlimited|Acme|ann|localhost|k\d"
+    r"|Acme Builds|Acme Unlimited|Acme|(?:ann\.of\.the\.operators)+@example\.com|(?:https://)?issuer\.example|ann|localhost|k\d"
     rf"|kB|MB|B|{LONG}|(?:ses|mac|cred|inc)_\w+|[0-9a-z]{{8}}|person@example\.com|[\w.-]+\.(?:com|org|ai|net)[/\w.-]*"
     # what the tests' own refusals and machines say
     r"|It was refused\. Do something else\.|It was refused\.|Do something else\."

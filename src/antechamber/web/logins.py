@@ -84,11 +84,8 @@ def add_routes(app: FastAPI, services: Services) -> None:
 
 def _issuer(services: Services) -> Issuer:
     if services.issuer is None:
-        raise CallerError(
-            Code.NOT_FOUND,
-            message="Operators do not sign in by an issuer here.",
-            next_step="Open the dashboard with `antechamber link`, or see docs/how-to/openid-connect.md.",
-        )
+        # nobody is led here: what the catalogue says of such an address is in every language
+        raise CallerError(Code.NOT_FOUND)
     return services.issuer
 
 
