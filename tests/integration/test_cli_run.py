@@ -61,9 +61,12 @@ async def working(made):
 
 @pytest.mark.parametrize(("code", "told"), [(0, 0), (7, 7), (-15, 143)])
 async def test_streams_and_exit_code_are_the_tools(tmp_path, code, told):
-    async with talked_to(tmp_path) as (made, _), command(tmp_path, "codex", "--", "exec", "--json", "$HOME") as process:
+    async with (
+        talked_to(tmp_path) as (made, _),
+        command(tmp_path, "codex", "--", "exec", "--json", "say $HOME") as process,
+    ):
         guest = await working(made)
-        assert guest.job["argv"][-3:] == ["exec", "--json", "$HOME"]
+        assert guest.job["argv"][-3:] == ["exec", "--json", "say $HOME"]
         assert not guest.job["streams"]["terminal"]
         # more than a line of the control socket may have
         much = os.urandom(3 * RUN_PIECE)
