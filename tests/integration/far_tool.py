@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
+from functools import partial
 
 from antechamber.guest.output import Output
 from antechamber.link import RunView
@@ -22,7 +24,7 @@ class FarTool:
         self.typed = asyncio.Queue()
         self.sizes = asyncio.Queue()
         self._view = None
-        self._readers = 0
+        self._readers = itertools.count(1)
 
     @classmethod
     async def begun(cls, service, run_id):
@@ -70,8 +72,7 @@ class FarTool:
     async def read(self, at):
         if self._view is not None:
             self._view.close(replaced=True)
-        self._readers += 1
-        self._view = RunView(self._readers, self._hear, at=at, there=lambda: asyncio.sleep(0))
+        self._view = RunView(partial(next, self._readers), self._hear, at=at, there=lambda: asyncio.sleep(0))
         await self._view.begin()
         return self._view
 

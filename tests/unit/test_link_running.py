@@ -129,7 +129,8 @@ async def test_a_later_reader_takes_the_place_of_an_earlier_one():
 
 async def test_what_is_typed_goes_piece_by_piece_as_the_cli_takes_it():
     async with reading(link_with()) as (guest, view):
-        typing = spawn("typing", view.type(b"x" * (RUN_PIECE + 1), end=True))
+        await view.type(b"x" * RUN_PIECE)
+        typing = spawn("typing", view.type(b"x", end=True))
         first = await guest.hear()
         assert (len(base64.b64decode(first["input"])), first["end"]) == (RUN_PIECE, False)
         await asyncio.sleep(0)
@@ -151,8 +152,37 @@ async def test_a_guest_that_comes_back_is_asked_from_where_its_reader_is():
         heard = [await guest.hear() for _ in range(3)]
     assert heard[1:] == [
         {"type": "run_size", "columns": 90, "rows": 30},
-        {"type": "run_open", "reader": 1, "at": 5},
+        {"type": "run_open", "reader": 2, "at": 5},
     ]
+
+
+async def test_a_guest_that_comes_back_while_a_piece_is_in_hand_says_nothing_twice():
+    link = link_with()
+    async with reading(link) as (guest, view):
+        guest.say(**piece(1, b"first"))
+        got = await view.next()
+    async with dialled(link) as guest:
+        # what it says before it is asked is for whom it was asked for before
+        guest.say(**{**HELLO, "has_job": True})
+        guest.say(**piece(1, b"stale", at=5))
+        heard = [await guest.hear() for _ in range(2)]
+        assert heard[1] == {"type": "run_open", "reader": 2, "at": 5}
+        await view.taken(got)
+        guest.say(**piece(2, b"other", at=5))
+        got = await view.next()
+        assert (got.output, view.at) == (b"other", 10)
+        await view.taken(got)
+        assert await guest.hear() == {"type": "run_taken", "reader": 2}, "the first was none that this guest knows of"
+
+
+async def test_whoever_waits_for_a_guest_that_never_comes_is_told_so():
+    link = link_with()
+    view = await link.read_run()
+    waiting = [spawn("typing", view.type(b"x")), spawn("signal", view.signal("INT")), spawn("there", view.there())]
+    await asyncio.sleep(0)
+    link.close_run()
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [getattr(end, "code", end) for end in ends] == [Code.MACHINE_ENDED] * 3
 
 
 async def test_a_guest_that_is_away_is_told_to_finish_when_it_is_back():
@@ -177,7 +207,7 @@ async def test_whatever_a_guest_says_of_a_run_it_is_taken_or_an_error_of_ours(wo
     async def say(_):
         pass
 
-    view = RunView(1, say, at=0, there=asyncio.Event().wait)
+    view = RunView(lambda: 1, say, at=0, there=asyncio.Event().wait)
     await view.begin()
     message = {**(piece() if word == "run_output" else {}), **table, "type": word}
     refused = None

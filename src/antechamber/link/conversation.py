@@ -173,10 +173,13 @@ class GuestLink:
 
     async def watch_terminal(self) -> TerminalView:
         """Have one viewer follow what the CLI writes, an earlier one no more; a guest that is away is asked later."""
-        self._viewers += 1
-        view = self._view = TerminalView(self._viewers, self._say)
+        view = self._view = TerminalView(self._viewer(), self._say)
         await view.begin()
         return view
+
+    def _viewer(self) -> int:
+        self._viewers += 1
+        return self._viewers
 
     async def leave_terminal(self, view: TerminalView) -> None:
         """Have the guest send nothing more to that viewer."""
@@ -188,9 +191,8 @@ class GuestLink:
         """Have one reader follow a run's CLI from there on, an earlier one no more; a guest that is away, later."""
         if self._run is not None:
             self._run.close(replaced=True)
-        self._viewers += 1
         self._unread_since = None
-        view = self._run = RunView(self._viewers, self._say, at=at, there=self._welcomed.wait, on_end=self._read)
+        view = self._run = RunView(self._viewer, self._say, at=at, there=self._welcomed.wait, on_end=self._read)
         await view.begin()
         return view
 

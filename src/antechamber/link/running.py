@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from antechamber.errors import Code, MachineError
 from antechamber.guest.protocol import RUN_PIECE
@@ -14,10 +14,11 @@ from antechamber.link.reports import exactly
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from antechamber.link.terminal import Say
 
+T = TypeVar("T")
 _WRONG: Final = "a piece of a run"
 _STREAMS: Final = frozenset({1, 2})
 
@@ -50,28 +51,33 @@ class RunView:
 
     def __init__(
         self,
-        reader: int,
+        number: Callable[[], int],
         say: Say,
         *,
         at: int,
         there: Callable[[], Awaitable[object]],
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Belong to that reader, who begins there.
+        """Belong to a reader who begins there.
 
+        `number` gives one that no reader of the guest has had, `there` returns once the guest can be spoken to, and
         `on_end` is called when the last piece has been taken.
         """
+        self._number = number
+        self._there = there
         self._on_end = on_end
-        self.there = there
-        """Returns once the guest can be spoken to."""
-        self.reader = reader
+        self.reader = 0
+        """The number under which the guest was asked last."""
         self.at = at
+        """Where the next piece begins for whoever reads."""
         self._say = say
         self._pieces: asyncio.Queue[Written] = asyncio.Queue(1)
         self._over = asyncio.Event()
         self.replaced = False
         """Whether somebody else reads it now."""
         self._credit = False
+        self._has_asked = False
+        """Whether what follows the piece that the reader has in hand has been asked for."""
         self._may_type = asyncio.Event()
         self._may_type.set()
         self._typed: dict[str, Any] | None = None
@@ -82,12 +88,29 @@ class RunView:
 
         None when there is another reader now, or when the machine is no longer spoken with.
         """
-        piece, over = spawn("piece", self._pieces.get()), spawn("reader over", self._over.wait())
+        piece = await self._unless_over(self._pieces.get())
+        if piece is not None:
+            self.at = piece.end
+            self._has_asked = False
+        return piece
+
+    async def there(self) -> None:
+        """Return once the guest can be spoken to; raises MachineError machine_ended once nothing comes any more."""
+
+        async def there() -> bool:
+            await self._there()
+            return True
+
+        if not await self._unless_over(there()) or self.over:
+            raise MachineError(Code.MACHINE_ENDED, detail="its reader has ended")
+
+    async def _unless_over(self, coming: Coroutine[Any, Any, T]) -> T | None:
+        came, over = spawn("piece", coming), spawn("reader over", self._over.wait())
         try:
-            await asyncio.wait({piece, over}, return_when=asyncio.FIRST_COMPLETED)
-            return piece.result() if piece.done() else None
+            await asyncio.wait({came, over}, return_when=asyncio.FIRST_COMPLETED)
+            return came.result() if came.done() else None
         finally:
-            await cancel_and_wait(piece, over)
+            await cancel_and_wait(came, over)
 
     @property
     def over(self) -> bool:
@@ -102,27 +125,26 @@ class RunView:
 
     async def taken(self, piece: Written) -> None:
         """Say that the reader has the piece; what is held for them goes on."""
-        self.at = piece.end
-        self._credit = True
         if piece.ended:
             self._on_end()
-        await self._say({"type": "run_taken", "reader": self.reader})
+        # a guest that came back meanwhile has been asked already, from where this piece ends
+        if not self._has_asked:
+            self._has_asked = self._credit = True
+            await self._say({"type": "run_taken", "reader": self.reader})
 
     async def type(self, typed: bytes, *, end: bool = False) -> None:
-        """Give the CLI its input, and no more after `end`; returns when all of it may be followed by more.
+        """Give the CLI a piece of its input, RUN_PIECE bytes at most, and no more after `end`, once it has the last.
 
-        A guest that goes away with a piece is given it no second time: whether the CLI has it is not known.
+        A guest that goes away with a piece is given it no second time: whether the CLI has it is not known. Raises as
+        `there` does, for a piece that the guest was not given.
         """
-        pieces = [typed[at : at + RUN_PIECE] for at in range(0, len(typed), RUN_PIECE)] or [b""]
-        for number, piece in enumerate(pieces, 1):
-            await self._may_type.wait()
-            self._may_type.clear()
-            await self.there()
-            encoded = base64.b64encode(piece).decode()
-            await self._say({"type": "run_input", "input": encoded, "end": end and number == len(pieces)})
+        await self._may_type.wait()
+        self._may_type.clear()
+        await self.there()
+        await self._say({"type": "run_input", "input": base64.b64encode(typed).decode(), "end": end})
 
     async def signal(self, name: str) -> None:
-        """Send the CLI a signal, a word of `RUN_SIGNALS`."""
+        """Send the CLI a signal, a word of `RUN_SIGNALS`; raises as `there` does."""
         await self.there()
         await self._say({"type": "run_signal", "signal": name})
 
@@ -138,7 +160,9 @@ class RunView:
         self._may_type.set()
         if self._size is not None:
             await self._say(self._size)
-        self._credit = True
+        # what the guest says to whom it was asked for before is not for this one: it asks for the same once more
+        self.reader = self._number()
+        self._has_asked = self._credit = True
         await self._say({"type": "run_open", "reader": self.reader, "at": self.at})
 
     def put(self, message: dict[str, Any]) -> int | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
-from antechamber.errors import CallerError, Code, OperatorError
-from antechamber.link import Written
+from antechamber.errors import CallerError, Code, MachineError, OperatorError
+from antechamber.guest.protocol import RUN_PIECE
+from antechamber.link import RunView, Written
 from antechamber.log import get_logger
 from antechamber.model import Run, RunStatus
 from antechamber.store import RUNS, run_topic
@@ -16,7 +17,6 @@ from antechamber.store import RUNS, run_topic
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from antechamber.link import RunView
     from antechamber.runs import Runs
 
 T = TypeVar("T")
@@ -63,6 +63,9 @@ class RunReader:
         self._at = at
         self._view: RunView | None = None
         self._there = asyncio.Event()
+        self._gone = asyncio.Event()
+        """Set while its machine is not spoken with."""
+        self._gone.set()
         self._size: tuple[int, int] | None = None
         self._is_whole = False
         """Whether all that its tool wrote has been read."""
@@ -95,21 +98,29 @@ class RunReader:
 
     async def there(self) -> None:
         """Return once its tool's machine can be spoken to."""
-        await self._there.wait()
-        if self._view is not None:
-            await self._view.there()
+        await self._with_view(RunView.there)
 
     async def type(self, typed: bytes, *, end: bool = False) -> None:
-        """Type to the tool, as soon as it is there."""
-        await self._there.wait()
-        if self._view is not None:
-            await self._view.type(typed, end=end)
+        """Type to the tool, as soon as it is there; returns when all of it may be followed by more."""
+        pieces = [typed[at : at + RUN_PIECE] for at in range(0, len(typed), RUN_PIECE)] or [b""]
+        for number, piece in enumerate(pieces, 1):
+            await self._with_view(partial(RunView.type, typed=piece, end=end and number == len(pieces)))
 
     async def signal(self, name: str) -> None:
         """Send the tool a signal, as soon as it is there."""
-        await self._there.wait()
-        if self._view is not None:
-            await self._view.signal(name)
+        await self._with_view(partial(RunView.signal, name=name))
+
+    async def _with_view(self, do: Callable[[RunView], Awaitable[None]]) -> None:
+        """Do it once its machine is spoken with, with the next view where the one of now ends before."""
+        while True:
+            await self._there.wait()
+            if self._view is not None:
+                try:
+                    return await do(self._view)
+                except MachineError as error:
+                    if error.code is not Code.MACHINE_ENDED:
+                        raise
+            await self._gone.wait()
 
     async def resize(self, columns: int, rows: int) -> None:
         """Give its terminal that size, now and whenever its machine is found again."""
@@ -131,6 +142,7 @@ class RunReader:
             if self._view is not None:
                 if self._size is not None:
                     await self._view.resize(*self._size)
+                self._gone.clear()
                 self._there.set()
 
     async def _pieces(self, view: RunView) -> AsyncIterator[Written]:
@@ -155,6 +167,7 @@ class RunReader:
         await self._live.leave_run(self._run_id, view)
         self._view = None
         self._there.clear()
+        self._gone.set()
 
 
 async def _once_there(ask: Callable[[], Awaitable[T]]) -> T:
