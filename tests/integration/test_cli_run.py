@@ -25,14 +25,14 @@ SOON_S = 60
 
 
 @contextlib.asynccontextmanager
-async def command(folder, *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, **more):
+async def command(folder, *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=None, **more):
     """Run the command with that service."""
     process = await asyncio.create_subprocess_exec(
         *(str(ANTECHAMBER), "run", "--world", "demo", *words),
         stdin=stdin,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "ANTECHAMBER_DATA_DIR": str(folder)},
+        env={**os.environ, "ANTECHAMBER_DATA_DIR": str(folder), **(env or {})},
         cwd="/",
         **more,
     )
@@ -200,7 +200,10 @@ async def at_a_terminal(folder, *words):
         os.setsid()
         os.close(os.open(name, os.O_RDWR))
 
-    async with command(folder, *words, stdin=screen.theirs, stdout=screen.theirs, preexec_fn=mine) as process:
+    # what a shell exported of an earlier size
+    env = {"COLUMNS": "80", "LINES": "24"}
+    at = {"stdin": screen.theirs, "stdout": screen.theirs, "preexec_fn": mine}
+    async with command(folder, *words, env=env, **at) as process:
         yield process, screen
     screen.close()
 

@@ -199,7 +199,8 @@ async def test_input_as_large_as_the_command_sends_it_passes_whole(tmp_path):
 async def test_one_caller_of_several_runs_is_served_while_another_is_silent(tmp_path):
     async with talked_to(tmp_path) as (made, client):
         found = await run(made)
-        async with conversation(client) as silent, conversation(client) as channel:
+        async with conversation(client) as silent:
             await heard(silent, "waits")
-            assert (await heard(channel, "waits"))["waits"] == 2
-            await made.runs.cancel(found.id)
+            async with conversation(client) as channel:
+                assert (await heard(channel, "waits"))["waits"] == 2
+                await made.runs.cancel(found.id)

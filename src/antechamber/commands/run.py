@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -34,6 +33,9 @@ DID_NOT_RUN: Final = 125
 """The exit code of a run that ended otherwise than by its tool's own end, as other programs that run programs have."""
 _SIGNALLED: Final = 128
 _PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_COLUMNS: Final = 80
+_ROWS: Final = 24
+"""With `_COLUMNS` the size of a terminal that was never given one, as a serial line's."""
 _INPUT_PIECE: Final = RUN_PIECE // 2
 """As base64 in a line it is far below what the control socket takes (`control.MAX_REQUEST`)."""
 
@@ -138,8 +140,9 @@ def _write(stream: int, output: bytes) -> None:
 
 
 def _size() -> list[int]:
-    columns, rows = shutil.get_terminal_size()
-    return [columns, rows]
+    # the terminal's own word: COLUMNS and LINES are what they were when somebody exported them
+    columns, rows = os.get_terminal_size(0)
+    return [columns or _COLUMNS, rows or _ROWS]
 
 
 @contextlib.contextmanager
