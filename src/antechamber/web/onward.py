@@ -1,9 +1,10 @@
 """A screen or terminal whose machine runs on another node: its WebSocket is passed on to that node's service as it is.
 
-The other service makes every check itself, as if the browser had come to it: host, origin, cookie and ticket go on as
-they came. A browser can make this service connect only to an address that a service of this installation wrote into
-the database, only by the one path of its own session, and only with a ticket that is good now; no redirect is followed,
-no proxy is asked, and what was passed on once is not passed on again (`MARK`).
+The other service makes every check itself, as if the browser had come to it: host, origin, ticket and right go on as
+they came. The right is a session's cookie, or for a run's terminal the dashboard's cookie or the bearer. A caller can
+make this service connect only to an address that a service of this installation wrote into the database, only by the
+one path of their own session or run, and only with a ticket that is good now; no redirect is followed, no proxy is
+asked, and what was passed on once is not passed on again (`MARK`).
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
 
     @app.post("/api/auth/session/{session_id}/again", tags=["person"])
     async def again(session_id: SessionId, body: Again) -> PageView:
-        """Have the tool started again, in the same machine, after that run of it gave up; a repeat changes nothing."""
+        """Have the tool started again, in the same machine, after that attempt gave up; a repeat changes nothing."""
         return await sessions.page_view(services, await signin.again(session_id, body.attempt))
 
     @app.post("/api/auth/session/{session_id}/shown", tags=["person"])
