@@ -59,9 +59,10 @@ class NotTaken:
 class AuditRetention:
     """Deletes lines of one database's audit."""
 
-    def __init__(self, database: Database) -> None:
-        """Use that database."""
+    def __init__(self, database: Database, *, batch: int = BATCH) -> None:
+        """Use that database, in steps of so many lines."""
         self._database = database
+        self._batch = batch
 
     @to_its_end
     async def may_cut(self) -> bool:
@@ -109,7 +110,7 @@ class AuditRetention:
         None where there is none. With `taken_only` not before the operator has them elsewhere too.
         """
         async with self._database.read() as connection:
-            found = await _survey(connection, until, at)
+            found = await _survey(connection, until, at, self._batch)
         if found is None:
             return None
         async with self._database.write() as write:
@@ -143,7 +144,9 @@ class AuditRetention:
         cut = exists().where(audit.c.at < audit_cuts.c.until, audit.c.seq <= audit_cuts.c.last_seq)
         # for the index: what is left from before the last cut are a few lines of a clock that went back
         latest = select(func.max(audit_cuts.c.until)).scalar_subquery()
-        wanted = select(audit.c.seq, audit.c.id).where(audit.c.at < latest, cut).order_by(audit.c.seq).limit(BATCH)
+        wanted = (
+            select(audit.c.seq, audit.c.id).where(audit.c.at < latest, cut).order_by(audit.c.seq).limit(self._batch)
+        )
         async with self._database.read() as connection:
             rows = (await connection.execute(wanted)).all()
         if not rows:
@@ -164,7 +167,9 @@ class AuditRetention:
             audit_keys.c.application > application,
             and_(audit_keys.c.application == application, audit_keys.c.user_id > user_id),
         )
-        wanted = select(audit_keys).where(later).order_by(audit_keys.c.application, audit_keys.c.user_id).limit(BATCH)
+        wanted = (
+            select(audit_keys).where(later).order_by(audit_keys.c.application, audit_keys.c.user_id).limit(self._batch)
+        )
         async with self._database.read() as connection:
             rows = (await connection.execute(wanted)).all()
             found = {pseudonym(row.key, Owner(row.user_id, row.application)): row for row in rows}
@@ -191,10 +196,10 @@ def _written(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-async def _survey(connection: AsyncConnection, until: datetime, at: datetime) -> Cut | None:
+async def _survey(connection: AsyncConnection, until: datetime, at: datetime, batch: int) -> Cut | None:
     digest, first, last, count = hashlib.sha256(), 0, 0, 0
     while True:
-        wanted = lines().where(audit.c.at < until, audit.c.seq > last).order_by(audit.c.seq).limit(BATCH)
+        wanted = lines().where(audit.c.at < until, audit.c.seq > last).order_by(audit.c.seq).limit(batch)
         page = [audit_line_of(row) for row in await connection.execute(wanted)]
         if not page:
             return Cut(until, count, first, last, digest.hexdigest(), at) if count else None

@@ -13,7 +13,8 @@ from tests.contract.store.conftest import NOON, later
 from antechamber.control import plain
 from antechamber.model import Actor, AuditAction, GuestText, Owner, Purpose
 from antechamber.operations import audit_view
-from antechamber.store import Asked, NotTaken, Store, audit_retention
+from antechamber.store import Asked, NotTaken, Store
+from antechamber.store.audit_retention import AuditRetention
 
 NOVEMBER, DECEMBER = datetime(2025, 11, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC)
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,8 +48,16 @@ async def filled(store, steps):
 
 
 async def cut(store, until, **how):
+    return await cut_by(store.audit_retention, until, **how)
+
+
+async def cut_by(retention, until, **how):
     wishes = {"by": Actor.SERVICE, "at": NOON, "taken_only": False} | how
-    return await store.audit_retention.cut(until, **wishes)
+    return await retention.cut(until, **wishes)
+
+
+def in_steps_of_two(store):
+    return AuditRetention(store._database, batch=2)
 
 
 def digest(exported):
@@ -162,11 +171,10 @@ async def test_a_line_of_a_clock_that_went_back_is_kept_by_the_cut_before_it_and
     assert late not in await store.audit.list()
 
 
-async def test_what_a_kill_has_left_the_next_one_deletes(store, steps, prompt, monkeypatch):
+async def test_what_a_kill_has_left_the_next_one_deletes(store, steps, prompt):
     await filled(store, steps)
-    monkeypatch.setattr(audit_retention, "BATCH", 2)
     made = await cut(store, DECEMBER)
-    assert await store.audit_retention._clear_some() == 2
+    assert await in_steps_of_two(store)._clear_some() == 2
     again = await Store.open(prompt.owner_url, world="demo")
     try:
         assert await again.audit_retention.clear() == 3
@@ -175,13 +183,12 @@ async def test_what_a_kill_has_left_the_next_one_deletes(store, steps, prompt, m
         await again.close()
 
 
-async def test_more_lines_than_one_step_takes_all_go_with_one_digest(store, steps, monkeypatch):
+async def test_more_lines_than_one_step_takes_all_go_with_one_digest(store, steps):
     lines = await filled(store, steps)
-    whole = (await cut(store, DECEMBER)).digest
-    monkeypatch.setattr(audit_retention, "BATCH", 2)
-    assert digest([plain(audit_view(line)) for line in lines[:5]]) == whole
-    assert (await cut(store, JANUARY)).lines == 6
-    assert await store.audit_retention.clear() == 6
+    small = in_steps_of_two(store)
+    made = await cut_by(small, DECEMBER)
+    assert (made.lines, made.digest) == (5, digest([plain(audit_view(line)) for line in lines[:5]]))
+    assert await small.clear() == 5
 
 
 async def test_two_that_cut_at_once_make_one_cut_of_it(store, steps, prompt):
