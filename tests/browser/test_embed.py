@@ -134,9 +134,8 @@ async def test_a_person_signs_in_within_a_page_of_a_listed_origin(browser, tmp_p
         (cookie,) = [one for one in await person.context.cookies() if started["session_id"] in one["name"]]
         assert (cookie["sameSite"], cookie["secure"], cookie["httpOnly"]) == ("None", True, True)
         assert cookie.get("partitionKey"), cookie
-        await frame.evaluate("location.reload()")
-        await page.wait_for_timeout(0)
-        frame = await framed(page)
+        async with page.expect_event("framenavigated", lambda moved: moved == frame):
+            await frame.evaluate("location.reload()")
         await frame.locator("body[data-view=screen]").wait_for()
         alone = await person.page(started["sign_in_url"].partition("#")[0])
         await view(alone, "closed")
