@@ -37,7 +37,7 @@ class Why(StrEnum):
 
     NOT_LISTED = "not_listed"
     IN_PERSON = "in_person"
-    """The owner may allow it in person."""
+    """The owner would have to allow it in person; there is no way yet to do so."""
     FORM = "form"
     """It may be used, and is not written as it must be."""
     TOO_LONG = "too_long"
@@ -45,7 +45,7 @@ class Why(StrEnum):
 
 _NEXT: Final = {
     Why.NOT_LISTED: "Leave it out.",
-    Why.IN_PERSON: "Leave it out, or have the owner of the credential allow it in person.",
+    Why.IN_PERSON: "Leave it out.",
     Why.TOO_LONG: f"Send at most {MOST} arguments of {LONGEST // 1024} KiB each, {LONGEST_TOGETHER // 1024} KiB in all;"
     " a longer prompt goes to standard input.",
 }

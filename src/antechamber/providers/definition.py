@@ -257,10 +257,6 @@ class Run(Table):
     version: list[Argument] = Field(
         [], description="Arguments that print the version without a network and without a credential."
     )
-    share: bool = Field(
-        default=False,
-        description="Whether several of it may work in one home at once, because they agree on who refreshes a token.",
-    )
 
     @model_validator(mode="after")
     def _fits(self) -> Run:

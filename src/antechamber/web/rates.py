@@ -66,8 +66,6 @@ STREAMS: Final = Rate("streams", 120, 0.5)
 HINTS: Final = Rate("hints", 600, 0.1)
 """Streams of hints that dashboards open, all of them together."""
 
-RATES: Final = (OPENINGS, LOGINS, BEARERS, CHALLENGES, BINDINGS, TICKETS, SOCKETS, STREAMS, HINTS)
-
 
 class Rates:
     """What was asked of one service lately."""
