@@ -29,6 +29,10 @@ class Attempt:
     """What is tried, in a sentence."""
     expected: str
     """What has to become of it."""
+    breaks: bool = False
+    """Whether the service has to end its machine, as one that breaks the protocol."""
+    must_not_report: bool = False
+    """Whether no report may be taken from it: one would be in another's name, or of what it must not have got."""
 
 
 W = Wall
@@ -132,20 +136,29 @@ def _bomb(name: str, wall: Wall, attempt: str, expected: str = _WELL) -> Attempt
     return Attempt(name, wall, attempt, expected)
 
 
+def _breaks(name: str, attempt: str, *, must_not_report: bool = False) -> Attempt:
+    expected = f"nothing is taken; {_ENDED}" if must_not_report else _ENDED
+    return Attempt(name, W.DOORS, attempt, expected, breaks=True, must_not_report=must_not_report)
+
+
+def _memory(name: str, attempt: str) -> Attempt:
+    return Attempt(name, W.SHARE, attempt, _MEMORY, must_not_report=True)
+
+
 _BOMBS: Final = (
-    _bomb("memory_pages", W.SHARE, "Take 1.5 GiB of memory, eight times what it may.", _MEMORY),
-    _bomb("memory_unnamed", W.SHARE, "Take it as a file without a name, which no process has mapped.", _MEMORY),
-    _bomb("memory_family", W.SHARE, "Take it in sixteen processes.", _MEMORY),
+    _memory("memory_pages", "Take 1.5 GiB of memory, eight times what it may."),
+    _memory("memory_unnamed", "Take it as a file without a name, which no process has mapped."),
+    _memory("memory_family", "Take it in sixteen processes."),
     _bomb("processors", W.SHARE, "Keep every processor busy with 64 processes.", "another machine is answered in time"),
     _bomb("egress_silent", W.EGRESS, "Connect up to 4,096 times and say nothing."),
     _bomb("egress_half", W.EGRESS, "Connect up to 4,096 times and say half of a request."),
     _bomb("egress_requests", W.EGRESS, "Ask up to 10,000 times for a name, sixteen at once."),
     _bomb("egress_names", W.EGRESS, "Ask for up to 10,000 names, sixteen at once."),
     _bomb("link_silent", W.DOORS, "Dial the link up to 4,096 times and say nothing."),
-    _bomb("link_oversized", W.DOORS, "Begin a frame of 2 GiB on the link.", _ENDED),
-    _bomb("link_nonsense", W.DOORS, "Send what is no frame on the link.", _ENDED),
-    _bomb("link_other", W.DOORS, "Report on the link in another machine's name.", f"nothing is taken; {_ENDED}"),
-    _bomb("link_reports", W.DOORS, "Report without end.", _ENDED),
+    _breaks("link_oversized", "Begin a frame of 2 GiB on the link."),
+    _breaks("link_nonsense", "Send what is no frame on the link."),
+    _breaks("link_other", "Report on the link in another machine's name.", must_not_report=True),
+    _breaks("link_reports", "Report without end."),
     _bomb("screen_silent", W.DOORS, "Dial the screen's door up to 4,096 times."),
     _bomb("screen_sizes", W.DOORS, "Be a screen that has ever another size, of 65,535 by 65,535."),
     _bomb("screen_rectangles", W.DOORS, "Be a screen with pictures larger than it, of an unknown encoding."),

@@ -26,6 +26,7 @@ from antechamber.tasks import Tasks, cancel_and_wait, spawn
 
 if TYPE_CHECKING:
     from antechamber.egress import Egress
+    from antechamber.isolation.catalogue import Attempt
     from antechamber.link import Reply, Report
     from antechamber.machine import Machine, MachineEnd, Stream
 
@@ -51,12 +52,15 @@ class Felt:
     grown: int
     """Bytes that this process has more than before."""
     reports: int
-    """Reports that were taken from it: of another machine's name, or that it got what it must not."""
+    """Reports that were taken from it."""
+    broke: bool
+    """Whether the service ended its machine, as one that breaks the protocol."""
 
-    def refused(self, name: str) -> bool:
-        """Tell whether nobody else was the worse for it, and it did not get what it must not."""
+    def refused(self, attempt: Attempt) -> bool:
+        """Tell whether nobody else was the worse for it, and it had what must become of it."""
         well = self.slowest <= ANSWERED_WITHIN and self.grown <= GROWN_BYTES
-        return well and not (self.reports and (name == "link_other" or name.startswith("memory_")))
+        took = self.reports > 0 and attempt.must_not_report
+        return well and not took and (self.broke or not attempt.breaks)
 
     def saw(self) -> str:
         """Say it."""
@@ -68,20 +72,20 @@ class Felt:
 class Neighbour:
     """Another machine, which wants to be served meanwhile."""
 
-    def __init__(self, machine: Machine, link: Stream) -> None:
+    def __init__(self, machine: Machine, link: Stream, way_out: Egress) -> None:
         """Serve its way out from now on; `link` is where it takes requests."""
-        self._machine = machine
         self._link = link
-        self._way_out = ways_out.egress(ways_out.MadeUp.of({}))
+        self.incarnation = str(machine.handle["incarnation"])
+        self._way_out = way_out
         self._tasks = Tasks("neighbour")
-        self._tasks.spawn("egress", _serve_egress(machine, self._way_out))
+        self._tasks.spawn("egress", ways_out.serve(machine, way_out))
 
     @classmethod
-    async def of(cls, machine: Machine) -> Neighbour:
+    async def of(cls, machine: Machine, way_out: Egress) -> Neighbour:
         """Wait until it is up."""
         link = await anext(machine.accept(Door.LINK))
         await link.reader.readline()
-        return cls(machine, link)
+        return cls(machine, link, way_out)
 
     async def close(self) -> None:
         """Serve it no more."""
@@ -99,22 +103,35 @@ class Neighbour:
         return timedelta(seconds=time.monotonic() - began)
 
 
-class _Ends:
+class Ends:
     """The host's ends of the machine that does it, as the service has them."""
 
-    def __init__(self, machine: Machine, incarnation: str) -> None:
+    def __init__(self, machine: Machine, way_out: Egress, beside: Neighbour) -> None:
+        """Serve its doors from now on, beside that other machine."""
         self._machine = machine
         self.reports = 0
+        """Those that were taken."""
         self.broken = ""
-        self._link = GuestLink(incarnation=incarnation, build=BUILD, job={}, on_report=self._take)
-        self._way_out = ways_out.egress(ways_out.MadeUp.of({}))
+        """By what it broke the protocol."""
+        self._link = GuestLink(incarnation=self.incarnation(machine, beside), build=BUILD, job={}, on_report=self._take)
+        self._way_out = way_out
         self._screens = Screens(machine.accept(Door.SCREEN))
         self._tasks = Tasks("bomb")
         self._tasks.spawn("link", self._serve_link())
-        self._tasks.spawn("egress", _serve_egress(machine, self._way_out))
+        self._tasks.spawn("egress", ways_out.serve(machine, way_out))
         self._tasks.spawn("screen", self._look())
 
+    def incarnation(self, machine: Machine, beside: Neighbour) -> str:
+        """Return whose reports are taken."""
+        del beside
+        return str(machine.handle["incarnation"])
+
+    async def follow(self, screen: Stream) -> None:
+        """Follow its screen until something is shown."""
+        await wait_for_paint(screen, asyncio.Event())
+
     async def close(self) -> None:
+        """Serve it no more."""
         self._way_out.close()
         await self._tasks.close()
         await self._screens.close()
@@ -128,32 +145,34 @@ class _Ends:
         async with Tasks("link") as tasks:
             async for stream in self._machine.accept(Door.LINK):
                 serving = tasks.spawn("link", self._serve(stream))
-                serving.add_done_callback(partial(_hang_up, stream))
+                serving.add_done_callback(partial(ways_out.hang_up, stream))
 
     async def _serve(self, stream: Stream) -> None:
         try:
             await self._link.serve(stream)
         except MachineError as error:
-            self.broken = self.broken or error.detail
-            # as the service does with a guest that breaks the protocol
-            with contextlib.suppress(MachineError):
-                await self._machine.stop(within=timedelta(seconds=10))
+            await self.broke(error)
+
+    async def broke(self, error: MachineError) -> None:
+        """End the machine, as the service does with a guest that breaks the protocol."""
+        self.broken = self.broken or error.detail
+        with contextlib.suppress(MachineError):
+            await self._machine.stop(within=timedelta(seconds=10))
 
     async def _look(self) -> None:
-        """Follow the screen until it has shown something, as the service does before a person sees it."""
+        """Look at the screen again and again, as the service does before a person sees it."""
         while True:
             try:
                 stream = await self._screens.open()
             except MachineError:
                 return
             with contextlib.suppress(MachineError, OSError, EOFError):
-                await wait_for_paint(stream, asyncio.Event())
+                await self.follow(stream)
             stream.writer.transport.abort()
 
 
-async def felt(machine: Machine, neighbour: Neighbour) -> Felt:
+async def felt(machine: Machine, ends: Ends, neighbour: Neighbour) -> Felt:
     """Serve the machine until it ends, or for a minute, and ask the other one meanwhile."""
-    ends = _Ends(machine, machine.handle["incarnation"])
     before, most, slowest = _resident(), 0, timedelta()
     ended = spawn("bomb's end", machine.ended())
     deadline = time.monotonic() + _LASTS.total_seconds()
@@ -171,28 +190,16 @@ async def felt(machine: Machine, neighbour: Neighbour) -> Felt:
         await cancel_and_wait(ended)
         await ends.close()
     detail = ends.broken or (end.detail if end else "it went on")
-    return Felt(detail, slowest, most - before, ends.reports)
+    return Felt(detail, slowest, most - before, ends.reports, broke=bool(ends.broken))
 
 
-async def _serve_egress(machine: Machine, way_out: Egress) -> None:
-    async with Tasks("ways out") as tasks:
-        async for stream in machine.accept(Door.EGRESS):
-            serving = tasks.spawn("egress", way_out.serve(stream))
-            # also when it is cancelled before its first step
-            serving.add_done_callback(partial(_hang_up, stream))
-
-
-def _hang_up(stream: Stream, _: object) -> None:
-    stream.writer.transport.abort()
-
-
-def told(neighbour: Machine) -> dict[str, Any]:
+def told(neighbour: Neighbour) -> dict[str, Any]:
     """Return what the program in the machine is told."""
     return {
         "name": ways_out.PUBLIC_NAME,
         "protocol": str(PROTOCOL),
         "build": BUILD,
-        "neighbour": str(neighbour.handle["incarnation"]),
+        "neighbour": neighbour.incarnation,
     }
 
 

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
     from antechamber.egress import Egress, Policy
+    from antechamber.isolation.catalogue import Attempt
     from antechamber.machine import Driver, Machine
 
 _PROGRAMS: Final = Path("/opt/isolation")
 _WITHIN: Final = timedelta(seconds=180)
 _STOP: Final = timedelta(seconds=20)
+_LITTLE: Final = Limits(memory_bytes=floods.MEMORY_BYTES)
 _LONGEST_LINE: Final = 64 * 1024
 
 
@@ -51,12 +53,14 @@ async def prove(
     *,
     policy: Policy | None = None,
     named: Collection[str] = tuple(bombs.BOMBS),
-    memory_bytes: int = floods.MEMORY_BYTES,
+    limits: Limits | None = None,
+    network: type[ways_out.MadeUp] = ways_out.MadeUp,
+    ends: type[floods.Ends] = floods.Ends,
 ) -> Sequence[Finding]:
     """Run every attempt in a machine of that driver, beside another one, and return what became of each.
 
-    For tests: `policy` is another than every machine's way out has, `named` are the bombs that are tried, and
-    `memory_bytes` is what the machines with those may hold. Raises OperatorError when it cannot be told:
+    For tests, which open a wall to see that it is seen: `policy`, `limits`, `network` and `ends` are others than
+    every machine's, and `named` are the bombs that are tried. Raises OperatorError when it cannot be told:
     nothing could be started, or what is to be reached was not there; MachineError when the machine did not come so far.
     """
     if driver.capabilities.isolation == "none":
@@ -68,7 +72,7 @@ async def prove(
                 raise OperatorError(
                     Code.INTERNAL, message=f"On the host itself this cannot be reached: {', '.join(missing)}."
                 )
-            async with _started(driver, program) as neighbour:
+            async with _started(driver, program, limits=Limits()) as neighbour:
                 led = ways_out.leads()
                 told = {
                     **targets.described(),
@@ -77,31 +81,26 @@ async def prove(
                     "egress": ways_out.requests(led),
                     "attempts": list(attempts.ATTEMPTS),
                 }
-                network = ways_out.MadeUp.of(led)
-                async with _started(driver, program, json.dumps(told)) as machine:
-                    said = await _heard(machine, ways_out.egress(network, policy))
-                went_off = await _bombs(driver, program, neighbour, named, memory_bytes)
-            return [*_findings(said, targets.reached, network.connected), *went_off]
+                made_up = network.of(led)
+                async with _started(driver, program, json.dumps(told), limits=limits or Limits()) as machine:
+                    said = await _heard(machine, ways_out.egress(made_up, policy))
+                went_off = []
+                beside = await floods.Neighbour.of(neighbour, ways_out.egress(network.of({})))
+                try:
+                    for one in CATALOGUE:
+                        if one.name in named:
+                            words = (one.name, json.dumps(floods.told(beside)))
+                            little = limits or _LITTLE
+                            async with _started(driver, program, *words, file="bombs.py", limits=little) as machine:
+                                served = ends(machine, ways_out.egress(network.of({})), beside)
+                                went_off.append(_finding(one, await floods.felt(machine, served, beside)))
+                finally:
+                    await beside.close()
+            return [*_findings(said, targets.reached, made_up.connected), *went_off]
 
 
-async def _bombs(
-    driver: Driver, program: Path, beside: Machine, named: Collection[str], memory_bytes: int
-) -> Sequence[Finding]:
-    found = []
-    neighbour = await floods.Neighbour.of(beside)
-    try:
-        for one in CATALOGUE:
-            if one.name not in named:
-                continue
-            words = (one.name, json.dumps(floods.told(beside)))
-            limits = Limits(memory_bytes=memory_bytes)
-            async with _started(driver, program, *words, file="bombs.py", limits=limits) as machine:
-                felt = await floods.felt(machine, neighbour)
-            saw = GuestText(felt.saw())
-            found.append(Finding(one.name, one.wall, one.attempt, one.expected, felt.refused(one.name), saw))
-    finally:
-        await neighbour.close()
-    return found
+def _finding(one: Attempt, felt: floods.Felt) -> Finding:
+    return Finding(one.name, one.wall, one.attempt, one.expected, felt.refused(one), GuestText(felt.saw()))
 
 
 def _folders(made: Path) -> tuple[Path, Path]:
@@ -118,7 +117,7 @@ def _folders(made: Path) -> tuple[Path, Path]:
 
 @contextlib.asynccontextmanager
 async def _started(
-    driver: Driver, program: Path, *words: str, file: str = "attempts.py", limits: Limits | None = None
+    driver: Driver, program: Path, *words: str, limits: Limits, file: str = "attempts.py"
 ) -> AsyncIterator[Machine]:
     machine_id, incarnation = new_id(IdPrefix.MACHINE), new_id(IdPrefix.INCARNATION)
     uids = driver.host_uids()
@@ -131,7 +130,7 @@ async def _started(
         incarnation=incarnation,
         program=("/usr/bin/python3", "-I", "-S", str(_PROGRAMS / file), *words),
         mounts=(Mount(program, str(_PROGRAMS)),),
-        limits=limits or Limits(),
+        limits=limits,
     )
     try:
         machine = await driver.start(spec, handle)
@@ -149,7 +148,7 @@ async def _started(
 
 async def _heard(machine: Machine, way_out: Egress) -> dict[str, dict[str, Any]]:
     """Return what the machine says of each attempt, by its name; raises MachineError where it ends before the last."""
-    serving = spawn("isolation egress", _serve(machine, way_out))
+    serving = spawn("isolation egress", ways_out.serve(machine, way_out))
     said: dict[str, dict[str, Any]] = {}
     try:
         async with asyncio.timeout(_WITHIN.total_seconds()):
@@ -168,12 +167,6 @@ async def _heard(machine: Machine, way_out: Egress) -> dict[str, dict[str, Any]]
         way_out.close()
         await cancel_and_wait(serving)
     return said
-
-
-async def _serve(machine: Machine, way_out: Egress) -> None:
-    async with asyncio.TaskGroup() as streams:
-        async for stream in machine.accept(Door.EGRESS):
-            streams.create_task(way_out.serve(stream))
 
 
 def _findings(said: dict[str, dict[str, Any]], reached: set[str], connected: Sequence[str]) -> Sequence[Finding]:

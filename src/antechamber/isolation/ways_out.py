@@ -6,17 +6,20 @@ import asyncio
 import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from antechamber.egress import Egress, Limits, Policy, Resolution, World, host_addresses
 from antechamber.guest.protocol import EgressAnswer
-from antechamber.machine import Stream
+from antechamber.machine import Door, Stream
+from antechamber.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from antechamber.egress.addresses import Address
+    from antechamber.machine import Machine
 
 _ZONE: Final = "isolation.example.com"
 _PUBLIC: Final = "8.8.8.8"
@@ -93,7 +96,7 @@ class MadeUp:
     """The addresses that the egress would have connected to."""
 
     @classmethod
-    def of(cls, led: Mapping[str, Mapping[str, str]]) -> MadeUp:
+    def of(cls, led: Mapping[str, Mapping[str, str]]) -> Self:
         """Return the network in which the names lead there, and the two public ones to public addresses."""
         zone = {PUBLIC_NAME: _PUBLIC, OWN_NAME: _OWN_PUBLIC}
         for made_up in led.values():
@@ -112,6 +115,20 @@ class MadeUp:
         here, there = socket.socketpair()
         there.close()
         return Stream(*await asyncio.open_connection(sock=here))
+
+
+async def serve(machine: Machine, way_out: Egress) -> None:
+    """Serve a machine's egress door by that way out, until cancelled or until it is dialled no more."""
+    async with Tasks("ways out") as tasks:
+        async for stream in machine.accept(Door.EGRESS):
+            serving = tasks.spawn("egress", way_out.serve(stream))
+            # also when it is cancelled before its first step
+            serving.add_done_callback(partial(hang_up, stream))
+
+
+def hang_up(stream: Stream, _: object) -> None:
+    """Hang up once a stream's task is done."""
+    stream.writer.transport.abort()
 
 
 def egress(network: MadeUp, policy: Policy | None = None) -> Egress:

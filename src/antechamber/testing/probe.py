@@ -252,17 +252,20 @@ def hold(kind: str, limit: str) -> int:
     """Take memory until that many bytes are held, say so, and stay: `pages`, `unnamed` files, or a `family`'s pages."""
     kept: list[bytearray] = []
     if kind == "family":
+        reading, writing = os.pipe()
         for _ in range(8):
             if os.fork() == 0:
                 kept.append(bytearray(b"x" * (int(limit) // 8)))
+                os.write(writing, b"x")
                 time.sleep(3600)
-        time.sleep(2)  # while all of them do
-    file = os.memfd_create("bomb")
-    for at in range(0, int(limit) if kind != "family" else 0, MIB):
-        if kind == "unnamed":
+        for _ in range(8):
+            os.read(reading, 1)
+    elif kind == "unnamed":
+        file = os.memfd_create("bomb")
+        for at in range(0, int(limit), MIB):
             os.posix_fallocate(file, at, MIB)
-        else:
-            kept.append(bytearray(b"x" * MIB))
+    else:
+        kept += [bytearray(b"x" * MIB) for _ in range(int(limit) // MIB)]
     with dial("link") as link:
         link.sendall(b"held")
         link.recv(1)

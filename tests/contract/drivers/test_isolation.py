@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from antechamber.drivers.namespace import bwrap, seccomp
 from antechamber.egress import Judgement, Policy
 from antechamber.egress.policy import ip_address
 from antechamber.errors import Code, OperatorError
-from antechamber.isolation import CATALOGUE, attempts, bombs, floods, prove, suite, targets
+from antechamber.isolation import CATALOGUE, attempts, bombs, floods, prove, suite, targets, ways_out
 from antechamber.machine import Limits
 from tests.contract.drivers.test_namespace import NamespaceHost
 
@@ -91,9 +90,8 @@ async def test_a_filter_that_lets_everything_pass_is_seen(host, monkeypatch):
     assert await through(host) >= {"trace", "foreign_memory", "foreign_descriptor", "keys", "wide_calls"}
 
 
-async def test_a_machine_without_a_limit_of_processes_is_seen(host, monkeypatch):
-    monkeypatch.setattr(suite, "Limits", functools.partial(Limits, processes=8192))
-    assert await through(host) == {"forks"}
+async def test_a_machine_without_a_limit_of_processes_is_seen(host):
+    assert await through(host, limits=Limits(processes=8192)) == {"forks"}
 
 
 class Open(Policy):
@@ -118,59 +116,63 @@ async def test_a_way_out_that_lets_any_address_through_is_seen(host):
     assert leads <= found
 
 
-async def test_a_way_out_that_connects_to_anybody_is_seen_whatever_it_says_of_it(host, monkeypatch):
-    answers = suite.ways_out.MadeUp.connect
+async def test_a_way_out_that_connects_to_anybody_is_seen_whatever_it_says_of_it(host):
+    class Also(ways_out.MadeUp):
+        async def connect(self, address, port, name):
+            self.connected.append("127.0.0.1")
+            return await super().connect(address, port, name)
 
-    async def also(self, address, port, name):
-        self.connected.append("127.0.0.1")
-        return await answers(self, address, port, name)
-
-    monkeypatch.setattr(suite.ways_out.MadeUp, "connect", also)
     asked = {one.name for one in CATALOGUE} - set(bombs.BOMBS)
-    assert await through(host) == {name for name in asked if name.startswith("egress_")}
+    assert await through(host, network=Also) == {name for name in asked if name.startswith("egress_")}
 
 
 MEMORY = {name for name in bombs.BOMBS if name.startswith("memory_")}
 
 
 async def test_a_machine_that_may_hold_any_memory_is_seen(host):
-    assert await through(host, named=MEMORY, memory_bytes=8 * 2**30) == MEMORY
+    assert await through(host, named=MEMORY, limits=Limits(memory_bytes=8 * 2**30)) == MEMORY
 
 
-async def test_a_service_that_another_machine_has_to_wait_for_is_seen(host, monkeypatch):
-    answers = suite.ways_out.MadeUp.resolve
+async def test_a_service_that_another_machine_has_to_wait_for_is_seen(host):
+    class Slow(ways_out.MadeUp):
+        async def resolve(self, name):
+            # a name that is known already is answered at once
+            if name[:1] == "n" and name[1].isdigit():
+                time.sleep(0.8)  # noqa: ASYNC251 - it holds up all others
+            return await super().resolve(name)
 
-    async def slowly(self, name):
-        if name[:1] == "n" and name[1].isdigit():
-            time.sleep(0.8)  # noqa: ASYNC251 - it holds up all others
-        return await answers(self, name)
-
-    # a name that is known already is answered at once
-    monkeypatch.setattr(suite.ways_out.MadeUp, "resolve", slowly)
-    assert await through(host, named={"egress_names"}) == {"egress_names"}
+    assert await through(host, named={"egress_names"}, network=Slow) == {"egress_names"}
 
 
-async def test_a_link_that_takes_reports_in_another_machines_name_is_seen(host, monkeypatch):
-    tells, link, others = floods.told, floods.GuestLink, []
+async def test_a_link_that_takes_reports_in_another_machines_name_is_seen(host):
+    class Fooled(floods.Ends):
+        def incarnation(self, machine, beside):
+            return beside.incarnation
 
-    def told(neighbour):
-        others.append(neighbour.handle["incarnation"])
-        return tells(neighbour)
-
-    monkeypatch.setattr(floods, "told", told)
-    monkeypatch.setattr(floods, "GuestLink", lambda **how: link(**how | {"incarnation": others[-1]}))
-    assert await through(host, named={"link_other"}) == {"link_other"}
+    assert await through(host, named={"link_other"}, ends=Fooled) == {"link_other"}
 
 
-async def test_a_door_for_which_the_service_takes_memory_is_seen(host, monkeypatch):
+BREAKING = {one.name for one in CATALOGUE if one.breaks}
+
+
+async def test_a_service_that_goes_on_with_a_machine_that_breaks_the_protocol_is_seen(host):
+    class Patient(floods.Ends):
+        async def broke(self, error):
+            pass
+
+    assert {"link_oversized", "link_nonsense", "link_other", "link_reports"} == BREAKING
+    assert await through(host, named=BREAKING, ends=Patient) == BREAKING
+
+
+async def test_a_door_for_which_the_service_takes_memory_is_seen(host):
     kept = []
 
-    async def keeps(stream, after):
-        while piece := await stream.reader.read(65536):
-            kept.append(piece)
+    class Keeping(floods.Ends):
+        async def follow(self, screen):
+            while piece := await screen.reader.read(65536):
+                kept.append(piece)
 
-    monkeypatch.setattr(floods, "wait_for_paint", keeps)
-    assert await through(host, named={"screen_endless"}) == {"screen_endless"}
+    assert await through(host, named={"screen_endless"}, ends=Keeping) == {"screen_endless"}
 
 
 async def test_a_way_out_that_is_shut_for_all_proves_nothing(host):
