@@ -50,8 +50,8 @@ async def test_the_program_gives_input_prints_both_streams_and_ends_with_the_too
         guest = await made.guests.get()
         await guest.began.wait()
         assert guest.job["argv"][-2:] == ["exec", "say hello"]
-        await guest.write("grüße\n".encode())
-        await guest.write(b"a warning\n", 2)
+        guest.write("grüße\n".encode())
+        guest.write(b"a warning\n", 2)
         await guest.exit(3)
         assert await asyncio.wait_for(said, 30) == ("grüße\n".encode(), b"a warning\n")
         assert running.returncode == 3
@@ -62,13 +62,14 @@ async def test_the_program_goes_on_where_the_stream_was_cut(made, tmp_path):
         running, said = await program(service, "ada", "codex", "exec")
         guest = await made.guests.get()
         await guest.began.wait()
-        await guest.write(b"before ")
-        while service.app.closing.count == 0:
-            await asyncio.sleep(0.01)
+        guest.write(b"before ")
+        async with asyncio.timeout(20):
+            while service.app.closing.count == 0:
+                await asyncio.sleep(0.01)
         # as a service that stops says goodbye, and is there again
         await service.app.closing.end(made.settings.duration("sweep"))
         service.app.closing.closed = False
-        await guest.write(b"after")
+        guest.write(b"after")
         await guest.exit(0)
         out, _ = await asyncio.wait_for(said, 30)
         assert (out, running.returncode) == (b"before after", 0)

@@ -18,7 +18,7 @@ from antechamber.commands.run import DID_NOT_RUN
 from antechamber.guest.protocol import RUN_PIECE
 from antechamber.tasks import spawn
 from tests.integration.test_run_conversation import talked_to
-from tests.integration.test_runs import begun
+from tests.integration.test_runs import begun, over
 
 ANTECHAMBER = Path(sys.executable).with_name("antechamber")
 SOON_S = 60
@@ -73,11 +73,10 @@ async def test_streams_and_exit_code_are_the_tools(tmp_path, code, told):
         process.stdin.write(much)
         process.stdin.close()
         async with asyncio.timeout(SOON_S):
-            while len(guest.input) < len(much):
-                await asyncio.sleep(0.02)
+            await guest.until(lambda: len(guest.input) >= len(much))
         assert bytes(guest.input) == much
-        await guest.write(b"\xff\x00out\n")
-        await guest.write(b"errors\n", 2)
+        guest.write(b"\xff\x00out\n")
+        guest.write(b"errors\n", 2)
         await guest.exit(code)
         assert await process.stdout.read() == b"\xff\x00out\n"
         assert await ended(process) == (told, "errors\n")
@@ -87,7 +86,7 @@ async def test_what_was_replaced_in_the_output_and_what_is_missing_of_it_is_said
     async with talked_to(tmp_path) as (made, _), command(tmp_path, "codex") as process:
         guest = await working(made)
         guest.output.written += 10
-        await guest.write(b"x")
+        guest.write(b"x")
         await guest.exit(0, redacted=True)
         code, said = await ended(process)
         assert (code, await process.stdout.read()) == (0, b"x")
@@ -113,9 +112,8 @@ async def test_who_waits_is_told_the_place_and_leaves_the_line_by_a_signal(tmp_p
             assert line == b"Another run has this sign-in; this one is number 1 in the line.\n"
             process.send_signal(signal.SIGINT)
             await ended(process)
-            async with asyncio.timeout(SOON_S):
-                while (await made.runs.list(user_id="ada", application=None, limit=1))[0].reason != "caller_gone":
-                    await asyncio.sleep(0.05)
+            (waiting, _) = await made.runs.list(user_id="ada", application=None, limit=2)
+            assert (await over(made, waiting.id)).reason == "caller_gone"
         await holder.exit()
 
 
@@ -123,12 +121,11 @@ async def test_who_waits_is_told_the_place_and_leaves_the_line_by_a_signal(tmp_p
 async def test_a_signal_is_the_tools(tmp_path, name):
     async with talked_to(tmp_path) as (made, _), command(tmp_path, "codex") as process:
         guest = await working(made)
-        await guest.write(b"up\n")
+        guest.write(b"up\n")
         assert await process.stdout.readline() == b"up\n"
         process.send_signal(getattr(signal, f"SIG{name}"))
         async with asyncio.timeout(SOON_S):
-            while guest.signals != [name]:
-                await asyncio.sleep(0.02)
+            await guest.until(lambda: guest.signals == [name])
         await guest.exit(9)
         assert (await ended(process))[0] == 9
 
@@ -139,7 +136,7 @@ async def test_whoever_has_read_enough_ends_it_without_a_word(tmp_path):
         os.close(theirs)
         guest = await working(made)
         os.close(ours)
-        await guest.write(b"nobody reads it")
+        guest.write(b"nobody reads it")
         assert await ended(process) == (128 + signal.SIGPIPE, "")
 
 
@@ -218,7 +215,7 @@ async def test_at_a_terminal_each_key_the_size_and_what_it_shows_pass_and_it_is_
         await screen.until(lambda: bytes(guest.input) == b"a\x03\x1a\r")
         screen.size(90, 25)
         await screen.until(lambda: guest.sizes[-1] == (90, 25))
-        await guest.write(b"\x1b[1mshown\x1b[0m")
+        guest.write(b"\x1b[1mshown\x1b[0m")
         await screen.until(lambda: b"\x1b[1mshown\x1b[0m" in screen.seen)
         await guest.exit(5)
         assert (await ended(process))[0] == 5

@@ -178,7 +178,7 @@ async def test_a_machine_whose_tool_floods_a_reader_that_stops_is_held_up(tmp_pa
         reader = RunReader(made.runs, made.reconciler.live, found.id)
         told = reader.told()
         while not guest.output.full:
-            await guest.write(b"x" * 100_000)
+            guest.write(b"x" * 100_000)
         await anext(told)
         assert guest.output.full
         await told.aclose()
@@ -202,8 +202,9 @@ async def test_a_run_that_is_ended_before_its_machine_has_its_job_never_gives_it
         with made.store.changes.watch("machines") as changed:
             while (await made.store.machines.get(found.machine_id)).state is not MachineState.BOOTING:
                 await changed.wait(0.5)
-        while made.reconciler.live.attendants[found.machine_id].live is None:
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(20):
+            while made.reconciler.live.attendants[found.machine_id].live is None:
+                await asyncio.sleep(0.02)
         await made.runs.cancel(found.id)
         await machine_gone(made, found.id)
         gate.set()

@@ -62,7 +62,7 @@ async def test_a_run_is_told_from_its_creation_to_its_end(tmp_path):
         await heard(channel, "taken")
         await channel.send(input="", end=True)
         await heard(channel, "taken")
-        await guest.write(b"an answer")
+        guest.write(b"an answer")
         said = await heard(channel, "output")
         assert (base64.b64decode(said["output"]), said["stream"], said["lost"]) == (b"an answer", 1, 0)
         await guest.exit(3)
@@ -102,8 +102,10 @@ async def test_a_caller_that_goes_away_leaves_no_run_behind(tmp_path, step):
                 if "not read" in step and not guest.input:
                     await heard(channel, "taken")
         if made_run is None:
-            while not (found := await made.runs.list(user_id="ada", application=None, limit=1)):
-                await asyncio.sleep(0.05)
+            with made.store.changes.watch("runs") as changed:
+                async with asyncio.timeout(SOON_S):
+                    while not (found := await made.runs.list(user_id="ada", application=None, limit=1)):
+                        await changed.wait(0.5)
             made_run = found[0].id
         async with asyncio.timeout(SOON_S / 2):  # far less than without a reader it would take
             assert (await over(made, made_run)).reason is RunReason.CALLER_GONE
@@ -167,14 +169,14 @@ async def test_a_caller_that_does_not_read_holds_its_tool_up_and_nothing_else(tm
         guest = await made.guests.get()
         await heard(channel, "begun")
         # all that can be on its way is far less than a tool may have written
-        while not guest.output.full:
-            await guest.write(b"x" * KEPT)
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(SOON_S):
+            while not guest.output.full:
+                guest.write(b"x" * KEPT)
+                await asyncio.sleep(0.05)
         assert (await made.runs.get(made_run)).status is RunStatus.RUNNING
         await channel.send(input=typed(b"still heard"), end=False)
         async with asyncio.timeout(SOON_S):
-            while bytes(guest.input) != b"still heard":
-                await asyncio.sleep(0.02)
+            await guest.until(lambda: bytes(guest.input) == b"still heard")
         ending = spawn("end", guest.exit())
         read = 0
         while "end" not in (message := await heard(channel, "output", "end")):

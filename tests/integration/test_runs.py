@@ -119,8 +119,8 @@ async def test_a_run_gets_the_credential_its_arguments_and_no_screen_and_tells_i
         seeds = {seed["path"]: seed["content"] for seed in guest.job["seed"]}
         assert json.loads(seeds["~/.codex/auth.json"]) == CODEX
         assert not guest.job["screen"]
-        await guest.write(b"hello\n")
-        await guest.write(b"a warning\n", 2)
+        guest.write(b"hello\n")
+        guest.write(b"a warning\n", 2)
         telling = spawn("a test's", read(made, found.id))
         assert await guest.exit(3) is None
         told = await telling
@@ -148,7 +148,7 @@ async def test_input_signals_and_size_reach_the_tool(tmp_path):
         telling = spawn("a test's", anext(reader.told()))
         await reader.type(b"a question")
         await reader.signal("INT")
-        await guest.write(b"x")
+        guest.write(b"x")
         await telling
         await reader.resize(90, 40)
         await guest.exit()
@@ -438,9 +438,9 @@ async def test_a_run_reaches_its_providers_hosts_and_no_others(tmp_path):
 async def test_a_run_that_keeps_its_output_goes_on_over_a_restart_and_is_read_whole(tmp_path):
     async with signed_in(tmp_path) as made:
         found, guest = await begun(made, held=False)
-        await guest.write(b"before ")
+        guest.write(b"before ")
         await made.restart()
-        await guest.write(b"after")
+        guest.write(b"after")
         await guest.exit()
         told = await read(made, found.id)
         assert b"".join(one.output for one in told[:-1]) == b"before after"

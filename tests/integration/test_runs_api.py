@@ -125,9 +125,9 @@ async def test_a_run_is_started_told_of_and_ends_with_its_tools_code(made, servi
     streams = guest.job["streams"]
     assert (streams["terminal"], streams["held"], base64.b64decode(streams["input"])) == (False, True, b"more of it")
     async with reading(operator, run["id"]) as stream:
-        await guest.write(b"hello\n")
+        guest.write(b"hello\n")
         assert await stream.output() == (1, b"hello\n")
-        await guest.write(b"a warning\n", 2)
+        guest.write(b"a warning\n", 2)
         assert await stream.output() == (2, b"a warning\n")
         await guest.exit(3)
         assert await stream.next() == ("end", {"reason": "exited", "exit_code": 3, "redacted": False})
@@ -208,7 +208,7 @@ async def test_a_place_in_the_line_is_told_as_it_changes(made, service):
         await guest.exit()
         guest = await made.guests.get()
         await guest.began.wait()
-        await guest.write(b"at last")
+        guest.write(b"at last")
         assert await stream.output() == (1, b"at last")
         await guest.exit()
         assert (await stream.next())[0] == "end"
@@ -218,13 +218,13 @@ async def test_a_stream_that_was_cut_goes_on_where_it_was_and_nothing_is_lost(ma
     operator = await service.operator()
     run, guest = await begun(made, operator)
     async with reading(operator, run["id"]) as stream:
-        await guest.write(b"one ")
+        guest.write(b"one ")
         assert await stream.output() == (1, b"one ")
         seen = stream.id
-        await guest.write(b"two ")
+        guest.write(b"two ")
         # it was sent, and who asks again from before it has not got it
         assert await stream.output() == (1, b"two ")
-    await guest.write(b"three")
+    guest.write(b"three")
     async with reading(operator, run["id"], after=seen) as stream:
         got = b""
         while got != b"two three":
@@ -236,7 +236,7 @@ async def test_a_stream_that_was_cut_goes_on_where_it_was_and_nothing_is_lost(ma
 async def test_what_is_not_kept_any_more_is_counted(made, service):
     operator = await service.operator()
     run, guest = await begun(made, operator, detached=True)
-    await guest.write(b"x" * 1_500_000)
+    guest.write(b"x" * 1_500_000)
     async with reading(operator, run["id"]) as stream:
         name, first = await stream.next()
         assert (name, first["lost"]) == ("output", first["at"])
@@ -247,11 +247,11 @@ async def test_what_is_not_kept_any_more_is_counted(made, service):
 async def test_an_id_beyond_the_end_reads_on_from_the_end(made, service):
     operator = await service.operator()
     run, guest = await begun(made, operator)
-    await guest.write(b"before")
+    guest.write(b"before")
     async with reading(operator, run["id"], after="999999999999") as stream:
-        while not guest.output._reader:
-            await asyncio.sleep(0.01)
-        await guest.write(b"after")
+        async with asyncio.timeout(20):
+            await guest.until(lambda: guest.output._reader)
+        guest.write(b"after")
         assert await stream.output() == (1, b"after")
         await guest.exit()
         assert (await stream.next())[0] == "end"
@@ -273,7 +273,7 @@ async def test_a_later_reader_takes_over(made, service):
     operator = await service.operator()
     run, guest = await begun(made, operator)
     async with reading(operator, run["id"]) as first:
-        await guest.write(b"a")
+        guest.write(b"a")
         assert await first.output() == (1, b"a")
         async with reading(operator, run["id"]) as second:
             assert await second.output() == (1, b"a")
@@ -288,7 +288,7 @@ async def test_a_stopping_service_says_so_and_the_run_is_read_on_after_it(made, 
         operator = await service.operator()
         run, guest = await begun(made, operator)
         async with reading(operator, run["id"]) as stream:
-            await guest.write(b"before ")
+            guest.write(b"before ")
             await stream.output()
             stopping = spawn("stop", service.server.stop())
             assert await stream.next() == ("closing", {})
@@ -299,7 +299,7 @@ async def test_a_stopping_service_says_so_and_the_run_is_read_on_after_it(made, 
         served(made, tmp_path) as service,
         reading(await service.operator(), run["id"], after=stream.id) as stream,
     ):
-        await guest.write(b"after")
+        guest.write(b"after")
         assert await stream.output() == (1, b"after")
         await guest.exit()
         assert (await stream.next())[1]["reason"] == "exited"
@@ -309,7 +309,7 @@ async def test_a_machine_that_dies_ends_the_stream_without_a_code(made, service)
     operator = await service.operator()
     run, guest = await begun(made, operator)
     async with reading(operator, run["id"]) as stream:
-        await guest.write(b"half of")
+        guest.write(b"half of")
         await stream.output()
         guest.crash()
         assert await stream.next() == ("end", {"reason": "machine_ended", "exit_code": None, "redacted": False})
@@ -346,7 +346,7 @@ async def test_a_caller_that_goes_away_leaves_no_run_behind(tmp_path, detached):
         operator = await service.operator()
         run, guest = await begun(made, operator, detached=detached)
         async with reading(operator, run["id"]) as stream:
-            await guest.write(b"x")
+            guest.write(b"x")
             await stream.output()
         assert (await ended(made, run["id"])).reason is RunReason.CALLER_GONE
 
@@ -376,7 +376,7 @@ async def test_an_applications_run_is_its_own_and_its_stream_ends_with_its_key(m
     assert [one["id"] for one in (await acme.get("/api/runs")).json()["runs"]] == [run["id"]]
     (key,) = await service.signin.applications.keys(application.id)
     async with reading(acme, run["id"]) as stream:
-        await guest.write(b"x")
+        guest.write(b"x")
         await stream.output()
         await service.signin.applications.revoke(key.id)
         assert await stream.next() == ("closing", {})
@@ -427,13 +427,12 @@ async def test_a_terminal_is_written_to_typed_into_resized_and_told_its_end(made
     run, guest = await begun(made, operator, argv=[], terminal=True, detached=True)
     assert guest.job["streams"] == {"terminal": True, "held": False}
     async with terminal(service, run["id"], await ticket(operator, run["id"])) as page:
-        await guest.write(b"\x1b[1mname\x1b[0m? ")
+        guest.write(b"\x1b[1mname\x1b[0m? ")
         assert await heard(page, 14) == b"\x1b[1mname\x1b[0m? "
         await page.send(json.dumps({"columns": 90, "rows": 30}))
         await page.send(b"ada\r")
         async with asyncio.timeout(20):
-            while bytes(guest.input) != b"ada\r" or guest.sizes != [(90, 30)]:
-                await asyncio.sleep(0.01)
+            await guest.until(lambda: bytes(guest.input) == b"ada\r" and guest.sizes == [(90, 30)])
         await guest.exit(2)
         assert json.loads(await page.recv()) == {"end": {"reason": "exited", "exit_code": 2, "redacted": False}}
         assert await closed(page) == (4010, "screen ended")
@@ -442,14 +441,14 @@ async def test_a_terminal_is_written_to_typed_into_resized_and_told_its_end(made
 async def test_who_comes_back_sees_all_of_it_again_and_who_was_there_is_told(made, service):
     operator = await service.operator()
     run, guest = await begun(made, operator, argv=[], terminal=True, detached=True)
-    await guest.write(b"a screen")
+    guest.write(b"a screen")
     async with terminal(service, run["id"], await ticket(operator, run["id"])) as first:
         assert await heard(first, 8) == b"a screen"
         async with terminal(service, run["id"], await ticket(operator, run["id"])) as second:
             assert json.loads(await second.recv()) == {"again": True}
             assert await heard(second, 8) == b"a screen"
             assert await closed(first) == (4001, "taken over")
-            await guest.write(b"and more")
+            guest.write(b"and more")
             assert json.loads(await second.recv()) == {"again": False}
             assert await heard(second, 8) == b"and more"
     await guest.exit()
@@ -467,8 +466,7 @@ async def test_a_run_that_waits_says_its_place_and_what_is_typed_meanwhile_reach
         guest = await made.guests.get()
         await guest.began.wait()
         async with asyncio.timeout(20):
-            while bytes(guest.input) != b"early" or not guest.sizes:
-                await asyncio.sleep(0.01)
+            await guest.until(lambda: bytes(guest.input) == b"early" and guest.sizes)
         assert guest.sizes[0] == (70, 24)
         await guest.exit()
 
@@ -481,7 +479,7 @@ async def test_a_ticket_opens_one_runs_terminal_once(made, service):
     async with terminal(service, other["id"], given) as page:
         assert await closed(page) == (4003, "ticket not valid")
     async with terminal(service, run["id"], given) as page:
-        await guest.write(b"x")
+        guest.write(b"x")
         assert await heard(page, 1) == b"x"
     async with terminal(service, run["id"], given) as page:
         assert await closed(page) == (4003, "ticket not valid")
@@ -525,7 +523,7 @@ async def test_nobody_else_comes_to_a_terminal(made, service, how):
     assert refused.value.response.status_code == {"no right": 401, "another application": 404, "another page": 403}[how]
     # and the ticket is not used up by it
     async with terminal(service, run["id"], given) as page:
-        await guest.write(b"x")
+        guest.write(b"x")
         assert await heard(page, 1) == b"x"
     await guest.exit()
 

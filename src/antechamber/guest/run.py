@@ -148,7 +148,7 @@ class Run:
     # -- the CLI -----------------------------------------------------------------------------------------------------
 
     async def _run_cli(self) -> int:
-        ends = await (self._on_terminal() if self._todo.streams.terminal else self._on_pipes())
+        end = await (self._on_terminal() if self._todo.streams.terminal else self._on_pipes())
         assert self._process is not None  # noqa: S101 - either has started it
         self._report(ReportKind.STARTED, {"cli_pid_started": True})
         if self._asked_to_finish:
@@ -156,11 +156,10 @@ class Run:
         code = await self._process.wait()
         # what it started and left would write on, and into its file
         programs.kill_marked(MARK)
-        for end in ends:
-            await end()
+        await end()
         return code
 
-    async def _on_terminal(self) -> list[Callable[[], Any]]:
+    async def _on_terminal(self) -> Callable[[], Any]:
         self._pty = pty = Pty()
         if self._size is not None:
             pty.resize(*self._size)
@@ -183,9 +182,9 @@ class Run:
             self._pty = None
             pty.close()
 
-        return [end]
+        return end
 
-    async def _on_pipes(self) -> list[Callable[[], Any]]:
+    async def _on_pipes(self) -> Callable[[], Any]:
         pairs = {stream: os.pipe() for stream in (_OUT, _ERRORS)}
         read, self._stdin = os.pipe()
         try:
@@ -211,7 +210,7 @@ class Run:
                 os.close(ours)
             self._close_input()
 
-        return [end]
+        return end
 
     def _stop_cli(self, process: asyncio.subprocess.Process) -> None:
         self._tasks.spawn("stop", programs.stop(process, patience=_FINISHES_S))

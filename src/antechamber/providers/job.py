@@ -53,19 +53,7 @@ def check(spec: ProviderSpec, bundle: bytes) -> dict[str, Any]:
         how = {"argv": argv, "accept_code": form.check.accept_code}
         if form.check.accept_json:
             how["accept_json"] = dict(form.check.accept_json)
-    return {
-        "kind": "check",
-        "argv": argv,
-        "drive": {"how": "plain", "answers": []},
-        "cli_version": spec.version,
-        "env": dict(form.run.env),
-        "clear_env": list(form.sign_in.clear_env),
-        "screen": False,
-        "browser": False,
-        "seed": _home(spec, bundle),
-        "files": _files(spec),
-        "check": how,
-    }
+    return {"kind": "check", "argv": argv, "check": how, **_signed_in(spec, bundle)}
 
 
 def run(
@@ -77,8 +65,17 @@ def run(
     return {
         "kind": "run",
         "argv": [*_program(spec), *form.run.arguments, *arguments],
-        "drive": {"how": "plain", "answers": []},
         "streams": {"terminal": terminal, "held": held, **whole},
+        "companion_wait_ms": form.sign_in.companion_wait_ms,
+        **_signed_in(spec, bundle),
+    }
+
+
+def _signed_in(spec: ProviderSpec, bundle: bytes) -> dict[str, Any]:
+    """Return what of a job has the tool signed in already, and nobody at a screen."""
+    form = spec.definition
+    return {
+        "drive": {"how": "plain", "answers": []},
         "cli_version": spec.version,
         "env": dict(form.run.env),
         "clear_env": list(form.sign_in.clear_env),
@@ -86,7 +83,6 @@ def run(
         "browser": False,
         "seed": _home(spec, bundle),
         "files": _files(spec),
-        "companion_wait_ms": form.sign_in.companion_wait_ms,
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from antechamber.guest.output import Output
 from antechamber.guest.protocol import WHOLE, EgressAnswer, ReportKind
-from antechamber.tasks import Tasks, spawn
+from antechamber.tasks import Tasks
 from antechamber.testing.scripted_guest import GuestEnd, LinkEnd, ask, client_hello, credential_body
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ class RunGuest:
     def __init__(self, *, build: str, clock_ns: Callable[[], int] = time.time_ns) -> None:
         """Prepare."""
         self._build = build
-        self._clock_ns = clock_ns
+        self.clock_ns = clock_ns
+        self._tasks: Tasks | None = None
+        self._heard = asyncio.Event()
         self._guest: GuestEnd | None = None
         self._crash = asyncio.Event()
         self.link: LinkEnd | None = None
@@ -47,20 +49,27 @@ class RunGuest:
         self._guest = guest
         link = self.link = LinkEnd(guest, build=self._build)
         link.on_run = self._hear
-        async with Tasks("run guest") as tasks:
+        async with Tasks("run guest") as self._tasks:
+            tasks = self._tasks
             tasks.spawn("link", link.run())
             tasks.spawn("course", self._course(link))
             await self._crash.wait()
             link.end()
         return 1
 
-    async def write(self, output: bytes, stream: int = 1) -> None:
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until that holds of what the tool was told: its input, signals, sizes and readers."""
+        while not holds():
+            self._heard.clear()
+            await self._heard.wait()
+
+    def write(self, output: bytes, stream: int = 1) -> None:
         """Write on one of its streams."""
         self._out().wrote(stream, output)
 
     async def renew(self, files: Mapping[str, bytes]) -> str | None:
         """Report the files; return None when the host took them, else its code."""
-        return await self._linked().report(ReportKind.CREDENTIAL, credential_body(files, self._clock_ns()))
+        return await self._linked().report(ReportKind.CREDENTIAL, credential_body(files, self.clock_ns()))
 
     async def connect(self, name: str) -> EgressAnswer:
         """Connect to a host as the tool would, and hear what it answers."""
@@ -89,8 +98,8 @@ class RunGuest:
     def _hear(self, message: Mapping[str, Any]) -> None:
         match message:
             case {"type": "run_finish"}:
-                if not self.asked_to_finish.is_set() and self.ends_when_asked:
-                    self._ending = spawn("asked to finish", self._finish())
+                if not self.asked_to_finish.is_set() and self.ends_when_asked and self._tasks is not None:
+                    self._tasks.spawn("asked to finish", self._finish())
                 self.asked_to_finish.set()
             case {"type": "run_input", "input": encoded}:
                 self.input += base64.b64decode(encoded)
@@ -104,6 +113,7 @@ class RunGuest:
                 self.output.take(dict(message))
             case _:
                 pass
+        self._heard.set()
 
     async def _finish(self) -> None:
         await self.began.wait()

@@ -75,9 +75,11 @@ async def prompt_of(request: Request) -> dict[str, Any]:
     body = await _body(request, _MOST_PROMPT)
     if request.headers.get("content-encoding") == "zstd":
         try:
-            body = zstandard.ZstdDecompressor().stream_reader(body).read(_MOST_PROMPT)
+            body = zstandard.ZstdDecompressor().stream_reader(body).read(_MOST_PROMPT + 1)
         except zstandard.ZstdError as error:
             raise BadBodyError("not zstd") from error
+        if len(body) > _MOST_PROMPT:
+            raise BadBodyError("too large")
     return json_object(body)
 
 
