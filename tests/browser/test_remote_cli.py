@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from antechamber.guest.output import KEPT
 from antechamber.model import RunReason, RunStatus
 from tests.browser.states import run_of, runs_of_each, stored, working
 from tests.browser.test_for_everybody import NAMELESS, TOO_WIDE, tab_to
@@ -88,6 +89,22 @@ async def test_after_a_reload_the_screen_is_as_it_was_and_nothing_is_answered_tw
     assert await tool.hears(1) == b"y"
     tool.writes(b"\x1b[5n")
     assert await tool.hears(4) == b"\x1b[0n"
+
+
+async def test_where_the_beginning_is_gone_the_tool_draws_it_anew_for_a_larger_size(person):
+    page, tool = await working(person)
+    _, rows = await asyncio.wait_for(tool.sizes.get(), 15)
+    tool.writes(b"." * (KEPT + 1))
+    while not tool.sizes.empty():
+        tool.sizes.get_nowait()
+    await page.reload()
+    told = [(await asyncio.wait_for(tool.sizes.get(), 15))[1]]
+    while rows + 1 not in told or told[-1] != rows:
+        told.append((await asyncio.wait_for(tool.sizes.get(), 15))[1])
+    # never for a smaller one: a terminal has a least size, and what is below it ends the line
+    assert min(told) == rows
+    tool.writes(b"\x1b[2J\x1b[Hdrawn anew")
+    await shown(page, "drawn anew")
 
 
 async def test_a_dropped_line_is_made_again_and_what_came_meanwhile_is_there(person):

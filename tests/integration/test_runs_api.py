@@ -15,16 +15,17 @@ from antechamber.model import ApiScope, RunReason, RunStatus
 from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.testing.run_guest import RunGuest
 from antechamber.testing.scripted_guest import SignInGuest
+from antechamber.web.rates import SOCKETS, STREAMS, TICKETS, Rates
 from tests.integration.scene import BUILD, PAGE_HOST, WHOLE
 from tests.integration.test_relay import closed
-from tests.integration.test_runs import signed_in, until
+from tests.integration.test_runs import over, signed_in, until
 from tests.integration.web_service import error_of, serving
 
 ASK = {"user_id": "ada", "provider": "codex", "argv": ["exec", "say hello"]}
 
 
 @contextlib.asynccontextmanager
-async def served(made, folder):
+async def served(made, folder, **more):
     """Serve a scene's runs."""
     async with contextlib.AsyncExitStack() as cleanup:
         parts = made.store, made.vault, made.metrics
@@ -38,6 +39,7 @@ async def served(made, folder):
             folder=folder,
             node=made.node_id,
             runs=made.runs,
+            **more,
         )
 
 
@@ -381,6 +383,49 @@ async def test_an_applications_run_is_its_own_and_its_stream_ends_with_its_key(m
         await service.signin.applications.revoke(key.id)
         assert await stream.next() == ("closing", {})
     await guest.exit()
+
+
+async def test_a_terminal_ends_with_its_key_and_is_to_be_opened_again_where_that_cannot_be_told(made, service):
+    application, acme = await service.application(ApiScope.CREDENTIALS_USE, ApiScope.SESSIONS_WRITE, bind_url=None)
+    await signed_in_for(made, application.id)
+    run, guest = await begun(made, acme, argv=[], terminal=True, detached=True)
+    bearer = acme.headers["Authorization"].removeprefix("Bearer ")
+    async with terminal(service, run["id"], await ticket(acme, run["id"]), bearer=bearer) as page:
+        async with made.store._database.write() as write:
+            await write.connection.exec_driver_sql("ALTER TABLE api_keys RENAME TO away")
+        assert (await closed(page))[0] == 4004
+        async with made.store._database.write() as write:
+            await write.connection.exec_driver_sql("ALTER TABLE away RENAME TO api_keys")
+    async with terminal(service, run["id"], await ticket(acme, run["id"]), bearer=bearer) as page:
+        (key,) = await service.signin.applications.keys(application.id)
+        await service.signin.applications.revoke(key.id)
+        assert (await closed(page))[0] == 4003
+    await guest.exit()
+
+
+async def test_tickets_sockets_and_streams_of_a_run_are_answered_so_often_and_no_other_runs_for_it(made, tmp_path):
+    async with served(made, tmp_path, rates=Rates(lambda: 0.0)) as service:
+        operator = await service.operator()
+        run, guest = await begun(made, operator, argv=[], terminal=True, detached=True)
+        await guest.exit()
+        await over(made, run["id"])
+        other, guest = await begun(made, operator, argv=[], terminal=True, detached=True)
+        for _ in range(TICKETS.burst):
+            await ticket(operator, other["id"])
+        too_often = (429, "too_often")
+        assert error_of(await operator.post(f"/api/runs/{other['id']}/terminal/ticket", json={})) == too_often
+        for _ in range(STREAMS.burst):
+            assert (await operator.get(f"/api/runs/{run['id']}/output")).status_code == 200
+        assert error_of(await operator.get(f"/api/runs/{run['id']}/output")) == too_often
+        for _ in range(SOCKETS.burst):
+            async with terminal(service, run["id"], "wrong"):
+                pass
+        with pytest.raises(InvalidStatus) as refused:
+            await terminal(service, run["id"], "wrong")
+        assert refused.value.response.status_code == 429
+        async with reading(operator, other["id"]), terminal(service, other["id"], "wrong"):
+            pass
+        await guest.exit()
 
 
 async def signed_in_for(made, application):

@@ -58,11 +58,11 @@ CHALLENGES: Final = Rate("challenges", 60, 1.0)
 BINDINGS: Final = Rate("bindings", 60, 1.0)
 """What an application says of one session's browser."""
 TICKETS: Final = Rate("tickets", 120, 0.5)
-"""Tickets of one session, for screen and terminal each."""
+"""Tickets of one session, for screen and terminal each, and of one run's terminal."""
 SOCKETS: Final = Rate("sockets", 120, 0.5)
-"""WebSockets that one session's browser opens, for screen and terminal each."""
+"""WebSockets of one session, for screen and terminal each, and of one run's terminal."""
 STREAMS: Final = Rate("streams", 120, 0.5)
-"""Event streams of one session that its browser, or one caller, opens."""
+"""Event streams of one session that its browser, or one caller, opens, and those of what one run writes."""
 HINTS: Final = Rate("hints", 600, 0.1)
 """Streams of hints that dashboards open, all of them together."""
 

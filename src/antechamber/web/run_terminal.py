@@ -15,24 +15,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
+from antechamber.errors import AntechamberError, CallerError, Code
 from antechamber.log import get_logger
 from antechamber.reconciler.reading import Over, RunReader, Waits
 from antechamber.tasks import Tasks
-from antechamber.web import closes, faults, onward
+from antechamber.web import onward, watching
 from antechamber.web.callers import remembered
 from antechamber.web.closes import BAD_TICKET, ENDED, NOT_BINARY, NOT_READY, STALLED, STOPPING, TAKEN_OVER, Close
 from antechamber.web.cookies import dashboard_cookie
-from antechamber.web.seats import BINARY, STALL_S, offered_ticket
+from antechamber.web.seats import STALL_S
 from antechamber.web.terminal import size_of
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from antechamber.link import Written
-    from antechamber.model import ApiKey, Secret
+    from antechamber.model import ApiKey, NodeRow
     from antechamber.reconciler.reading import Told
     from antechamber.web.services import Services
 
@@ -51,38 +52,19 @@ class RunTerminals:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket that the wall has let in."""
         run_id: str = scope["path_params"]["run_id"]
-        runs = self._services.runs
-        try:
-            ticket = offered_ticket(scope["subprotocols"])
-            node = await runs.elsewhere(await runs.get(run_id))
-            onward.require_reachable(node, scope)
-        except CallerError as error:
-            await faults.refuse(scope, receive, send, error)
-            return
-        await receive()  # the connect message
-        await send({"type": "websocket.accept", "subprotocol": BINARY})
-        if node is not None:
-            page = onward.Page(onward.Kind.TERMINAL, scope, receive, send, STALL_S)
-            site = self._services.addresses.dashboard
-            place = onward.Place(run_id, site, scope["path"], (dashboard_cookie(site),), bearer=True)
-            is_good = await runs.holds_ticket(run_id, ticket)
-            why = await onward.pass_on(self._services, place, page, node) if is_good else BAD_TICKET
-        else:
-            why = await self._refused(run_id, ticket) or await self._watch(run_id, scope, receive, send)
-        if why is not None:
-            await closes.say(send, why)
+        runs, site = self._services.runs, self._services.addresses.dashboard
 
-    async def _refused(self, run_id: str, ticket: Secret) -> Close | None:
-        """Use the ticket up; return what to close with where it is not good."""
-        try:
-            await self._services.runs.redeem_ticket(run_id, ticket)
-        except CallerError:
-            return BAD_TICKET
-        except OperatorError as error:
-            # the handshake is over, so that no answer can say it: the page comes again with another ticket
-            _log.warning("a ticket could not be looked at", run=run_id, code=error.code, detail=error.detail)
-            return NOT_READY
-        return None
+        async def elsewhere() -> NodeRow | None:
+            return await runs.elsewhere(await runs.get(run_id))
+
+        watched = watching.Watched(
+            onward.Place(run_id, site, scope["path"], (dashboard_cookie(site),), bearer=True),
+            elsewhere,
+            partial(runs.holds_ticket, run_id),
+            partial(runs.redeem_ticket, run_id),
+        )
+        page = onward.Page(onward.Kind.TERMINAL, scope, receive, send, STALL_S)
+        await watching.serve(self._services, watched, page, lambda: self._watch(run_id, scope, receive, send))
 
     async def _watch(self, run_id: str, scope: Scope, receive: Receive, send: Send) -> Close | None:
         """Pass on until either side ends; return what to close with, or None when the page has gone."""
@@ -118,8 +100,11 @@ class RunTerminals:
                     continue
             try:
                 await self._services.signin.applications.require(key)
-            except AntechamberError:
+            except CallerError:
                 return BAD_TICKET
+            except AntechamberError:
+                # it cannot be looked at now: the page comes again, with another ticket
+                return NOT_READY
 
 
 async def _to_page(reader: RunReader, run_id: str, send: Send) -> Close | None:

@@ -16,6 +16,7 @@ from antechamber.web import onward
 from antechamber.web.bodies import AskedApplication, Body, IdempotencyKey, Nothing, RunId, UserId, whole
 from antechamber.web.callers import CalledBy
 from antechamber.web.events import last_event_id
+from antechamber.web.rates import STREAMS, TICKETS
 from antechamber.web.run_output import STREAMED, OutputStream
 from antechamber.web.run_terminal import RunTerminals
 from antechamber.web.views import TicketView, View
@@ -189,6 +190,7 @@ def _add_reading(app: FastAPI, services: Services) -> None:
         One reader at a time: who comes later takes over. A stream that ends without `end` is a failure.
         """
         found = await runs.get(run_id)
+        services.rates.take(STREAMS, run_id)
         if found.status is not RunStatus.ENDED and await runs.elsewhere(found) is not None:
             raise onward.another_nodes_run()
         return OutputStream(services, run_id, last_event_id(request.headers.get("last-event-id")), key=caller.key)
@@ -197,7 +199,9 @@ def _add_reading(app: FastAPI, services: Services) -> None:
     async def run_terminal_ticket(run_id: RunId, request: Request, body: Nothing | None = None) -> TicketView:
         """Give a single-use ticket for a run's terminal; 421 where it is on a node that cannot be reached from here."""
         del body
+        services.rates.require(TICKETS, run_id)
         given = await runs.ticket(run_id)
+        services.rates.take(TICKETS, run_id)
         # said here, where a page can read it: a WebSocket that is refused has no body for it
         onward.require_reachable(await runs.elsewhere(await runs.get(run_id)), request.scope)
         return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)

@@ -41,7 +41,8 @@ class Terminals:
     async def serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket whose browser holds the session's cookie."""
         page = onward.Page(onward.Kind.TERMINAL, scope, receive, send, STALL_S)
-        await watching.serve(self._services, session_id, page, lambda: self._watch(session_id, receive, send))
+        watched = watching.of_session(self._services, session_id, page.kind)
+        await watching.serve(self._services, watched, page, lambda: self._watch(session_id, receive, send))
 
     async def _watch(self, session_id: str, receive: Receive, send: Send) -> Close | None:
         viewer = Viewer()

@@ -1,10 +1,12 @@
-"""What a page's WebSocket passes before anything is watched, a screen's and a terminal's alike.
+"""What a page's WebSocket passes before anything is watched: a screen's, a terminal's, and that of a run alike.
 
 The machine's node, the handshake, the ticket: where the machine runs here it is watched here, else it is passed on.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
@@ -14,10 +16,10 @@ from antechamber.web.rates import SOCKETS
 from antechamber.web.seats import BINARY, offered_ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
-    from antechamber.model import Secret
+    from antechamber.model import NodeRow, Secret
     from antechamber.web.closes import Close
     from antechamber.web.onward import Page
     from antechamber.web.services import Services
@@ -25,18 +27,41 @@ if TYPE_CHECKING:
 _log = get_logger("watching")
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A screen or a terminal."""
+
+    place: onward.Place
+    elsewhere: Callable[[], Awaitable[NodeRow | None]]
+    """The other node that its machine runs on; None where it runs here, or nowhere."""
+    holds_ticket: Callable[[Secret], Awaitable[bool]]
+    """Whether a ticket is good now, without using it up."""
+    redeem_ticket: Callable[[Secret], Awaitable[None]]
+    """Use a ticket up; raises CallerError."""
+
+
+def of_session(services: Services, session_id: str, kind: onward.Kind) -> Watched:
+    """Return a session's screen or terminal."""
+    return Watched(
+        onward.of_session(services, session_id, kind),
+        partial(onward.elsewhere, services, session_id),
+        partial(services.signin.holds_ticket, session_id),
+        partial(services.signin.redeem_ticket, session_id),
+    )
+
+
 async def serve(
-    services: Services, session_id: str, page: Page, watch: Callable[[], Coroutine[Any, Any, Close | None]]
+    services: Services, watched: Watched, page: Page, watch: Callable[[], Coroutine[Any, Any, Close | None]]
 ) -> None:
-    """Serve one WebSocket whose browser holds the session's cookie.
+    """Serve one WebSocket of a page that the wall has let in.
 
     `watch` runs until either side ends, and returns what to close with, or None when the page has gone.
     """
     scope, send = page.scope, page.send
     try:
-        services.rates.take(SOCKETS, f"{session_id} {page.kind}")
+        services.rates.take(SOCKETS, f"{watched.place.subject} {page.kind}")
         ticket = offered_ticket(scope["subprotocols"])
-        node = await onward.elsewhere(services, session_id)
+        node = await watched.elsewhere()
         onward.require_reachable(node, scope)
     except CallerError as error:
         await faults.refuse(scope, page.receive, send, error)
@@ -44,11 +69,10 @@ async def serve(
     await page.receive()  # the connect message
     await send({"type": "websocket.accept", "subprotocol": BINARY})
     if node is not None:
-        is_good = await services.signin.holds_ticket(session_id, ticket)
-        place = onward.of_session(services, session_id, page.kind)
-        why = await onward.pass_on(services, place, page, node) if is_good else closes.BAD_TICKET
+        is_good = await watched.holds_ticket(ticket)
+        why = await onward.pass_on(services, watched.place, page, node) if is_good else closes.BAD_TICKET
     else:
-        why = await _refused(services, session_id, ticket) or await watch()
+        why = await _refused(watched, ticket) or await watch()
     if why is not None:
         await closes.say(send, why)
 
@@ -64,14 +88,16 @@ async def over(services: Services, session_id: str) -> Close:
     return closes.ENDED if session.status.terminal else closes.NOT_READY
 
 
-async def _refused(services: Services, session_id: str, ticket: Secret) -> Close | None:
+async def _refused(watched: Watched, ticket: Secret) -> Close | None:
     """Use the ticket up; return what to close with where it is not good."""
     try:
-        await services.signin.redeem_ticket(session_id, ticket)
+        await watched.redeem_ticket(ticket)
     except CallerError as error:
         return closes.ENDED if error.code is Code.SESSION_ENDED else closes.BAD_TICKET
     except OperatorError as error:
         # the handshake is over, so that no answer can say it: the page comes again with another ticket
-        _log.warning("a ticket could not be looked at", session=session_id, code=error.code, detail=error.detail)
+        _log.warning(
+            "a ticket could not be looked at", subject=watched.place.subject, code=error.code, detail=error.detail
+        )
         return closes.NOT_READY
     return None

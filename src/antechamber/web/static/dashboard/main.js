@@ -187,6 +187,11 @@ async function look() {
     }
     const shown = view;
     const found = await shown.load();
+    if (!service) {
+      // signed out meanwhile
+      looking = again = false;
+      return;
+    }
     waits.reset();
     if (shown === view) {
       known = found;
@@ -205,8 +210,10 @@ async function look() {
   } catch (error) {
     const refusal = Refusal.of(error);
     if (refusal.status === 401) {
-      looking = false;
-      showClosed();
+      looking = again = false;
+      if (part("access").hidden) {
+        showClosed();
+      }
       return;
     }
     wait = waits.next();

@@ -1,16 +1,14 @@
 /* One run: its tool's terminal, worked in here and found again after a reload or a dropped line; or how it stands. */
 
-import { backoff, call, Refusal } from "../api.js";
+import { call, Refusal } from "../api.js";
 import { button, make, part, prose, say } from "../dom.js";
+import { lineTo } from "../line.js";
 import { showLink, terminalIn } from "../terminal.js";
 import { head, terms, within } from "./marks.js";
 import { OPERATORS, runOf, SECTIONS } from "./routes.js";
 import { endOf, runMark, startRun } from "./runs.js";
 import { timeMark } from "./time.js";
 
-const TAKEN_OVER = 4001;
-const ENDED = 4010;
-const NODE_AWAY = 4011;
 /* What a soft keyboard lacks. */
 const KEYS = { escape: "\x1b", tab: "\t", up: "\x1b[A", down: "\x1b[B", interrupt: "\x03" };
 
@@ -24,10 +22,6 @@ function lineOf(id, onEnd) {
   const told = make("p", { id: "run-state", class: "quiet small", role: "status" });
   const link = make("p", { class: "small terminal-link", role: "status" });
   const here = make("div", { class: "row", hidden: true });
-  const waits = backoff(500, 10_000);
-  let open = false;
-  let socket = null;
-  let timer = 0;
   let again = false;
   /* Pieces that are still being drawn of what a reader has had before: what they ask has been answered then. */
   let drawing = 0;
@@ -35,22 +29,14 @@ function lineOf(id, onEnd) {
   let over = false;
 
   function send(keys) {
-    if (socket?.readyState === WebSocket.OPEN) {
-      socket.send(typeof keys === "string" ? new TextEncoder().encode(keys) : keys);
-    }
-  }
-
-  function resize() {
-    if (socket?.readyState === WebSocket.OPEN) {
-      socket.send(shown.size);
-    }
+    line.send(new TextEncoder().encode(keys));
   }
 
   const shown = terminalIn(box, {
     label: label("terminal"),
     answers: true,
     typed: (keys) => drawing || send(keys),
-    resized: resize,
+    resized: () => line.send(shown.size),
     linked: (address) => showLink(link, label("link"), address),
     // where nothing is typed any more, Tab is the page's as everywhere
     keeps: (event) => (over ? event.key !== "Tab" : takes(event)),
@@ -73,16 +59,19 @@ function lineOf(id, onEnd) {
   }
 
   function screenText() {
+    if (!shown.term) {
+      return "";
+    }
     const { active } = shown.term.buffer;
     const lines = Array.from({ length: shown.term.rows }, (_, row) => active.getLine(active.viewportY + row)?.translateToString(true) ?? "");
     return lines.join("\n").trimEnd();
   }
 
   async function copy() {
-    const text = shown.term.getSelection() || screenText();
+    const text = shown.term?.getSelection() || screenText();
     // at once, as the same keys again interrupt; the lines for screen readers lie over it and are selected with it
     getSelection().removeAllRanges();
-    shown.term.clearSelection();
+    shown.term?.clearSelection();
     try {
       await navigator.clipboard.writeText(text);
       told.textContent = label("copied");
@@ -93,8 +82,9 @@ function lineOf(id, onEnd) {
 
   async function paste() {
     try {
-      shown.term.paste(await navigator.clipboard.readText());
-      shown.term.focus();
+      const text = await navigator.clipboard.readText();
+      shown.term?.paste(text);
+      shown.term?.focus();
     } catch {
       told.textContent = label("notPasted");
     }
@@ -106,49 +96,44 @@ function lineOf(id, onEnd) {
     Object.entries(KEYS).map(([name, typed]) =>
       button(label(name), "slim", () => {
         send(typed);
-        shown.term.focus();
+        shown.term?.focus();
       }, { "aria-label": label(`${name}Name`) }),
     ),
     button(label("copy"), "slim", copy, { title: label("copyHint") }),
     button(label("paste"), "slim", paste),
   );
 
-  async function connect() {
-    clearTimeout(timer);
-    here.hidden = true;
-    told.textContent = label("connecting");
-    try {
-      const [{ ticket }] = await Promise.all([call("POST", `/api/runs/${id}/terminal/ticket`), shown.prepare()]);
-      if (!open) {
-        return;
-      }
-      const address = new URL(`/api/runs/${id}/terminal`, location.href);
-      address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-      const mine = new WebSocket(address, ["binary", `ticket.${ticket}`]);
-      socket = mine;
-      mine.binaryType = "arraybuffer";
-      mine.onopen = () => begin();
-      mine.onmessage = ({ data }) => mine === socket && (typeof data === "string" ? hear(JSON.parse(data)) : draw(new Uint8Array(data)));
-      mine.onclose = ({ code }) => mine === socket && lost(code);
-    } catch (error) {
-      const refusal = Refusal.of(error);
-      if (open && refusal.code === "run_ended") {
+  const line = lineTo(`/api/runs/${id}/terminal`, shown, {
+    state(name) {
+      here.hidden = name !== "taken";
+      if (name === "ended") {
         onEnd();
-      } else if (open) {
-        told.textContent = refusal.code === "wrong_node" ? say("errors.nodeAway") : refusal.message;
-        timer = refusal.unreachable || refusal.retryable ? setTimeout(connect, waits.next()) : 0;
+      } else {
+        told.textContent = label(name);
       }
-    }
-  }
+    },
+    trouble(text) {
+      told.textContent = text;
+    },
+    refused(refusal) {
+      const ended = refusal.code === "run_ended";
+      if (ended) {
+        onEnd();
+      }
+      return ended;
+    },
+    opened: begin,
+    told: hear,
+    wrote: draw,
+  });
+  here.append(button(label("here"), "", line.open));
 
   /* All of it comes again: what was on the screen is drawn anew. */
   function begin() {
-    waits.reset();
     again = false;
     behind = false;
     shown.term.reset();
     told.textContent = label("starting");
-    resize();
   }
 
   function draw(piece) {
@@ -177,36 +162,19 @@ function lineOf(id, onEnd) {
       // its beginning is gone: a tool that draws all over the screen draws it anew when the size changes
       behind = false;
       const { columns, rows } = JSON.parse(shown.size);
-      socket.send(JSON.stringify({ columns, rows: rows - 1 }));
-      resize();
+      line.send(JSON.stringify({ columns, rows: rows + 1 }));
+      line.send(shown.size);
     }
     if (message.end) {
       onEnd();
     }
   }
 
-  function lost(code) {
-    socket = null;
-    if (code === ENDED) {
-      onEnd();
-      return;
-    }
-    if (code === TAKEN_OVER) {
-      told.textContent = label("taken");
-      here.replaceChildren(button(label("here"), "", connect));
-      here.hidden = false;
-      return;
-    }
-    told.textContent = code === NODE_AWAY ? say("errors.nodeAway") : label("lost");
-    timer = setTimeout(connect, waits.next());
-  }
-
   return {
     root: make("div", { class: "run" }, box, link, told, here, keys),
     keys,
     async open() {
-      open = true;
-      await connect();
+      await line.open();
       if (document.activeElement === document.body || document.activeElement?.matches("h1")) {
         shown.term?.focus();
       }
@@ -214,19 +182,13 @@ function lineOf(id, onEnd) {
     /** Take no more typing; what was written stays to be read. */
     end() {
       over = true;
-      this.close();
+      line.close();
       told.textContent = "";
       if (shown.term) {
         shown.term.options.disableStdin = true;
       }
     },
-    close() {
-      open = false;
-      clearTimeout(timer);
-      const mine = socket;
-      socket = null;
-      mine?.close();
-    },
+    close: line.close,
   };
 }
 
@@ -236,7 +198,6 @@ export function runView(context, route) {
   const place = make("div", { hidden: true });
   const trouble = make("p", { id: "run-trouble", class: "note bad", role: "alert", hidden: true });
   let line = null;
-  let ended = false;
   let failed = false;
 
   // the screen takes every key, Tab included: this chord is the way out of it for whoever has no mouse
@@ -250,7 +211,6 @@ export function runView(context, route) {
 
   function onEnd() {
     line.end();
-    ended = true;
     context.look();
   }
 
@@ -318,11 +278,14 @@ export function runView(context, route) {
       }
     },
     moving: ({ run }) => Boolean(run && run.status !== "ended"),
-    state: () => [ended, failed],
+    state: () => failed,
     variant: ({ run }) => (run ? (run.status === "ended" ? (failed ? "run-trouble" : "run-ended") : run.terminal ? "run" : "run-plain") : "run-missing"),
     fill({ run }, own) {
       if (!run) {
+        line?.close();
+        place.hidden = true;
         top.replaceChildren(head(label("missing"), label("missingLead")));
+        foot.replaceChildren();
         return;
       }
       top.replaceChildren(...about(run, own));
