@@ -383,7 +383,8 @@ class Client:
             reader, writer = await asyncio.open_unix_connection(sock=await _connect(self._path), limit=MAX_ANSWER)
         try:
             channel = Channel(reader, writer)
-            await channel.send(op=conversation, **{"with": arguments})
+            with self._translated(conversation):
+                await channel.send(op=conversation, **{"with": arguments})
             yield channel
         finally:
             writer.close()

@@ -28,14 +28,17 @@ class Opening:
         self._clock = clock
 
     async def for_machine(
-        self, owner: Owner, provider: str, *, purpose: Purpose, by: Actor
+        self, owner: Owner, provider: str, *, purpose: Purpose, by: Actor, api_key: str | None = None
     ) -> tuple[Credential, bytes]:
         """Open an owner's credential for a machine of their own, and say which version of which one it is.
 
-        The audit's line of it is committed before: where that cannot be, nothing is opened. Raises CallerError
-        credential_not_found, OperatorError store_unavailable or root_unavailable, VaultError.
+        `api_key` is the id of the application's key by whose right it is, if it is by one. The audit's line of it is
+        committed before: where that cannot be, nothing is opened. Raises CallerError credential_not_found,
+        OperatorError store_unavailable or root_unavailable, VaultError.
         """
-        held = await self._store.credentials.open(owner, provider, purpose=purpose, actor=by, at=self._clock())
+        held = await self._store.credentials.open(
+            owner, provider, purpose=purpose, actor=by, at=self._clock(), api_key=api_key
+        )
         if held is None:
             raise CallerError(Code.CREDENTIAL_NOT_FOUND)
         return held[0], await self._unsealed(*held)

@@ -99,6 +99,10 @@ class Runs:
         seconds = self._seconds(request.seconds)
         if any("\0" in argument for argument in request.arguments):
             raise CallerError(Code.BAD_REQUEST, message="An argument of a program has no NUL byte.")
+        idempotency = _idempotency(request, spec.id, idempotency_key, caller)
+        # before all that may have changed since the first time
+        if idempotency is not None and (known := await self._store.runs.answered(idempotency)) is not None:
+            return known
         await at_the_root(self._vault.answers)
         credential = await self._signin.stored(request.owner, spec.id)
         if credential is None:
@@ -121,7 +125,7 @@ class Runs:
                 given=request.given,
             ),
             at=self._signin.clock(),
-            idempotency=_idempotency(request, spec.id, idempotency_key, caller),
+            idempotency=idempotency,
             limits=self._limits,
         )
         point(Point.RUN_CREATED)
@@ -206,7 +210,7 @@ class Runs:
             return None
         spec = self._providers.get(run.provider)
         credential, bundle = await self._signin.open_credential(
-            run.owner, run.provider, purpose=Purpose.RUN, by=run.asked_by
+            run.owner, run.provider, purpose=Purpose.RUN, by=run.asked_by, api_key=run.api_key
         )
         lease = await self._store.runs.lease(run.id)
         if lease is None or (credential.id, credential.version) != (lease.credential_id, lease.version):

@@ -571,10 +571,11 @@ class SignIn:
         return deleted
 
     async def open_credential(
-        self, owner: Owner, provider: str, *, purpose: Purpose, by: Actor
+        self, owner: Owner, provider: str, *, purpose: Purpose, by: Actor, api_key: str | None = None
     ) -> tuple[Credential, bytes]:
         """Open a credential for a machine of its own owner: see `Opening.for_machine`; raises unknown_provider too."""
-        return await self._opening.for_machine(owner, self._providers.get(provider).id, purpose=purpose, by=by)
+        known = self._providers.get(provider).id
+        return await self._opening.for_machine(owner, known, purpose=purpose, by=by, api_key=api_key)
 
     async def audit(self, *, after: int, limit: int, owner: Owner | None = None) -> list[AuditLine]:
         """Return lines of the audit with a seq above `after`, the oldest first; of one owner with `owner`."""

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from antechamber.model import ApiScope, RunReason, RunStatus
+from antechamber.model import Actor, ApiScope, Purpose, RunReason, RunStatus
 from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.testing.run_guest import RunGuest
 from antechamber.testing.scripted_guest import SignInGuest
@@ -158,6 +158,12 @@ async def test_a_repeat_with_the_same_key_is_the_same_run_and_with_another_body_
     await guest.began.wait()
     await guest.exit()
     assert made.guests.empty()
+    # also when it could not be begun any more
+    (stored,) = (await operator.get("/api/credentials")).json()["credentials"]
+    await over(made, answers[0].json()["id"])
+    assert (await operator.delete(f"/api/credentials/{stored['id']}")).status_code == 200
+    again = await operator.post("/api/runs", json=ASK, headers=key)
+    assert (again.status_code, again.json()["id"], again.json()["status"]) == (201, answers[0].json()["id"], "ended")
 
 
 @pytest.mark.parametrize(
@@ -377,6 +383,8 @@ async def test_an_applications_run_is_its_own_and_its_stream_ends_with_its_key(m
     assert run["application"] == application.id
     assert [one["id"] for one in (await acme.get("/api/runs")).json()["runs"]] == [run["id"]]
     (key,) = await service.signin.applications.keys(application.id)
+    (opened,) = [line for line in await service.signin.audit(after=0, limit=100) if line.purpose is Purpose.RUN]
+    assert (opened.actor, opened.api_key) == (Actor.APPLICATION, key.id)
     async with reading(acme, run["id"]) as stream:
         guest.write(b"x")
         await stream.output()

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from antechamber.egress import matches
@@ -52,10 +53,16 @@ _LOADS_AGAIN_S: Final = 1.0
 """How long a page that was asked for before a restart of the service may take to load again, unless it needs not."""
 
 
-async def while_away(report: Report, take: Callable[[Report], Awaitable[Reply]], pause_s: float) -> Reply:
+async def taken(
+    report: Report,
+    take: Callable[[Report], Awaitable[Reply]],
+    fail: Callable[[str], Awaitable[None]],
+    pause_s: float,
+) -> Reply:
     """Take a report, as soon as database and root key are there.
 
-    While one of them is away the guest gets no answer, and so keeps its report: a refusal would make it forget.
+    While one of them is away the guest gets no answer, and so keeps its report: a refusal would make it forget. One
+    that we fail to take, by a fault of our own, would fail again whenever it is sent: `fail` is told so.
     """
     while True:
         try:
@@ -64,6 +71,12 @@ async def while_away(report: Report, take: Callable[[Report], Awaitable[Reply]],
             if error.code not in AWAY:
                 raise
             _log.warning("a report waits", kind=report.kind.value, code=error.code)
+        except AntechamberError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the guest would send the report for ever
+            _log.error("a report could not be taken", kind=report.kind.value, **told(error))
+            await fail(f"the report {report.kind.value} could not be taken: {type(error).__name__}")
+            return Refuse(Code.INTERNAL)
         await asyncio.sleep(pause_s)
 
 
@@ -98,19 +111,9 @@ class SignInErrand:
 
         A report that we fail to take, by a fault of our own, fails the session: sent again it would fail again.
         """
-        return await while_away(report, self._take_or_fail, self._settings.sweep_s)
-
-    async def _take_or_fail(self, report: Report) -> Reply:
-        try:
-            return await self._take(report)
-        except AntechamberError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the guest would send the report for ever
-            _log.error("a report could not be taken", session=self._session_id, kind=report.kind.value, **told(error))
-            is_credential = report.kind is ReportKind.CREDENTIAL
-            reason = Reason.CREDENTIAL_UNUSABLE if is_credential else Reason.MACHINE_BROKEN
-            await self._failed(reason, f"the report {report.kind.value} could not be taken: {type(error).__name__}")
-            return Refuse(Code.INTERNAL)
+        is_credential = report.kind is ReportKind.CREDENTIAL
+        reason = Reason.CREDENTIAL_UNUSABLE if is_credential else Reason.MACHINE_BROKEN
+        return await taken(report, self._take, partial(self._failed, reason), self._settings.sweep_s)
 
     async def _take(self, report: Report) -> Reply:
         match report.kind:

@@ -192,7 +192,8 @@ class Reconciler:
             if session.id not in self._timing_out:
                 self._timing_out[session.id] = self._tasks.spawn(f"time out {session.id}", self._time_out(session))
         for run in [*await self.store.runs.due(self.now()), *await self._runs_overdue()]:
-            await self.runs.time_out(run)
+            if run.id not in self._timing_out:
+                self._timing_out[run.id] = self._tasks.spawn(f"time out {run.id}", self._time_out_run(run))
         await self.signin.life.sweep()
 
     async def _overdue(self) -> list[AuthSession]:
@@ -273,6 +274,13 @@ class Reconciler:
             point(Point.TIMED_OUT)
         finally:
             self._timing_out.pop(session.id, None)
+
+    async def _time_out_run(self, run: Run) -> None:
+        try:
+            with about(run=run.id, machine=run.machine_id):
+                await self.runs.time_out(run)
+        finally:
+            self._timing_out.pop(run.id, None)
 
     def _is_anothers_turn(self, session: AuthSession, row: MachineRow | None) -> bool:
         """Tell whether another node is to end the session: the one with the machine, which can still ask its guest."""

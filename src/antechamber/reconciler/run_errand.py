@@ -6,12 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from antechamber.egress import matches
-from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
+from antechamber.errors import AntechamberError, MachineError, OperatorError
 from antechamber.guest.protocol import ReportKind
 from antechamber.lifecycle import MachineFact
 from antechamber.link import Ack, Refuse
-from antechamber.log import get_logger, told
-from antechamber.reconciler.errands import files_of, while_away
+from antechamber.log import get_logger
+from antechamber.reconciler.errands import files_of, taken
 from antechamber.run_life import RunFact
 
 if TYPE_CHECKING:
@@ -72,21 +72,11 @@ class RunErrand:
 
     async def on_report(self, report: Report) -> Reply:
         """Take one report; what must not be lost is in the database before this returns."""
-        return await while_away(report, self._take_or_fail, self._settings.sweep_s)
+        return await taken(report, self._take, self._ended, self._settings.sweep_s)
 
     async def on_broken(self, error: MachineError) -> None:
         """End the run: its machine cannot be trusted any more."""
         await self._ended(f"{error.code}: {error.detail}")
-
-    async def _take_or_fail(self, report: Report) -> Reply:
-        try:
-            return await self._take(report)
-        except AntechamberError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the guest would send the report for ever
-            _log.error("a report could not be taken", run=self.run.id, kind=report.kind.value, **told(error))
-            await self._ended(f"the report {report.kind.value} could not be taken: {type(error).__name__}")
-            return Refuse(Code.INTERNAL)
 
     async def _take(self, report: Report) -> Reply:
         match report.kind:

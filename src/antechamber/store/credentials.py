@@ -172,7 +172,14 @@ class Credentials:
 
     @to_its_end
     async def open(
-        self, owner: Owner, provider: str, *, purpose: Purpose, actor: Actor, at: datetime
+        self,
+        owner: Owner,
+        provider: str,
+        *,
+        purpose: Purpose,
+        actor: Actor,
+        at: datetime,
+        api_key: str | None = None,
     ) -> tuple[Credential, Sealed] | None:
         """Grant the opening of an owner's live credential and return it with what is sealed in it.
 
@@ -182,10 +189,10 @@ class Credentials:
         async with self._database.write() as write:
             row = (await write.connection.execute(_wanted(owner, provider).with_for_update())).one_or_none()
             if row is None:
-                denied = Entry(actor, AuditAction.CREDENTIAL_OPENED, owner, purpose, provider)
+                denied = Entry(actor, AuditAction.CREDENTIAL_OPENED, owner, purpose, provider, api_key=api_key)
                 append(write, replace(denied, refused=Code.CREDENTIAL_NOT_FOUND), at=at)
                 return None
-            return grant(write, row, Asked(purpose, actor), at)
+            return grant(write, row, Asked(purpose, actor, api_key=api_key), at)
 
     @to_its_end
     async def sealed_with(self) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """How many sessions and runs there may be, counted inside the transaction that creates one: none too many passes.
 
 SQLite has one writer at a time. On PostgreSQL those who create them take turns by the lock of the installation's row,
-which nothing else locks; where there is no limit nobody takes it. An application's own
-limits are in its row.
+before any row of a session or credential; where there is no limit nobody takes it. An application's own limits are in
+its row.
 """
 
 from __future__ import annotations
@@ -122,10 +122,17 @@ async def refuse_runs_beyond(connection: AsyncConnection, limits: RunLimits, own
     """Raise CallerError where one run more would be too many, as `refuse_beyond` does for a session."""
     own = (runs.c.application == owner.application, runs.c.user_id == owner.user_id)
     is_live_run = runs.c.status != RunStatus.ENDED
-    for limit, code, whose in ((limits.owner, Code.OWNER_RUN_LIMIT, own), (limits.all, Code.RUN_LIMIT, ())):
-        until = await _live_until(connection, limit, runs, is_live_run, *whose)
-        if until is not None:
-            raise CallerError(code, retry_after=max(until - at, timedelta(0)))
+    refused = [
+        (until, code)
+        for until, code in (
+            (await _live_until(connection, limits.owner, runs, is_live_run, *own), Code.OWNER_RUN_LIMIT),
+            (await _live_until(connection, limits.all, runs, is_live_run), Code.RUN_LIMIT),
+        )
+        if until is not None
+    ]
+    if refused:
+        until, code = max(refused, key=lambda one: one[0])
+        raise CallerError(code, retry_after=max(until - at, timedelta(0)))
 
 
 async def _starts_until(

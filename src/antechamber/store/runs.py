@@ -143,6 +143,12 @@ class Runs:
             return await _locked(write.connection, created.id)
 
     @to_its_end
+    async def answered(self, idempotency: Idempotency) -> Run | None:
+        """Return the run of an Idempotency-Key that was used before; raises CallerError IDEMPOTENCY_MISMATCH."""
+        async with self._database.read() as connection:
+            return await _answered(connection, idempotency)
+
+    @to_its_end
     async def get(self, run_id: str) -> Run | None:
         """Return a run, or None."""
         async with self._database.read() as connection:

@@ -83,6 +83,15 @@ async def test_of_many_that_come_at_once_to_two_services_not_one_too_many_passes
     assert (await pair[1].runs.create(new(credentials["ada"]), at=later(1), limits=limits)).status in RunStatus
 
 
+async def test_of_two_limits_the_one_that_lasts_longest_is_told(steps, store):
+    credentials = {user: await credential_of(steps, user) for user in ("ada", "bob")}
+    await store.runs.create(new(credentials["ada"]), at=NOON)
+    await store.runs.create(new(credentials["bob"], user="bob"), at=later(30))
+    with pytest.raises(CallerError) as refused:
+        await store.runs.create(new(credentials["ada"]), at=later(30), limits=RunLimits(owner=1, all=1))
+    assert (refused.value.code, refused.value.retry_after) == (Code.RUN_LIMIT, timedelta(minutes=1))
+
+
 async def test_one_owners_limit_is_nobody_elses(steps, store):
     limits = RunLimits(owner=1)
     await store.runs.create(new(await credential_of(steps)), at=NOON, limits=limits)
