@@ -28,6 +28,33 @@ async def signed_in(scene, provider):
     await person.leave()
 
 
+FIRST_SCREEN = {"codex": "Ask Codex to do anything", "gemini": "Type your message"}
+
+
+@pytest.mark.machine
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("provider", FIRST_SCREEN)
+async def test_a_real_tool_draws_its_screen_and_answers_in_it(scene, provider):
+    await signed_in(scene, provider)
+    link = (await scene.service.control.call("dashboard.link"))["url"]
+    with tempfile.TemporaryDirectory(prefix="antechamber-browser-") as folder:
+        async with chromium(Path(folder)) as browser:
+            page = await browser.new_page()
+            page.set_default_timeout(60_000)
+            await page.goto(link.replace("/#", "/runs#"))
+            await page.get_by_role("button", name="Open a terminal of").click()
+            await says(page, FIRST_SCREEN[provider])
+            await page.keyboard.type("say hello")
+            await says(page, "say hello")
+            # a key that comes with the others is a part of what is pasted
+            await page.wait_for_timeout(500)
+            await page.keyboard.press("Enter")
+            await says(page, "The practice vendor answers: say hello")
+            await page.get_by_role("button", name="End the run").click()
+            await page.get_by_role("button", name="End it").click()
+            await page.get_by_text("The run was cancelled.").wait_for()
+
+
 async def says(page, text, times=1):
     await page.wait_for_function(f"([text, times]) => ({TEXT}).split(text).length > times", arg=[text, times])
 

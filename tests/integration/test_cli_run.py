@@ -186,7 +186,7 @@ class Screen:
 
 
 @contextlib.asynccontextmanager
-async def at_a_terminal(folder, *words):
+async def at_a_terminal(folder, *words, **more):
     screen = Screen()
     screen.size(100, 30)
 
@@ -198,7 +198,7 @@ async def at_a_terminal(folder, *words):
         os.close(os.open(name, os.O_RDWR))
 
     # what a shell exported of an earlier size
-    env = {"COLUMNS": "80", "LINES": "24"}
+    env = {"COLUMNS": "80", "LINES": "24", **more}
     at = {"stdin": screen.theirs, "stdout": screen.theirs, "preexec_fn": mine}
     async with command(folder, *words, env=env, **at) as process:
         yield process, screen
