@@ -212,4 +212,5 @@ class Cli:
 def take_terminal() -> None:
     """Make a program's input its terminal, as its first act."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for sign in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
+        signal.signal(sign, signal.SIG_DFL)

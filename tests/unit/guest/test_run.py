@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 import sys
 from contextlib import suppress
 
@@ -130,6 +131,15 @@ async def test_secrets_of_the_file_do_not_pass_also_of_one_that_was_just_renewed
     assert "[removed]" in said
 
 
+@pytest.fixture(params=["heeded", "ignored"])
+def interrupts(request):
+    """Have an interrupt be heeded, or ignored as in what a script starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if request.param == "ignored" else signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 async def test_a_terminal_echoes_resizes_and_takes_ctrl_c(tmp_path):
     program = (
         "import os, sys, time\nprint(os.get_terminal_size(), sys.stdin.isatty(), flush=True)\n"
