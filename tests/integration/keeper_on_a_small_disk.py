@@ -25,15 +25,17 @@ def disk():
 
 async def test_a_full_disk_ends_no_machine_and_its_end_is_recorded_all_the_same(disk):
     kept = Kept(Path(tempfile.mkdtemp(dir=DISK)))
-    go = kept.folder.path / "go"
+    # two: what is written to one that its first reader has not left yet is lost with that reader
+    go, on = kept.folder.path / "go", kept.folder.path / "on"
     os.mkfifo(go)
+    os.mkfifo(on)
     noise = "i=0; while [ $i -lt 2000 ]; do echo DUMMY words of a machine; i=$((i+1)); done; "
-    await kept.start(f"{STARTED} read line < {go}; {noise} read line < {go}; exit 7")
+    await kept.start(f"{STARTED} read line < {go}; {noise} read line < {on}; exit 7")
     disk.fill()
     # opening it waits for the other end, which has read it then
     await asyncio.to_thread(go.write_text, "on\n")
-    # again: it has printed all that it wants to by then
-    with await asyncio.to_thread(go.open, "w") as again:
+    # it has printed all that it wants to by then
+    with await asyncio.to_thread(on.open, "w") as again:
         assert locks.held(kept.folder.alive), "the machine goes on"
         again.write("on\n")
     end = await kept.end()

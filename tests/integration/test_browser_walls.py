@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(180)]
 WITHIN_S = 30
 COPIED_S = 2
 LOOK_S = 0.3
+AGAIN_S = 8
 BLOCKED = "This page is blocked"
 SITE = f"http://{SIGN_IN}"
 PAGE = b"<body><script>document.body.textContent = 'here is ' + location.pathname</script>"
@@ -79,10 +80,14 @@ class Person:
             while here not in await self.text():
                 pass
             await self.type_address(address)
+            typed_at = asyncio.get_running_loop().time()
             while True:
                 text = await self.text()
-                if "ERR_" in text:  # a part of it was lost and the rest was looked for
+                was_long_ago = asyncio.get_running_loop().time() > typed_at + AGAIN_S
+                # a part of it was lost, and the rest was looked for or stands in the bar
+                if "ERR_" in text or (was_long_ago and (not text or address in text or here in text)):
                     await self.type_address(address)
+                    typed_at = asyncio.get_running_loop().time()
                 elif text and here not in text and address not in text:
                     return text
 
