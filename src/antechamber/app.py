@@ -38,6 +38,7 @@ from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.texts import Languages, speaking
 from antechamber.tracing import Tracing
 from antechamber.vault import Vault, at_the_root, roots_of
+from antechamber.workspaces import Workspaces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -207,6 +208,18 @@ async def open_store(
         lock.release()
 
 
+def _places(settings: Settings) -> Places:
+    """Return the folders of these settings; raises OperatorError also where a root of workspaces cannot be one."""
+    places = place(settings)
+    if faults := Workspaces(settings.workspaces).faults([places.data, places.run, places.shared]):
+        raise OperatorError(
+            Code.MISCONFIGURED,
+            message=f"ANTECHAMBER_WORKSPACE_ROOTS: {'; '.join(faults)}.",
+            next_step="Name folders of your own that nobody else may write to, and that others may enter.",
+        )
+    return places
+
+
 async def run(
     settings: Settings,
     world: World,
@@ -226,7 +239,7 @@ async def run(
     starting.
     """
     begun, started_at = time.monotonic(), datetime.now(UTC)
-    places = place(settings)
+    places = _places(settings)
     providers = Providers.of(settings)
     counted = metrics.Metrics(spec.id for spec in providers.all())
     tracing = Tracing.of(settings, os.environ)

@@ -84,6 +84,7 @@ class Code(StrEnum):
     RUN_ENDED = "run_ended"
     RUN_IN_USE = "run_in_use"
     NO_TERMINAL = "no_terminal"
+    WORKSPACE_NOT_FOUND = "workspace_not_found"
     CREDENTIAL_NOT_USABLE = "credential_not_usable"
     OWNER_RUN_LIMIT = "owner_run_limit"
     RUN_LIMIT = "run_limit"
@@ -325,6 +326,7 @@ CATALOGUE: Final[dict[Code, Meaning]] = {
     Code.RUN_NOT_FOUND: Meaning(404, "There is no such run.", "Check the id, or start another run."),
     Code.RUN_ENDED: Meaning(409, "The run has ended.", "Start another run."),
     Code.RUN_IN_USE: Meaning(409, "Somebody else reads this run now.", "Close it there, or start another run."),
+    Code.WORKSPACE_NOT_FOUND: Meaning(404, "There is no such workspace.", "Choose one of those that there are."),
     Code.NO_TERMINAL: Meaning(409, "This run's tool has no terminal.", "Read its output, or start it with `terminal`."),
     Code.CREDENTIAL_NOT_USABLE: Meaning(
         409, "The stored sign-in is not thought to work any more.", "Sign in again, then start the run."

@@ -553,6 +553,8 @@ class Run:
     """What follows the program on its command line; empty once it has ended."""
     given: bytes | None = None
     """All of the tool's input, until the run has ended; None: its reader types it."""
+    workspace: str | None = None
+    """The name of the workspace that it works in, until it has ended."""
     expires_at: datetime | None = None
     """Deadline of the present state; None once ended."""
     reason: RunReason | None = None

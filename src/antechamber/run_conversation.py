@@ -189,6 +189,9 @@ async def _request(arguments: Mapping[str, Any], signin: SignIn) -> RunRequest:
     provider, seconds = arguments.get("provider"), arguments.get("seconds")
     if not isinstance(provider, str) or not (seconds is None or type(seconds) is int):
         raise CallerError(Code.BAD_REQUEST, message="`provider` is a text, and `seconds` a whole number.")
+    workspace = arguments.get("workspace")
+    if not (workspace is None or isinstance(workspace, str)):
+        raise CallerError(Code.BAD_REQUEST, message="`workspace` is a text.")
     return RunRequest(
         owner=await _owner(arguments, provider, signin),
         provider=provider,
@@ -197,6 +200,7 @@ async def _request(arguments: Mapping[str, Any], signin: SignIn) -> RunRequest:
         held=True,
         by=Actor.COMMAND_LINE,
         seconds=seconds,
+        workspace=workspace,
     )
 
 

@@ -23,6 +23,7 @@ from antechamber.run_life import RunFact
 from antechamber.signin import Ticket
 from antechamber.store import Idempotency, NewRun, NewVersion, RunLimits
 from antechamber.vault import at_the_root
+from antechamber.workspaces import AT, Workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,6 +55,8 @@ class RunRequest:
     """How long it may run; None: as long as the operator allows."""
     given: bytes | None = None
     """All of the tool's input; None: its reader types it."""
+    workspace: str | None = None
+    """The name of the workspace that it works in; None: an empty folder of its own."""
 
 
 class Runs:
@@ -78,6 +81,7 @@ class Runs:
         self._settings = settings
         self._driver = driver
         self._node = node
+        self.workspaces = Workspaces(settings.workspaces)
         self._limits = RunLimits(owner=settings.owner_runs, all=settings.runs)
         self.clock = signin.clock
         self.changes = store.changes
@@ -88,9 +92,9 @@ class Runs:
         """Make a run, which begins as soon as its credential and a machine are free.
 
         A repeat with an Idempotency-Key of that caller's returns the run of before. Raises CallerError:
-        unknown_provider, bad_request, argument_refused, credential_not_found, credential_not_usable,
-        idempotency_mismatch, owner_run_limit, run_limit; OperatorError when it cannot work, which is root_unavailable
-        where its credential could not be opened.
+        unknown_provider, bad_request, argument_refused, workspace_not_found, credential_not_found,
+        credential_not_usable, idempotency_mismatch, owner_run_limit, run_limit; OperatorError when it cannot work,
+        which is root_unavailable where its credential could not be opened.
         """
         spec = self._providers.get(request.provider)
         self._signin.require(spec)
@@ -103,6 +107,8 @@ class Runs:
         # before all that may have changed since the first time
         if idempotency is not None and (known := await self._store.runs.answered(idempotency)) is not None:
             return known
+        if request.workspace is not None:
+            self.workspaces.folder(request.owner.application, request.workspace)
         await at_the_root(self._vault.answers)
         credential = await self._signin.stored(request.owner, spec.id)
         if credential is None:
@@ -123,6 +129,7 @@ class Runs:
                 wait=self._settings.duration("run_wait"),
                 start=self._settings.duration("start"),
                 given=request.given,
+                workspace=request.workspace,
             ),
             at=self._signin.clock(),
             idempotency=idempotency,
@@ -216,7 +223,14 @@ class Runs:
         if lease is None or (credential.id, credential.version) != (lease.credential_id, lease.version):
             # a sign-in came between: its version is nobody's lease
             raise MachineError(Code.MACHINE_ENDED, detail="the credential moved on before the run began")
-        return spec.run_job(bundle, run.arguments, terminal=run.terminal, held=run.held, given=run.given)
+        return spec.run_job(
+            bundle,
+            run.arguments,
+            terminal=run.terminal,
+            held=run.held,
+            given=run.given,
+            folder=None if run.workspace is None else AT,
+        )
 
     async def begun(self, run: Run) -> None:
         """Take it that its tool runs; its time begins."""
@@ -324,6 +338,7 @@ def _idempotency(request: RunRequest, provider: str, key: str | None, caller: st
             request.held,
             request.seconds,
             None if request.given is None else request.given.hex(),
+            request.workspace,
         ]
     )
     return Idempotency(key, hashlib.sha256(body.encode()).hexdigest(), caller)

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, Va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from antechamber.errors import Code, OperatorError
-from antechamber.model import Secret
+from antechamber.model import DEFAULT_APPLICATION, Secret
 from antechamber.web_address import issuer_address, web_origin
 
 PREFIX: Final = "ANTECHAMBER_"
@@ -40,6 +40,11 @@ def _secret(given: object) -> Secret | None:
     if isinstance(given, Secret) or given is None:
         return given
     return Secret(str(given)) if given else None
+
+
+def _root(word: str) -> tuple[str, Path]:
+    application, separator, folder = word.partition("=") if not word.startswith("/") else ("", "", word)
+    return (application if separator else DEFAULT_APPLICATION), Path(folder)
 
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -138,6 +143,11 @@ class Settings(BaseSettings):
         (),
         description="Origins whose pages may show the sign-in page in a frame, https://HOST[:PORT]; nobody's by"
         " default. Each is trusted with its person's clicks, see docs/how-to/embed.md.",
+    )
+    workspace_roots: Words = Field(
+        (),
+        description="Folders whose folders are workspaces, in which a run may work, read-only: /FOLDER for the"
+        " operator's runs, app_…=/FOLDER for those of an application. See docs/how-to/workspaces.md.",
     )
     operator_token: bool = Field(
         default=True,
@@ -418,6 +428,23 @@ class Settings(BaseSettings):
             message = "names an origin twice"
             raise ValueError(message)
         return found
+
+    @field_validator("workspace_roots")
+    @classmethod
+    def _folders(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        named = [_root(root) for root in roots]
+        if any(not path.is_absolute() or ".." in path.parts for _, path in named):
+            message = "must be /FOLDER or app_…=/FOLDER each"
+            raise ValueError(message)
+        if len({application for application, _ in named}) != len(named):
+            message = "names two folders for one application"
+            raise ValueError(message)
+        return roots
+
+    @property
+    def workspaces(self) -> Mapping[str, Path]:
+        """The roots of workspaces by their applications."""
+        return dict(map(_root, self.workspace_roots))
 
     @field_validator("oidc_issuer")
     @classmethod

@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from antechamber.machine import Mount
 from antechamber.model import Actor, ApiScope, Purpose, RunReason, RunStatus
 from antechamber.tasks import cancel_and_wait, spawn
 from antechamber.testing.run_guest import RunGuest
@@ -171,7 +172,9 @@ async def test_a_repeat_with_the_same_key_is_the_same_run_and_with_another_body_
     [
         ({"user_id": "nobody"}, 404, "credential_not_found"),
         ({"provider": "none"}, 422, "unknown_provider"),
-        ({"workspace": "here"}, 422, "unknown_field"),
+        ({"workspace": "here"}, 404, "workspace_not_found"),
+        ({"workspace": ""}, 422, "bad_request"),
+        ({"workdir": "/"}, 422, "unknown_field"),
         ({"argv": "exec"}, 422, "bad_request"),
         ({"argv": ["a\0b"]}, 422, "bad_request"),
         ({"argv": ["x"] * 257}, 422, "bad_request"),
@@ -443,6 +446,45 @@ async def signed_in_for(made, application):
     assert await guest.sign_in(WHOLE) is None
     await made.machine_ended(session.id)
     made.make_guest = lambda: RunGuest(build=BUILD, clock_ns=made.clock.ns)
+
+
+async def test_a_workspace_is_where_the_tool_works_and_of_one_application_alone(tmp_path):
+    own, acmes = [(tmp_path / name) for name in ("own", "acmes")]
+    for folder in (own, acmes, own / "site", acmes / "shop"):
+        folder.mkdir(mode=0o755)
+    async with (
+        signed_in(tmp_path, port=0, workspace_roots=f"{own},app_none={acmes}") as made,
+        served(made, tmp_path) as service,
+    ):
+        operator = await service.operator()
+        assert (await operator.get("/api/workspaces")).json() == {"workspaces": ["site"]}
+        shop = await operator.post("/api/runs", json={**ASK, "workspace": "shop"})
+        assert error_of(shop) == (404, "workspace_not_found")
+        run, guest = await begun(made, operator, workspace="site")
+        assert (run["workspace"], guest.job["folder"]) == ("site", "/workspace")
+        machine = await made.store.machines.get((await made.runs.get(run["id"])).machine_id)
+        spec = await made.reconciler.spec_of(machine)
+        assert Mount(own / "site", "/workspace") in spec.mounts
+        _, acme = await service.application(ApiScope.CREDENTIALS_USE)
+        assert (await acme.get("/api/workspaces")).json() == {"workspaces": []}
+        await guest.exit()
+        await over(made, run["id"])
+        assert (await operator.get(f"/api/runs/{run['id']}")).json()["workspace"] is None
+
+
+async def test_a_workspace_that_has_gone_before_its_runs_turn_ends_that_run(tmp_path):
+    (tmp_path / "own" / "site").mkdir(parents=True)
+    async with (
+        signed_in(tmp_path, port=0, workspace_roots=str(tmp_path / "own")) as made,
+        served(made, tmp_path) as service,
+    ):
+        operator = await service.operator()
+        _, guest = await begun(made, operator)
+        waiting = await started(operator, workspace="site")
+        (tmp_path / "own" / "site").rmdir()
+        await guest.exit()
+        ended = await over(made, waiting["id"])
+        assert (ended.reason, "workspace_not_found" in ended.detail) == (RunReason.DID_NOT_START, True)
 
 
 # -- its terminal

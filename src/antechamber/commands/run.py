@@ -49,6 +49,9 @@ def run(
     ] = None,
     application: OfApplication = None,
     timeout: Annotated[int | None, typer.Option(min=1, help="Seconds that it may take.")] = None,
+    workspace: Annotated[
+        str | None, typer.Option(help="The workspace in which it works, read-only; else an empty folder.")
+    ] = None,
     world: World = "serve",
 ) -> None:
     """Run a provider's tool with a stored sign-in, in a machine of its own.
@@ -65,6 +68,7 @@ def run(
                 "user_id": user,
                 "application": application,
                 "seconds": timeout,
+                "workspace": workspace,
             },
         )
     )

@@ -91,6 +91,8 @@ class Job:
     check: Check | None
     cli_version: str = ""
     streams: Streams = Streams()
+    folder: str | None = None
+    """Where a run's CLI works; None: in an empty folder."""
 
 
 def _get(table: dict[str, Any], name: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
@@ -149,6 +151,15 @@ def _streams(table: dict[str, Any]) -> Streams:
     return Streams(_get(table, "terminal", bool, default=False), _get(table, "held", bool, default=False), typed)
 
 
+def _folder(table: dict[str, Any]) -> str | None:
+    if "folder" not in table:
+        return None
+    folder = str(_get(table, "folder", str))
+    if not folder.startswith("/"):
+        raise BadJobError("folder")
+    return folder
+
+
 def _check(table: dict[str, Any]) -> Check:
     check = Check(
         _texts(table, "argv"),
@@ -191,6 +202,7 @@ def parse(table: Any) -> Job:
         check=_check(check) if check is not None else None,
         cli_version=_get(table, "cli_version", str, ""),
         streams=_streams(_get(table, "streams", dict, {})),
+        folder=_folder(table),
     )
     if kind in {"sign_in", "run"} and (not job.argv or "credential" not in job.files):
         raise BadJobError("argv and files.credential are needed to sign in and to run")

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from antechamber.guest import files, programs
@@ -65,6 +66,7 @@ class Run:
         self._redactors = {stream: Redactor() for stream in (_OUT, _ERRORS)}
         self._paused: dict[int, Callable[[], None]] = {}
         self._pty: Pty | None = None
+        self._folder = layout.project if todo.folder is None else Path(todo.folder)
         self._size: tuple[int, int] | None = None
         self._stdin: int | None = None
         self._typed = bytearray(todo.streams.given or b"")
@@ -169,7 +171,7 @@ class Run:
                 self._variables,
                 stdin=pty.theirs,
                 output=pty.theirs,
-                cwd=self._layout.project,
+                cwd=self._folder,
                 before=take_terminal,
             )
         finally:
@@ -194,7 +196,7 @@ class Run:
                 stdin=read,
                 output=pairs[_OUT][1],
                 errors=pairs[_ERRORS][1],
-                cwd=self._layout.project,
+                cwd=self._folder,
             )
         finally:
             os.close(read)

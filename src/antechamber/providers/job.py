@@ -57,16 +57,25 @@ def check(spec: ProviderSpec, bundle: bytes) -> dict[str, Any]:
 
 
 def run(
-    spec: ProviderSpec, bundle: bytes, arguments: Sequence[str], *, terminal: bool, held: bool, given: bytes | None
+    spec: ProviderSpec,
+    bundle: bytes,
+    arguments: Sequence[str],
+    *,
+    terminal: bool,
+    held: bool,
+    given: bytes | None,
+    folder: str | None,
 ) -> dict[str, Any]:
     """Return the job of a run with a stored credential; the bundle's files are its seeds."""
     form = spec.definition
     whole = {} if given is None else {"input": base64.b64encode(given).decode()}
+    where = {} if folder is None else {"folder": folder}
     return {
         "kind": "run",
         "argv": [*_program(spec), *form.run.arguments, *arguments],
         "streams": {"terminal": terminal, "held": held, **whole},
         "companion_wait_ms": form.sign_in.companion_wait_ms,
+        **where,
         **_signed_in(spec, bundle),
     }
 

@@ -172,14 +172,15 @@ class ProviderSpec:
         terminal: bool,
         held: bool,
         given: bytes | None = None,
+        folder: str | None = None,
     ) -> dict[str, Any]:
         """Return the guest's job that runs the tool with a stored credential and these arguments.
 
         `terminal`: it has a terminal; `held`: it waits for its reader; `given`: all of its input, None where its reader
-        types it. The job holds the credential. Raises ProviderError (credential_malformed) for a bundle of another
-        provider.
+        types it; `folder`: where in the machine it works, None: in an empty folder. The job holds the credential.
+        Raises ProviderError (credential_malformed) for a bundle of another provider.
         """
-        return job.run(self, bundle, arguments, terminal=terminal, held=held, given=given)
+        return job.run(self, bundle, arguments, terminal=terminal, held=held, given=given, folder=folder)
 
     def parse(self, files: Mapping[str, CapturedFile]) -> Parsed:
         """Judge captured files and return what is to be sealed, with its claims; raises ProviderError."""

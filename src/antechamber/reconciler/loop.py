@@ -8,6 +8,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from antechamber import workspaces
 from antechamber.egress import BROWSER_BACKGROUND_HOSTS, Egress, Limits
 from antechamber.errors import AntechamberError, Code, MachineError, OperatorError
 from antechamber.log import about, get_logger, told
@@ -323,13 +324,20 @@ class Reconciler:
     async def spec_of(self, row: MachineRow) -> MachineSpec:
         """Return what to start for that row."""
         provider = await self._provider_of(row)
+        workspace = [] if row.run_id is None else self._workspace(await self.runs.get(row.run_id))
         return MachineSpec(
             machine_id=row.id,
             incarnation=row.incarnation,
-            mounts=(Mount(self._guest, "/opt/antechamber/guest"), *self._installed[provider.id]),
+            mounts=(Mount(self._guest, "/opt/antechamber/guest"), *self._installed[provider.id], *workspace),
             trust_anchors=self._world.trust_anchors,
             doors=doors_of(row.kind),
         )
+
+    def _workspace(self, run: Run) -> list[Mount]:
+        if run.workspace is None:
+            return []
+        # looked at again: it may have gone since the run was asked for
+        return [Mount(self.runs.workspaces.folder(run.owner.application, run.workspace), workspaces.AT)]
 
     async def _provider_of(self, row: MachineRow) -> ProviderSpec:
         if row.run_id is not None:

@@ -114,6 +114,7 @@ def run_of(row: Row[Any]) -> Run:
         status_at=row.status_at,
         arguments=tuple((row.request or {}).get("arguments", ())),
         given=_bytes((row.request or {}).get("input")),
+        workspace=(row.request or {}).get("workspace"),
         expires_at=row.expires_at,
         reason=None if row.reason is None else RunReason(row.reason),
         exit_code=row.exit_code,

@@ -71,6 +71,8 @@ class NewRun:
     """How long its machine may take to begin the tool, once it is its turn."""
     given: bytes | None = None
     """All of the tool's input; None: its reader types it."""
+    workspace: str | None = None
+    """The name of the workspace that it works in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Runs:
                 "request": {
                     "arguments": list(new.arguments),
                     "input": given,
+                    "workspace": new.workspace,
                     "driver": new.driver,
                     "start_s": new.start.total_seconds(),
                 },

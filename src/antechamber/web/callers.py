@@ -49,6 +49,7 @@ RIGHTS: Final[dict[tuple[str, str], ApiScope | None]] = {
     ("GET", "/api/tombstones"): ApiScope.CREDENTIALS_READ,
     ("POST", "/api/runs"): ApiScope.CREDENTIALS_USE,
     ("GET", "/api/runs"): ApiScope.CREDENTIALS_USE,
+    ("GET", "/api/workspaces"): ApiScope.CREDENTIALS_USE,
     ("GET", _R): ApiScope.CREDENTIALS_USE,
     ("GET", f"{_R}/output"): ApiScope.CREDENTIALS_USE,
     ("POST", f"{_R}/cancel"): ApiScope.CREDENTIALS_USE,

@@ -114,6 +114,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
         {
             Code.UNKNOWN_PROVIDER,
             Code.ARGUMENT_REFUSED,
+            Code.WORKSPACE_NOT_FOUND,
             Code.CREDENTIAL_NOT_FOUND,
             Code.CREDENTIAL_NOT_USABLE,
             Code.IDEMPOTENCY_MISMATCH,
@@ -125,6 +126,7 @@ OF_ROUTES: Final[dict[tuple[str, str], frozenset[Code]]] = {
         }
     ),
     ("GET", "/api/runs"): frozenset({Code.BAD_REQUEST, Code.APPLICATION_NOT_FOUND}),
+    ("GET", "/api/workspaces"): frozenset({Code.BAD_REQUEST, Code.APPLICATION_NOT_FOUND}),
     ("GET", _R): _RUN,
     ("GET", f"{_R}/output"): _RUN | {Code.WRONG_NODE},
     ("POST", f"{_R}/cancel"): _RUN | {Code.RUN_ENDED},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from starlette.routing import WebSocketRoute
 
 from antechamber.errors import CallerError, Code
-from antechamber.model import Actor, RunReason, RunStatus
+from antechamber.model import DEFAULT_APPLICATION, Actor, RunReason, RunStatus
 from antechamber.runs import RunRequest
 from antechamber.web import onward
 from antechamber.web.bodies import AskedApplication, Body, IdempotencyKey, Nothing, RunId, UserId, whole
@@ -47,6 +48,9 @@ class StartRun(Body):
         None,
         description="Seconds that it may take, at most as many as the operator allows, which are also the default.",
     )
+    workspace: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="The workspace in which the tool works, read-only. Without one it has an empty folder."
+    )
     detached: bool = Field(
         default=False,
         description="Whether it goes on for a while without a reader, and does not wait for one that is slow: of what"
@@ -56,6 +60,12 @@ class StartRun(Body):
         default=False,
         description="Give the tool a terminal, which is a WebSocket; it is typed into, and has no `stdin`.",
     )
+
+
+class WorkspaceList(View):
+    """The names of the workspaces that there are."""
+
+    workspaces: list[str]
 
 
 class RunView(View):
@@ -77,6 +87,8 @@ class RunView(View):
     detached: bool
     redacted: bool
     """Whether something of the credential's file stood in the output, and was replaced."""
+    workspace: str | None
+    """The workspace that it works in; null once it has ended."""
     timeout: int
     asked_by: Actor
     created_at: datetime
@@ -113,6 +125,7 @@ async def _view(services: Services, run: Run) -> RunView:
         terminal=run.terminal,
         detached=not run.held,
         redacted=run.redacted,
+        workspace=run.workspace,
         timeout=run.seconds,
         asked_by=run.asked_by,
         created_at=run.created_at,
@@ -147,6 +160,7 @@ def _add_starting(app: FastAPI, services: Services) -> None:
                 api_key=caller.api_key,
                 seconds=body.timeout,
                 given=None if body.terminal else (body.stdin or "").encode(),
+                workspace=body.workspace,
             ),
             idempotency_key=idempotency_key,
             caller=caller.name,
@@ -173,6 +187,12 @@ def _add_looking(app: FastAPI, services: Services) -> None:
         """List runs, newest first, of one user or all."""
         found = await runs.list(user_id=user_id, application=caller.chosen(application, user_id), limit=limit)
         return RunList(runs=[await _view(services, run) for run in found], now=datetime.now(UTC))
+
+    @app.get("/api/workspaces", tags=["runs"])
+    async def workspaces(caller: CalledBy, application: AskedApplication = None) -> WorkspaceList:
+        """Name the workspaces that runs of an application's users may work in; without one: the operator's own."""
+        chosen = caller.chosen(application, None) or DEFAULT_APPLICATION
+        return WorkspaceList(workspaces=await asyncio.to_thread(runs.workspaces.names, chosen))
 
     @app.get("/api/runs/{run_id}", tags=["runs"])
     async def run(run_id: RunId) -> RunView:

@@ -199,6 +199,7 @@ export function runView(context, route) {
   const trouble = make("p", { id: "run-trouble", class: "note bad", role: "alert", hidden: true });
   let line = null;
   let failed = false;
+  let workspace = null;
 
   // the screen takes every key, Tab included: this chord is the way out of it for whoever has no mouse
   function leave(event) {
@@ -217,7 +218,7 @@ export function runView(context, route) {
   async function startAgain(run) {
     failed = false;
     try {
-      const { id } = await startRun(run);
+      const { id } = await startRun(run, workspace);
       context.go(runOf(id));
     } catch (error) {
       const { message, next } = Refusal.of(error);
@@ -258,6 +259,7 @@ export function runView(context, route) {
       terms([
         [label("begun"), timeMark(run.created_at)],
         [label("until"), run.status === "running" ? timeMark(run.expires_at) : null],
+        [label("workspace"), workspace ? make("span", { class: "code" }, workspace) : null],
         [label("id"), make("span", { class: "code" }, run.id)],
       ]),
       run.status === "ended" || !run.terminal ? null : make("p", { class: "quiet small" }, label("left")),
@@ -288,6 +290,8 @@ export function runView(context, route) {
         foot.replaceChildren();
         return;
       }
+      // it is told of a run that goes on alone
+      workspace = run.workspace ?? workspace;
       top.replaceChildren(...about(run, own));
       foot.replaceChildren(...below(run, own));
       if (run.status === "ended") {

@@ -55,24 +55,32 @@ function choice(credential, { nameOf, start, starting }) {
   );
 }
 
-/** Start a tool with a terminal for whoever's sign-in that is, and return the run; throws Refusal. */
-export function startRun({ user_id, provider }) {
-  return call("POST", "/api/runs", { user_id, provider, argv: [], terminal: true, detached: true }, { "Idempotency-Key": crypto.randomUUID() });
+/** Start a tool with a terminal for whoever's sign-in that is, in that workspace if any, and return the run; throws Refusal. */
+export function startRun({ user_id, provider }, workspace) {
+  return call("POST", "/api/runs", { user_id, provider, argv: [], terminal: true, detached: true, ...(workspace ? { workspace } : {}) }, { "Idempotency-Key": crypto.randomUUID() });
 }
 
 export function runsView(context) {
   const trouble = make("div", { id: "run-trouble", class: "note bad", role: "alert", hidden: true });
   const choices = make("ul", { class: "cards" });
   const list = make("div", { class: "list" });
+  const workspace = make("select", { id: "run-workspace", class: "field" });
+  const place = make("div", { class: "filters", hidden: true }, make("div", {}, make("label", { for: "run-workspace", class: "small" }, say("dashboard.run.workspace")), workspace));
   let starting = false;
   let failed = false;
+
+  function offer(names) {
+    const chosen = names.includes(workspace.value) ? workspace.value : "";
+    place.hidden = !names.length;
+    workspace.replaceChildren(...["", ...names].map((name) => make("option", { value: name, selected: name === chosen }, name || say("dashboard.run.noWorkspace"))));
+  }
 
   async function start(credential) {
     starting = true;
     failed = false;
     context.draw();
     try {
-      const { id } = await startRun(credential);
+      const { id } = await startRun(credential, workspace.value);
       context.go(runOf(id));
       return;
     } catch (error) {
@@ -88,17 +96,22 @@ export function runsView(context) {
     root: [
       head(say("dashboard.run.heading"), say("dashboard.run.lead"), make("p", { class: "quiet" }, say("dashboard.run.trust"))),
       trouble,
-      make("section", { "aria-labelledby": "start-heading" }, make("h2", { id: "start-heading" }, say("dashboard.run.startHeading")), choices),
+      make("section", { "aria-labelledby": "start-heading" }, make("h2", { id: "start-heading" }, say("dashboard.run.startHeading")), place, choices),
       make("section", { "aria-labelledby": "runs-heading" }, make("h2", { id: "runs-heading" }, say("dashboard.run.listHeading")), list),
     ],
     async load() {
-      const [{ runs }, { credentials }] = await Promise.all([call("GET", `/api/runs?limit=${LISTED}`), call("GET", `/api/credentials?application=${OPERATORS}`)]);
-      return { runs, usable: credentials.filter(({ status }) => USABLE.has(status)) };
+      const [{ runs }, { credentials }, { workspaces }] = await Promise.all([
+        call("GET", `/api/runs?limit=${LISTED}`),
+        call("GET", `/api/credentials?application=${OPERATORS}`),
+        call("GET", "/api/workspaces"),
+      ]);
+      return { runs, workspaces, usable: credentials.filter(({ status }) => USABLE.has(status)) };
     },
     moving: ({ runs }) => runs.some(({ status }) => status !== "ended"),
     state: () => [starting, failed],
     variant: ({ runs, usable }) => (failed ? "runs-trouble" : runs.length || usable.length ? "runs" : "runs-none"),
-    fill({ runs, usable }, own) {
+    fill({ runs, usable, workspaces }, own) {
+      offer(workspaces);
       const installed = new Set(own.providers.filter((provider) => provider.installed).map(({ id }) => id));
       const there = usable.filter(({ provider }) => installed.has(provider));
       trouble.hidden = !failed;
