@@ -116,7 +116,10 @@ async def service(tmp_path):
         link_command=".venv/bin/antechamber link --world demo",
     )
     kinds = {"installed": installed, "installation": installation, "languages": languages}
-    async with running(tmp_path, world="demo", heartbeat_s=1, **kinds) as started:
+    roots = tmp_path / "workspaces"
+    for name in ("site", "a-workspace-with-averyveryverylongname-of-sixty-four-characters.x"[:64]):
+        (roots / name).mkdir(parents=True)
+    async with running(tmp_path, world="demo", heartbeat_s=1, workspace_roots=str(roots), **kinds) as started:
         yield started
 
 

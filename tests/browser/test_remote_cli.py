@@ -42,6 +42,21 @@ async def test_a_tool_is_started_and_worked_in_and_its_end_is_said_in_words(pers
     assert not await page.evaluate("Boolean(document.activeElement.closest('.terminal'))")
 
 
+async def test_a_workspace_is_chosen_and_told_and_the_run_is_started_again_in_it(person):
+    await stored(person.service, "me")
+    page = await person.dashboard("/runs")
+    await page.get_by_label("Workspace, read-only").select_option("site")
+    await page.get_by_role("button", name="Open a terminal of Codex for me").click()
+    await page.locator("body[data-variant=run]").wait_for()
+    assert (await of(person)).workspace == "site"
+    await page.locator("dd", has_text="site").wait_for()
+    tool = await FarTool.begun(person.service, (await of(person)).id)
+    await tool.ends(0)
+    await page.get_by_role("button", name="Start it again").click()
+    await page.locator("body[data-variant=run]").wait_for()
+    assert (await of(person)).workspace == "site"
+
+
 async def test_the_whole_way_is_gone_by_keyboard_alone(person):
     await stored(person.service, "me")
     page = await person.dashboard("/runs")
