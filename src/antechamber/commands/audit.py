@@ -11,7 +11,6 @@ import typer
 from antechamber.commands.asking import AsJson, OfApplication, World, ask, carried_out, err, out, settings_of, table
 from antechamber.control import plain
 from antechamber.model import Actor
-from antechamber.operations import shortened_view
 
 audit_cli = typer.Typer(no_args_is_help=True, help="The audit: who did what to whose credential.")
 
@@ -103,6 +102,7 @@ async def _pruned(world: str, before: str | None) -> Any:
     if settings.database_owner_url is None:
         return await ask(world, "audit.prune", before=before)
     from antechamber.auditing import Auditing  # noqa: PLC0415 - see `cli`
+    from antechamber.operations import shortened_view  # noqa: PLC0415 - see `cli`
     from antechamber.signin import now  # noqa: PLC0415 - see `cli`
     from antechamber.store import Store  # noqa: PLC0415 - see `cli`
 
