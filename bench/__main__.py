@@ -1,4 +1,4 @@
-"""`python -m bench [a b c d e f g] [--quick] [--json FILE] [--write-page]`: see the package."""
+"""`python -m bench [a b c d e f g h] [--quick] [--json FILE] [--write-page]`: see the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from tests import netns
 
 from antechamber import log
-from bench import capture, connect, figures, memory, page, relay, restart, sessions
+from bench import capture, connect, figures, memory, page, relay, restart, runs, sessions
 from bench.figures import ROOT, Figure, Size
 
 SCENARIOS: dict[str, tuple[str, Callable[[Size], Awaitable[list[Figure]]], Callable[[], str]]] = {
@@ -27,6 +27,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[Size], Awaitable[list[Figure]]], Calla
     "e": ("whole sessions", sessions.whole, lambda: ""),
     "f": ("among old sessions", sessions.old, lambda: ""),
     "g": ("after a kill", restart.run, lambda: ""),
+    "h": ("the remote CLI", runs.run, lambda: ""),
 }
 LONGEST_S = 600.0
 """For one scenario: what takes longer is broken."""

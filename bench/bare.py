@@ -24,7 +24,7 @@ from antechamber.drivers.namespace import bwrap, rootfs, seccomp
 from antechamber.guest import screen
 from antechamber.guest.browser import Browser
 from antechamber.guest.layout import Layout
-from antechamber.machine import MachineSpec, Stream
+from antechamber.machine import MachineSpec, Mount, Stream
 from antechamber.model import IdPrefix, new_id
 from antechamber.screen import wait_for_paint
 from antechamber.testing.practice import StandInClient
@@ -124,21 +124,7 @@ class Bare:
         """Start one; the first frames may not be there yet."""
         uid = _FIRST_UID + number if os.geteuid() == 0 else None
         folder = await asyncio.to_thread(_prepare, standin.ca, uid)
-        filtered = os.memfd_create("seccomp", 0)
-        try:
-            os.write(filtered, seccomp.program())
-            os.lseek(filtered, 0, os.SEEK_SET)
-            process = await asyncio.create_subprocess_exec(
-                *_command(folder, filtered, uid),
-                pass_fds=(filtered,),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        finally:
-            os.close(filtered)
-        return cls(process, folder)
+        return cls(await _started(folder, uid), folder)
 
     async def painted(self, vendor: Vendor) -> None:
         """Wait until the page has been painted, as the service waits for it."""
@@ -180,10 +166,43 @@ async def one(standin: StandInClient, vendor: Vendor) -> float:
     raise AssertionError
 
 
+async def ran(mounts: Sequence[Mount], *program: str) -> float:
+    """Run a program in a bare sandbox; return the milliseconds to its end. Raises RuntimeError where it fails."""
+    uid = _FIRST_UID if os.geteuid() == 0 else None
+    begun = time.monotonic()
+    folder = await asyncio.to_thread(_prepare, "", uid)
+    try:
+        process = await _started(folder, uid, mounts, program)
+        if (code := await process.wait()) != 0:
+            raise RuntimeError(f"{program[0]} in a bare sandbox ended with {code}")
+        return (time.monotonic() - begun) * 1000
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder)
+
+
+async def _started(
+    folder: Path, uid: int | None, mounts: Sequence[Mount] = (), program: Sequence[str] = ()
+) -> asyncio.subprocess.Process:
+    filtered = os.memfd_create("seccomp", 0)
+    try:
+        os.write(filtered, seccomp.program())
+        os.lseek(filtered, 0, os.SEEK_SET)
+        return await asyncio.create_subprocess_exec(
+            *_command(folder, filtered, uid, mounts, program or ("/bin/sh", "-c", _script())),
+            pass_fds=(filtered,),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(filtered)
+
+
 def _prepare(ca: str, uid: int | None) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="ac-bare-", dir="/tmp"))
     folder.chmod(0o711)
-    rootfs.write(folder / "etc", (ca,))
+    rootfs.write(folder / "etc", (ca,) if ca else ())
     with (folder / "etc/hosts").open("a") as hosts:
         hosts.write(f"127.0.0.1 {PAGE_HOST}\n")
     for name in ("doors", "vnc"):
@@ -193,8 +212,11 @@ def _prepare(ca: str, uid: int | None) -> Path:
     return folder
 
 
-def _command(folder: Path, filtered: int, uid: int | None) -> list[str]:
-    spec = MachineSpec(machine_id=new_id(IdPrefix.MACHINE), incarnation=new_id(IdPrefix.INCARNATION))
+def _command(
+    folder: Path, filtered: int, uid: int | None, mounts: Sequence[Mount], program: Sequence[str]
+) -> list[str]:
+    named = {"machine_id": new_id(IdPrefix.MACHINE), "incarnation": new_id(IdPrefix.INCARNATION)}
+    spec = MachineSpec(**named, mounts=tuple(mounts))
     options = bwrap.options(spec, KeptFolder(folder))
     for pair in ("--json-status-fd", "--sync-fd"):  # what only a keeper listens to
         at = options.index(pair)
@@ -203,7 +225,7 @@ def _command(folder: Path, filtered: int, uid: int | None) -> list[str]:
     at = options.index("--ro-bind", options.index("/run/doors") - 2)
     options[at:at] = ["--bind", str(folder / "vnc"), "/run/bare"]
     as_uid = [] if uid is None else ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
-    return [*as_uid, bwrap.PROGRAM, *options, "--", "/bin/sh", "-c", _script()]
+    return [*as_uid, bwrap.PROGRAM, *options, "--", *program]
 
 
 def _script() -> str:

@@ -46,6 +46,7 @@ TITLES = {
     "e": "Sessions through all states",
     "f": "Among old sessions",
     "g": "A service that was killed, started again",
+    "h": "The remote CLI",
 }
 
 
