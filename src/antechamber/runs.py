@@ -263,12 +263,7 @@ class Runs:
 
         Raises OperatorError where that cannot be written: then it may not.
         """
-        lease = await self._store.runs.lease(run.id)
-        if lease is None:
-            return False
-        try:
-            await self._store.runs.renewing(lease.id, at=self._signin.clock())
-        except CallerError:
+        if not await self._store.runs.renewing(run.id, at=self._signin.clock()):
             return False
         point(Point.RENEWAL_WRITTEN)
         return True

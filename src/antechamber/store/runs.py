@@ -38,6 +38,7 @@ from antechamber.store.rows import lease_of, run_of
 from antechamber.store.schema import leases, machines, run_keys, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -240,17 +241,15 @@ class Runs:
             return moved
 
     @to_its_end
-    async def renewing(self, lease_id: str, *, at: datetime) -> None:
-        """Write down that a lease's holder may be renewing the credential from now on, before it can.
+    async def renewing(self, run_id: str, *, at: datetime) -> bool:
+        """Write down that a run may be renewing its credential from now on, before it can.
 
-        CallerError RUN_ENDED where the lease is over: nobody may renew it any more.
+        False where its lease is over: it may renew it no more.
         """
+        mine = leases.c.run_id == run_id, leases.c.ended_at.is_(None)
         async with self._database.write() as write:
-            changed = await write.connection.execute(
-                update(leases).where(leases.c.id == lease_id, leases.c.ended_at.is_(None)).values(renewing_at=at)
-            )
-            if changed.rowcount != 1:
-                raise CallerError(Code.RUN_ENDED)
+            changed = await write.connection.execute(update(leases).where(*mine).values(renewing_at=at))
+            return changed.rowcount == 1
 
     @to_its_end
     async def list(self, *, user_id: str | None = None, application: str | None = None, limit: int = 100) -> list[Run]:
@@ -356,14 +355,19 @@ async def grant_next(write: Write, credential_id: str, at: datetime) -> None:
     taken = select(leases.c.id).where(leases.c.credential_id == credential_id, leases.c.ended_at.is_(None))
     if (await write.connection.execute(taken)).one_or_none() is not None:
         return
-    wanted = select(runs).where(_waits_for(credential_id)).order_by(runs.c.created_at, runs.c.id).with_for_update()
-    for row in (await write.connection.execute(wanted)).all():
+    for row in await _waiting(write, credential_id):
         credential = await locked_credential(write.connection, credential_id)
         if credential is None or credential.status not in _USABLE:
             await _apply(write, run_of(row), RunFact.CREDENTIAL_GONE, at=at)
             continue
         await _grant(write, row, credential.version, at)
         return
+
+
+async def _waiting(write: Write, credential_id: str) -> Sequence[Any]:
+    """Return the runs that wait for a credential, in their order, locked."""
+    wanted = select(runs).where(_waits_for(credential_id)).order_by(runs.c.created_at, runs.c.id).with_for_update()
+    return (await write.connection.execute(wanted)).all()
 
 
 async def end_runs_of(write: Write, credential_id: str, at: datetime) -> None:
@@ -375,8 +379,7 @@ async def end_runs_of(write: Write, credential_id: str, at: datetime) -> None:
     for (run_id,) in (await write.connection.execute(held)).all():
         write.tell(run_topic(run_id))
     # not once the lease is over: that may be long, where the node that has it is away
-    wanted = select(runs).where(_waits_for(credential_id)).order_by(runs.c.created_at, runs.c.id).with_for_update()
-    for row in (await write.connection.execute(wanted)).all():
+    for row in await _waiting(write, credential_id):
         await _apply(write, run_of(row), RunFact.CREDENTIAL_GONE, at=at)
 
 

@@ -77,7 +77,7 @@ class Running:
         return moved.run
 
     async def renewing(self, run: Run, at: datetime = NOON) -> None:
-        await self.steps.store.runs.renewing((await self.lease(run)).id, at=at)
+        assert await self.steps.store.runs.renewing(run.id, at=at)
 
     async def machine_ended(self, run: Run, at: datetime = NOON) -> Run:
         row = await self.steps.store.machines.get((await self.now(run)).machine_id or "")
