@@ -5,6 +5,7 @@ Nothing here starts or stops a machine: it writes what is to be, and the reconci
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ class Runs:
         if idempotency is not None and (known := await self._store.runs.answered(idempotency)) is not None:
             return known
         if request.workspace is not None:
-            self.workspaces.folder(request.owner.application, request.workspace)
+            await asyncio.to_thread(self.workspaces.folder, request.owner.application, request.workspace)
         await at_the_root(self._vault.answers)
         credential = await self._signin.stored(request.owner, spec.id)
         if credential is None:

@@ -48,6 +48,18 @@ def test_all_faults_of_the_settings_are_named_at_once(here):
         ({"ANTECHAMBER_DATABASE_URL": "oracle://x"}, ""),
         ({"ANTECHAMBER_DATA_DIR": "/proc/antechamber"}, "The folder /proc/antechamber cannot be made"),
         ({"ANTECHAMBER_DATA_DIR": "/etc/hostname"}, "/etc/hostname is not a folder."),
+        (
+            {"ANTECHAMBER_WORKSPACE_ROOTS": "here"},
+            "These settings are not valid: ANTECHAMBER_WORKSPACE_ROOTS: must be /FOLDER or app_…=/FOLDER each",
+        ),
+        (
+            {"ANTECHAMBER_WORKSPACE_ROOTS": "/srv,/usr"},
+            "These settings are not valid: ANTECHAMBER_WORKSPACE_ROOTS: names two folders",
+        ),
+        (
+            {"ANTECHAMBER_WORKSPACE_ROOTS": "/nowhere,app_x=/"},
+            "ANTECHAMBER_WORKSPACE_ROOTS: /nowhere: is no folder; /: holds or lies in the service's own folder",
+        ),
         ({"ANTECHAMBER_EGRESS_DENY": "10.0.0.0/99"}, "egress_deny has entries that are neither names nor networks"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

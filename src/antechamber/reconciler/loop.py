@@ -324,7 +324,7 @@ class Reconciler:
     async def spec_of(self, row: MachineRow) -> MachineSpec:
         """Return what to start for that row."""
         provider = await self._provider_of(row)
-        workspace = [] if row.run_id is None else self._workspace(await self.runs.get(row.run_id))
+        workspace = [] if row.run_id is None else await self._workspace(await self.runs.get(row.run_id))
         return MachineSpec(
             machine_id=row.id,
             incarnation=row.incarnation,
@@ -333,11 +333,12 @@ class Reconciler:
             doors=doors_of(row.kind),
         )
 
-    def _workspace(self, run: Run) -> list[Mount]:
+    async def _workspace(self, run: Run) -> list[Mount]:
         if run.workspace is None:
             return []
         # looked at again: it may have gone since the run was asked for
-        return [Mount(self.runs.workspaces.folder(run.owner.application, run.workspace), workspaces.AT)]
+        folder = await asyncio.to_thread(self.runs.workspaces.folder, run.owner.application, run.workspace)
+        return [Mount(folder, workspaces.AT)]
 
     async def _provider_of(self, row: MachineRow) -> ProviderSpec:
         if row.run_id is not None:
