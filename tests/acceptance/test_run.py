@@ -26,6 +26,9 @@ ASKED = {
 
 RENEWS_WHEN_REFUSED = frozenset({"codex", "claude_code"})
 """Gemini CLI looks at its file's `expiry_date` alone, and ends where a token is refused before that."""
+NEAR_ITS_END_S = 200
+"""Of a token that Gemini CLI renews before it uses it: it does so five minutes before its end."""
+IN_A_ROW = int(os.environ.get("RUNS_IN_A_ROW", "3"))
 REFRESH_TOKEN = {
     "codex": ("tokens", "refresh_token"),
     "claude_code": ("claudeAiOauth", "refreshToken"),
@@ -88,23 +91,21 @@ async def last_refresh_token(service, person, provider):
 @pytest.mark.parametrize("provider", ["codex", "claude_code", "gemini"])
 async def test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy(scene, provider):
     service = scene.service
-    person = await signed_in(scene, provider)
-    ran = await run(service, provider, *ASKED[provider])
-    assert (ran.code, "say hello" in ran.output) == (0, True), ran
     standin = await service.standin()
-    await standin.mode(rotate=True)
-    for _ in range(3):
-        if provider in RENEWS_WHEN_REFUSED:
+    rotates = provider in RENEWS_WHEN_REFUSED  # as their vendors do, and Google does not
+    await standin.mode(**({"rotate": True} if rotates else {"token_lifetime_s": NEAR_ITS_END_S}))
+    person = await signed_in(scene, provider)
+    for _ in range(IN_A_ROW):
+        if rotates:
             await access_over(service, provider)
         ran = await run(service, provider, *ASKED[provider])
         assert (ran.code, "say hello" in ran.output) == (0, True), ran
     (family,) = await families(service, provider)
     (credential,) = await service.control.call("credentials.list")
     assert (family["revoked"], family["reuses"]) == (False, 0)
-    if provider in RENEWS_WHEN_REFUSED:
-        assert family["renewals"] >= 3
-        assert (credential["status"], credential["status_reason"]) == ("active", "refreshed")
-        assert credential["version"] == 1 + family["rotations"]
+    assert family["renewals"] >= IN_A_ROW, family
+    assert credential["status_reason"] == "refreshed"
+    assert credential["version"] == 1 + family["rotations"] if rotates else credential["version"] > IN_A_ROW, family
     await service.end(signal.SIGTERM)
     assert await last_refresh_token(service, person, provider) == family["refresh_sha256"]
 
