@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.acceptance.person import Person
 from tests.acceptance.service import ANTECHAMBER, Service
-from tests.acceptance.test_remote_cli import TEXT, WATCH
+from tests.acceptance.test_remote_cli import TEXT, WATCH, trusted
 from tests.browser.unprivileged import chromium
 from tests.integration.test_runs import begun, renewed, signed_in
 
@@ -109,11 +109,7 @@ async def _echoes(service: Service, size: Size) -> Figure:
 
             await page.goto(link.replace("/#", "/runs#"))
             await page.get_by_role("button", name="Open a terminal of Claude Code").click()
-            await says("Yes, I trust this folder")
-            await page.keyboard.press("ArrowDown")
-            await says("❯ Yes, I trust this folder")  # noqa: RUF001 - as the tool writes it
-            await page.keyboard.press("Enter")
-            await says("shift+tab to cycle")
+            await trusted(page)
             await page.evaluate(WATCH)
             typed = ""
             for key in TYPED[: size.of(len(TYPED), 4)]:

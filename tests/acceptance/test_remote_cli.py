@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import tempfile
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
 
 from tests.browser.unprivileged import chromium
 
@@ -59,6 +62,21 @@ async def says(page, text, times=1):
     await page.wait_for_function(f"([text, times]) => ({TEXT}).split(text).length > times", arg=[text, times])
 
 
+async def trusted(page):
+    """Say that Claude Code may trust its folder, and wait for its prompt."""
+    await says(page, "Yes, I trust this folder")
+    async with asyncio.timeout(60):
+        while True:
+            # a key that comes while the question is still being drawn is lost
+            await page.keyboard.press("ArrowDown")
+            with contextlib.suppress(PlaywrightError):
+                chosen = "❯ Yes, I trust this folder"  # noqa: RUF001 - as the tool writes it
+                await page.wait_for_function(f"(chosen) => ({TEXT}).includes(chosen)", arg=chosen, timeout=5000)
+                break
+    await page.keyboard.press("Enter")
+    await says(page, "shift+tab to cycle")
+
+
 @pytest.mark.machine
 @pytest.mark.timeout(300)
 async def test_a_real_tool_is_worked_in_on_the_page_and_its_screen_is_there_again_after_a_reload(
@@ -75,11 +93,7 @@ async def test_a_real_tool_is_worked_in_on_the_page_and_its_screen_is_there_agai
             page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
             await page.goto(link.replace("/#", "/runs#"))
             await page.get_by_role("button", name="Open a terminal of Claude Code").click()
-            await says(page, "Yes, I trust this folder")
-            await page.keyboard.press("ArrowDown")
-            await says(page, "❯ Yes, I trust this folder")  # noqa: RUF001 - as the tool writes it
-            await page.keyboard.press("Enter")
-            await says(page, "shift+tab to cycle")
+            await trusted(page)
             await page.evaluate(WATCH)
             typed = ""
             for key in "say hello":

@@ -94,6 +94,9 @@ class Person:
         await self.service.capture(session_id)
 
 
+WORKSPACES = ("site", "workspace-with-averyveryverylongname-of-sixty-four-characters.xy")
+
+
 async def view(page, name):
     """Wait until the page shows that view."""
     await page.locator(f"body[data-view={name}]").wait_for()
@@ -117,7 +120,7 @@ async def service(tmp_path):
     )
     kinds = {"installed": installed, "installation": installation, "languages": languages}
     roots = tmp_path / "workspaces"
-    for name in ("site", "a-workspace-with-averyveryverylongname-of-sixty-four-characters.x"[:64]):
+    for name in WORKSPACES:
         (roots / name).mkdir(parents=True)
     async with running(tmp_path, world="demo", heartbeat_s=1, workspace_roots=str(roots), **kinds) as started:
         yield started

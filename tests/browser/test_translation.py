@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.browser.conftest import WORKSPACES
 from tests.browser.pseudo import TAG, outside
 from tests.browser.states import LONG, STATES
 from tests.integration.web_service import error_of
@@ -22,7 +23,7 @@ SHOWN = """() => {
 FOREIGN = re.compile(
     r"\b(?:Claude Code|Codex|Gemini CLI|Anthropic|OpenAI|Google|me|ada|build-farm|somebody|Ada|here|scripted|plus"
     r"|Acme Builds|Acme Unlimited|Acme|(?:ann\.of\.the\.operators)+@example\.com|(?:https://)?issuer\.example|ann|localhost|k\d"
-    rf"|kB|MB|B|{LONG}|(?:ses|mac|cred|inc)_\w+|[0-9a-z]{{8}}|person@example\.com|[\w.-]+\.(?:com|org|ai|net)[/\w.-]*"
+    rf"|kB|MB|B|{LONG}|{'|'.join(WORKSPACES)}|(?:ses|mac|cred|inc)_\w+|[0-9a-z]{{8}}|person@example\.com|[\w.-]+\.(?:com|org|ai|net)[/\w.-]*"
     # what the tests' own refusals and machines say
     r"|It was refused\. Do something else\.|It was refused\.|Do something else\."
     r"|the machine's first program was killed by signal 9)(?!\w)"

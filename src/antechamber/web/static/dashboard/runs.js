@@ -111,7 +111,7 @@ export function runsView(context) {
     state: () => [starting, failed],
     variant: ({ runs, usable }) => (failed ? "runs-trouble" : runs.length || usable.length ? "runs" : "runs-none"),
     fill({ runs, usable, workspaces }, own) {
-      offer(workspaces);
+      offer(usable.length ? workspaces : []);
       const installed = new Set(own.providers.filter((provider) => provider.installed).map(({ id }) => id));
       const there = usable.filter(({ provider }) => installed.has(provider));
       trouble.hidden = !failed;
