@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import os
-import re
 import signal
 from dataclasses import dataclass
 
@@ -16,7 +15,6 @@ from antechamber.providers import Providers
 from antechamber.tasks import spawn
 from tests.acceptance.service import ANTECHAMBER
 from tests.acceptance.test_canaries import stored
-from tests.integration.test_cli_run import at_a_terminal, ended
 
 ASKED = {
     spec.id: ["say hello" if argument == "{prompt}" else argument for argument in spec.definition.run.one_shot]
@@ -108,28 +106,6 @@ async def test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy(scene
     assert credential["version"] == 1 + family["rotations"] if rotates else credential["version"] > IN_A_ROW, family
     await service.end(signal.SIGTERM)
     assert await last_refresh_token(service, person, provider) == family["refresh_sha256"]
-
-
-@pytest.mark.machine
-@pytest.mark.timeout(300)
-async def test_at_a_terminal_a_real_tool_is_worked_in_and_left_by_its_own_word(scene):
-    service = scene.service
-    await signed_in(scene, "codex")
-    async with at_a_terminal(service.data, "codex", ANTECHAMBER_RUN_DIR=os.fspath(service.run)) as (process, screen):
-
-        def shows(text):
-            # what lies between the words are moves of the cursor
-            return text.replace(" ", "").encode() in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\s", b"", screen.seen)
-
-        await screen.until(lambda: shows("Ask Codex to do anything"))
-        for typed, shown in (("say hello", "The practice vendor answers: say hello"), ("/quit", "")):
-            os.write(screen.ours, typed.encode())
-            # a key that comes with the others is a part of what is pasted
-            await asyncio.sleep(0.5)
-            os.write(screen.ours, b"\r")
-            await screen.until(lambda: shows(shown))  # noqa: B023 - waited for before the next
-        code, said = await ended(process)
-        assert code == 0, said
 
 
 @pytest.mark.machine
