@@ -215,8 +215,7 @@ def _prepare(ca: str, uid: int | None) -> Path:
 def _command(
     folder: Path, filtered: int, uid: int | None, mounts: Sequence[Mount], program: Sequence[str]
 ) -> list[str]:
-    named = {"machine_id": new_id(IdPrefix.MACHINE), "incarnation": new_id(IdPrefix.INCARNATION)}
-    spec = MachineSpec(**named, mounts=tuple(mounts))
+    spec = MachineSpec(new_id(IdPrefix.MACHINE), new_id(IdPrefix.INCARNATION), mounts=tuple(mounts))
     options = bwrap.options(spec, KeptFolder(folder))
     for pair in ("--json-status-fd", "--sync-fd"):  # what only a keeper listens to
         at = options.index(pair)
