@@ -11,7 +11,7 @@ from antechamber.credential_life import CredentialFact
 from antechamber.egress import Verdict
 from antechamber.errors import CallerError, Code, OperatorError
 from antechamber.machine import Capabilities
-from antechamber.model import CredentialReason, CredentialStatus, Reason
+from antechamber.model import Actor, AuditAction, CredentialReason, CredentialStatus, Purpose, Reason
 from antechamber.providers import Providers
 from antechamber.texts import Languages, as_toml, english, leaves, speak, speaking, whole
 
@@ -51,6 +51,13 @@ def test_all_that_can_be_of_a_credential_has_words():
     assert set(words["reasons"]) == {str(reason) for reason in CredentialReason}
     assert set(words["facts"]) == {str(fact) for fact in CredentialFact}
     assert set(words["accounts"]) == {"first", "same", "replaced", "unknown"}
+
+
+def test_all_that_is_done_with_a_credential_has_words():
+    done = english().pages["signIn"]["done"]
+    assert set(done["actions"]) == {action for action in AuditAction if action.startswith("credential_")}
+    assert set(done["purposes"]) == set(Purpose)
+    assert set(done["actors"]) == set(Actor)
 
 
 def test_all_that_can_become_of_a_destination_has_words():
