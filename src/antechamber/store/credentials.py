@@ -276,10 +276,11 @@ class Credentials:
             },
         )
         async with self._database.write() as write:
+            # before the session's row: see `take_turn`
+            has_another_key = not any_key and await is_another_key(write.connection, sealed.key_id)
             session = await locked(write.connection, session_id)
             # one that is completed is stored already
-            is_stored = session.status is SessionStatus.COMPLETED
-            if not any_key and not is_stored and await is_another_key(write.connection, sealed.key_id):
+            if has_another_key and session.status is not SessionStatus.COMPLETED:
                 return Captured("key_changed", session, None, decide_session(session.status, given.fact), None)
             captured = await _capture(write, session, given, columns(sealed, claims), report_id)
         if captured.outcome == "captured" and expected_version > 0:
@@ -353,7 +354,10 @@ def grant(write: Write, row: Any, asked: Asked, at: datetime) -> tuple[Credentia
 
 
 async def is_another_key(connection: AsyncConnection, key_id: str) -> bool:
-    """Tell whether the database names another key than that one to seal with, until the commit."""
+    """Tell whether the database names another key than that one to seal with, until the commit.
+
+    As `take_turn`, to be asked before any row of a session or credential is locked.
+    """
     # a rotation may not name another one before this commit
     known = (await connection.execute(select(installation.c.key_id).with_for_update(read=True))).scalar_one()
     return known not in {None, key_id}

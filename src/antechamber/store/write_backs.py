@@ -86,6 +86,8 @@ class WriteBacks:
 
 
 async def _store(write: Write, new: NewVersion) -> WrittenBack:
+    # before any row of a credential: see `take_turn`
+    has_another_key = not new.any_key and await is_another_key(write.connection, new.sealed.key_id)
     lease = await live_lease(write.connection, new.run_id)
     if lease is None:
         return WrittenBack("lease_over", None)
@@ -102,7 +104,7 @@ async def _store(write: Write, new: NewVersion) -> WrittenBack:
         outcome = "superseded"
     elif credential.version != new.expected_version:
         outcome = "conflict"
-    elif not new.any_key and await is_another_key(write.connection, new.sealed.key_id):
+    elif has_another_key:
         outcome = "key_changed"
     return await _new_version(write, lease, credential, new) if outcome is None else WrittenBack(outcome, credential)
 

@@ -16,15 +16,20 @@ from antechamber.lifecycle import Act, MachineFact, SessionFact
 from antechamber.model import (
     TERMINAL_STATUSES,
     AccessKind,
+    Actor,
     MachineState,
     Operator,
+    Purpose,
     Reason,
     SessionStatus,
     new_secret,
 )
-from antechamber.store import CliEnded, Idempotency, Store
+from antechamber.store import Asked, CliEnded, Idempotency, Limits, RunLimits, Store
 
-from .conftest import Steps, later
+from .conftest import NOON, Steps, later
+from .running import Running
+
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
 @pytest.fixture
@@ -254,3 +259,27 @@ async def test_of_many_that_end_one_login_at_once_one_does(pair, noon):
     held = [await second.store.logins.entered(cookie, at=noon) is not None for cookie in cookies]
     assert held == ended
     assert await first.store.logins.entered(cookies[ended.index(True)], at=noon) is not None
+
+
+@pytest.mark.timeout(120)
+async def test_who_takes_a_turn_and_who_stores_do_not_wait_for_each_other(store, steps, prompt):
+    """An opening on demand, a run and a sign-in are counted first, and what a machine sends is stored meanwhile."""
+    other = await Store.open(prompt.url, world="demo")
+    here, there = Running(steps), Steps(other)
+    asked = Asked(Purpose.REVEAL, Actor.COMMAND_LINE)
+    try:
+        for turn in range(30):
+            credential = await here.credential(f"ada{turn}")
+            run = await here.run(credential)
+            session = await steps.awaiting(f"bob{turn}")
+            await asyncio.gather(
+                here.write_back(run),
+                other.openings.ask(credential.id, asked, at=NOON, an_hour=0),
+                other.runs.create(here.new(credential), at=later(1), limits=RunLimits(owner=1000)),
+                steps.capture(session),
+                there.create(f"bob{turn}", replace=True, limits=Limits(owner_live=1000)),
+            )
+        if prompt.kind == "postgres":
+            assert prompt.run(DEADLOCKS) == [(0,)]
+    finally:
+        await other.close()
