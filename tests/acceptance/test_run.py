@@ -25,7 +25,11 @@ ASKED = {
 RENEWS_WHEN_REFUSED = frozenset({"codex", "claude_code"})
 """Gemini CLI looks at its file's `expiry_date` alone, and ends where a token is refused before that."""
 NEAR_ITS_END_S = 200
-"""Of a token that Gemini CLI renews before it uses it: it does so five minutes before its end."""
+"""Of a token that Gemini CLI renews before it uses it: it does so five minutes before its end.
+
+Not of those that it gets then: with these it renews at each request, and ends now and then with a file half written.
+"""
+WHOLE_HOUR_S = 3600
 IN_A_ROW = int(os.environ.get("RUNS_IN_A_ROW", "3"))
 REFRESH_TOKEN = {
     "codex": ("tokens", "refresh_token"),
@@ -52,16 +56,6 @@ async def run(service, provider, *arguments, given=b"", **options):
     )  # fmt: skip
     output, errors = await process.communicate(given)
     return Ran(process.returncode, output.decode(), errors.decode())
-
-
-async def signed_in(scene, provider):
-    person = await scene.person(provider)
-    await person.to_the_code()
-    await person.from_the_code()
-    assert await person.ended() == "completed"
-    await scene.service.machine_gone(person.session_id)
-    await person.leave()
-    return person
 
 
 async def families(service, vendor):
@@ -92,7 +86,11 @@ async def test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy(scene
     standin = await service.standin()
     rotates = provider in RENEWS_WHEN_REFUSED  # as their vendors do, and Google does not
     await standin.mode(**({"rotate": True} if rotates else {"token_lifetime_s": NEAR_ITS_END_S}))
-    person = await signed_in(scene, provider)
+    person = await scene.signed_in(provider)
+    if not rotates:  # only now: it renews while it signs in too
+        await standin.mode(token_lifetime_s=NEAR_ITS_END_S, renewed_lifetime_s=WHOLE_HOUR_S)
+    ran = await run(service, provider, *ASKED[provider])
+    assert (ran.code, "say hello" in ran.output) == (0, True), ran
     for _ in range(IN_A_ROW):
         if rotates:
             await access_over(service, provider)
@@ -101,9 +99,9 @@ async def test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy(scene
     (family,) = await families(service, provider)
     (credential,) = await service.control.call("credentials.list")
     assert (family["revoked"], family["reuses"]) == (False, 0)
-    assert family["renewals"] >= IN_A_ROW, family
-    assert credential["status_reason"] == "refreshed"
-    assert credential["version"] == 1 + family["rotations"] if rotates else credential["version"] > IN_A_ROW, family
+    assert family["renewals"] >= (IN_A_ROW if rotates else 1), family
+    assert (credential["status"], credential["status_reason"]) == ("active", "refreshed")
+    assert credential["version"] == 1 + family["rotations"] if rotates else credential["version"] > 1, family
     await service.end(signal.SIGTERM)
     assert await last_refresh_token(service, person, provider) == family["refresh_sha256"]
 
@@ -113,7 +111,7 @@ async def test_a_real_tool_answers_and_what_it_renews_is_the_one_live_copy(scene
 async def test_ten_runs_at_once_and_kills_in_between_never_cost_the_family(scene):
     """Whoever renews does so with the one live copy: no token is used twice, and the last one is the stored one."""
     service, provider = scene.service, "codex"
-    person = await signed_in(scene, provider)
+    person = await scene.signed_in(provider)
     standin = await service.standin()
     await standin.mode(rotate=True)
     await access_over(service, provider)
