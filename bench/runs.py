@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import tempfile
 import time
 from pathlib import Path
 
 from tests.acceptance.person import Person
-from tests.acceptance.service import ANTECHAMBER, Service
-from tests.acceptance.test_remote_cli import TEXT, WATCH, trusted
+from tests.acceptance.service import Service, until
+from tests.acceptance.test_remote_cli import echoes, trusted
+from tests.acceptance.test_run import run as run_command
 from tests.browser.unprivileged import chromium
+from tests.contract.drivers.test_programs import mounts_of
 from tests.integration.test_runs import begun, renewed, signed_in
 
-from antechamber.machine import Mount
-from antechamber.places import place
-from antechamber.providers import Providers, ProviderSpec, install
-from antechamber.providers.job import CLI_AT, NODE_AT
-from antechamber.settings import Settings
+from antechamber.providers import Providers, job
 from bench import bare
 from bench.connect import PROVIDERS, demo
 from bench.figures import Figure, Size, Target, say
@@ -28,6 +24,7 @@ ECHO_MS = 40
 STORED_MS = 50
 TYPED = "say hello to whoever reads this"
 _WITHIN_MS = 60_000
+_GONE_S = 30
 
 
 async def run(size: Size) -> list[Figure]:
@@ -38,26 +35,17 @@ async def run(size: Size) -> list[Figure]:
     return [*figures, echo, await _stores(size)]
 
 
-async def _sign_in(service: Service, provider: str) -> None:
-    async with Person(service, provider) as person:
-        await person.to_the_code()
-        await person.from_the_code()
-        if (status := await person.ended()) != "completed":
-            raise RuntimeError(f"the sign-in ended as {status}")
-        await person.leave()
-        await service.machine_gone(person.session_id)
-
-
 async def _starts(service: Service, size: Size) -> list[Figure]:
     figures = []
     for spec in (Providers.load().get(provider) for provider in PROVIDERS):
         say(f"h: {spec.id}")
-        await _sign_in(service, spec.id)
+        async with Person(service, spec.id) as person:
+            await person.finish()
         whole = Figure("h", f"`antechamber run {spec.id} -- --version`", "ms", peer="the same in a bare sandbox")
         adds = Figure("h", f"what that adds, {spec.id}", "ms", targets=(Target("median", ADDS_MS),))
         await _ran(service, spec.id)
         for _ in range(size.of(12)):
-            theirs = await bare.ran(*_by_hand(spec))
+            theirs = await bare.ran(mounts_of(spec), *job.program(spec), "--version")
             ours = await _ran(service, spec.id)
             whole.ours.append(ours)
             whole.theirs.append(theirs)
@@ -66,29 +54,13 @@ async def _starts(service: Service, size: Size) -> list[Figure]:
     return figures
 
 
-def _by_hand(spec: ProviderSpec) -> tuple[list[Mount], *tuple[str, ...]]:
-    shared = place(Settings()).shared
-    mounts = [Mount(install.verify(spec, shared).folder, CLI_AT)]
-    if spec.needs_node:
-        mounts.append(Mount(install.node(shared), NODE_AT))
-    argv = spec.job()["argv"]
-    return mounts, *argv[: len(argv) - len(spec.definition.sign_in.arguments)], "--version"
-
-
 async def _ran(service: Service, provider: str) -> float:
     """Return the milliseconds that the command took; the run before has given its credential back by then."""
-    places = {"ANTECHAMBER_DATA_DIR": str(service.data), "ANTECHAMBER_RUN_DIR": str(service.run)}
-    while any(service.run.iterdir()):
-        await asyncio.sleep(0.02)
+    await until(lambda: not any(service.run.iterdir()), _GONE_S, "the machine of the run before does not end")
     begun_at = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        *(ANTECHAMBER, "run", "--world=demo", provider, "--", "--version"),
-        env={**os.environ, **places},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    if (code := await process.wait()) != 0:
-        raise RuntimeError(f"antechamber run {provider} ended with {code}")
+    ran = await run_command(service, provider, "--version")
+    if ran.code != 0:
+        raise RuntimeError(f"antechamber run {provider} ended with {ran.code}: {ran.errors}")
     return (time.monotonic() - begun_at) * 1000
 
 
@@ -104,26 +76,10 @@ async def _echoes(service: Service, size: Size) -> Figure:
             page = await browser.new_page()
             page.set_default_timeout(_WITHIN_MS)
 
-            async def says(text: str) -> None:
-                await page.wait_for_function(f"(text) => ({TEXT}).includes(text)", arg=text)
-
             await page.goto(link.replace("/#", "/runs#"))
             await page.get_by_role("button", name="Open a terminal of Claude Code").click()
             await trusted(page)
-            await page.evaluate(WATCH)
-            typed = ""
-            for key in TYPED[: size.of(len(TYPED), 4)]:
-                typed += key
-                await page.keyboard.press("Space" if key == " " else key)
-                if key != " ":
-                    await says(typed)
-            pressed, echoed = await page.evaluate("[pressed, echoed]")
-            # of a blank nothing is seen
-            figure.ours += [
-                min(at for at in echoed if at >= begun_at) - begun_at
-                for begun_at, key in zip(pressed, typed, strict=True)
-                if key != " "
-            ]
+            figure.ours += await echoes(page, TYPED[: size.of(len(TYPED), 4)])
             await page.get_by_role("button", name="End the run").click()
             await page.get_by_role("button", name="End it").click()
             await page.get_by_text("The run was cancelled.").wait_for()

@@ -33,6 +33,12 @@ class Scene:
         self._people.append(person)
         return person
 
+    async def signed_in(self, provider):
+        """Let somebody come, sign in and leave."""
+        person = await self.person(provider)
+        await person.finish()
+        return person
+
     async def close(self, *, failed, name):
         if failed:
             where = KEPT / re.sub(r"[^a-z0-9_]+", "-", name)

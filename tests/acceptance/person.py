@@ -132,6 +132,13 @@ class Person:
         await self.from_the_code()
         return await self.ended()
 
+    async def finish(self):
+        """Do all of the person's part, see that it was stored and that nothing is left of its machine, and leave."""
+        status = await self.sign_in()
+        assert status == "completed", status
+        await self._service.machine_gone(self.session_id)
+        await self.leave()
+
     async def gave_up(self):
         """Wait until the tool has given up; return what it said last, as the page shows it."""
         async with asyncio.timeout(END_S):

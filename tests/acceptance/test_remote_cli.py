@@ -22,15 +22,6 @@ WATCH = """() => {
 }"""
 
 
-async def signed_in(scene, provider):
-    person = await scene.person(provider)
-    await person.to_the_code()
-    await person.from_the_code()
-    assert await person.ended() == "completed"
-    await scene.service.machine_gone(person.session_id)
-    await person.leave()
-
-
 FIRST_SCREEN = {"codex": "Ask Codex to do anything", "gemini": "Type your message"}
 
 
@@ -38,7 +29,7 @@ FIRST_SCREEN = {"codex": "Ask Codex to do anything", "gemini": "Type your messag
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("provider", FIRST_SCREEN)
 async def test_a_real_tool_draws_its_screen_and_answers_in_it(scene, provider):
-    await signed_in(scene, provider)
+    await scene.signed_in(provider)
     link = (await scene.service.control.call("dashboard.link"))["url"]
     with tempfile.TemporaryDirectory(prefix="antechamber-browser-") as folder:
         async with chromium(Path(folder)) as browser:
@@ -51,8 +42,7 @@ async def test_a_real_tool_draws_its_screen_and_answers_in_it(scene, provider):
             await says(page, "say hello")
             async with asyncio.timeout(60):
                 while True:
-                    # a key that comes with the others is a part of what is pasted
-                    await page.wait_for_timeout(1000)
+                    # one that comes with the other keys is a part of what is pasted
                     await page.keyboard.press("Enter")
                     with contextlib.suppress(PlaywrightError):
                         await says(page, "The practice vendor answers: say hello", timeout=4000)
@@ -83,12 +73,27 @@ async def trusted(page):
     await says(page, "shift+tab to cycle")
 
 
+async def echoes(page, text):
+    """Type a text key by key, each once the one before is seen; return the milliseconds that each took."""
+    await page.evaluate(WATCH)
+    typed = ""
+    for key in text:
+        typed += key
+        await page.keyboard.press("Space" if key == " " else key)
+        if key != " ":
+            await says(page, typed)
+    pressed, echoed = await page.evaluate("[pressed, echoed]")
+    # of a blank nothing is seen
+    begun = [at for at, key in zip(pressed, text, strict=True) if key != " "]
+    return [min(seen for seen in echoed if seen >= at) - at for at in begun]
+
+
 @pytest.mark.machine
 @pytest.mark.timeout(300)
 async def test_a_real_tool_is_worked_in_on_the_page_and_its_screen_is_there_again_after_a_reload(
     scene, record_property
 ):
-    await signed_in(scene, "claude_code")
+    await scene.signed_in("claude_code")
     link = (await scene.service.control.call("dashboard.link"))["url"]
     complaints = []
     with tempfile.TemporaryDirectory(prefix="antechamber-browser-") as folder:
@@ -100,15 +105,7 @@ async def test_a_real_tool_is_worked_in_on_the_page_and_its_screen_is_there_agai
             await page.goto(link.replace("/#", "/runs#"))
             await page.get_by_role("button", name="Open a terminal of Claude Code").click()
             await trusted(page)
-            await page.evaluate(WATCH)
-            typed = ""
-            for key in "say hello":
-                typed += key
-                await page.keyboard.press("Space" if key == " " else key)
-                if key != " ":
-                    await says(page, typed)
-            pressed, echoed = await page.evaluate("[pressed, echoed]")
-            took = [min((one for one in echoed if one >= at), default=0) - at for at in pressed]
+            took = await echoes(page, "say hello")
             record_property("key to echo, ms", sorted(round(one, 1) for one in took))
 
             await page.keyboard.press("Enter")

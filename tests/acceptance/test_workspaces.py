@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Scene
-from tests.acceptance.test_run import run, signed_in
+from tests.acceptance.test_run import run
 
 WORDS = "DUMMY-words-of-the-workspace"
 # Codex runs no commands in a machine, as its own sandbox does not start there; Gemini CLI none without being allowed to
@@ -63,7 +63,7 @@ def seen(folder):
 @pytest.mark.parametrize("provider", READS)
 async def test_a_real_tool_works_in_its_workspace_and_by_none_of_its_settings(there, provider):
     scene, folder = there
-    await signed_in(scene, provider)
+    await scene.signed_in(provider)
     before = seen(folder)
     ran = await run(scene.service, provider, *READS[provider], workspace="site")
     assert (ran.code, "The command printed: " in ran.output) == (0, True), ran

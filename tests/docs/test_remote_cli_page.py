@@ -64,8 +64,7 @@ async def test_the_program_goes_on_where_the_stream_was_cut(made, tmp_path):
         await guest.began.wait()
         guest.write(b"before ")
         async with asyncio.timeout(20):
-            while service.app.closing.count == 0:
-                await asyncio.sleep(0.01)
+            await guest.until(lambda: guest.output._reader)
         # as a service that stops says goodbye, and is there again
         await service.app.closing.end(made.settings.duration("sweep"))
         service.app.closing.closed = False

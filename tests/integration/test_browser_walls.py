@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(180)]
 WITHIN_S = 30
 COPIED_S = 2
 LOOK_S = 0.3
-AGAIN_S = 8
+AGAIN_S = 4
+"""After which an address that has led nowhere is typed again."""
 BLOCKED = "This page is blocked"
 SITE = f"http://{SIGN_IN}"
 PAGE = b"<body><script>document.body.textContent = 'here is ' + location.pathname</script>"
@@ -64,14 +66,36 @@ class Person:
         """Go to a page of the site and be there; by default one that nobody was at yet."""
         self._visits += 1
         path = path or f"/visit/{self._visits}"
+        await self.ask(SITE + path, path)
+        return path
+
+    async def ask(self, address, path):
+        """Type an address, and again while nobody asks for its page once more."""
         times = self.pages.asked.count(path) + 1
         async with asyncio.timeout(WITHIN_S):
             while self.pages.asked.count(path) < times:
-                await self.type_address(SITE + path)
+                await self.type_address(address)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(3):  # what was typed before the bar had the focus is lost
+                    async with asyncio.timeout(AGAIN_S):  # what was typed before the bar had the focus is lost
                         await self.pages.was_asked(path, times=times)
-        return path
+
+    async def read(self, address, is_shown, *, before=None):
+        """Type an address, and again where it has not led there in a while; return the text that is shown then.
+
+        `before` is done before each look.
+        """
+        now, typed_at = asyncio.get_running_loop().time, float("-inf")
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                if now() > typed_at + AGAIN_S:
+                    await self.type_address(address)
+                    typed_at = now()
+                if before is not None:
+                    await before()
+                if is_shown(text := await self.text()):
+                    return text
+                if "ERR_" in text:  # a part of it was lost, and the rest was looked for
+                    typed_at = float("-inf")
 
     async def shown(self, address):
         """Type an address and return what is shown then."""
@@ -79,17 +103,11 @@ class Person:
         async with asyncio.timeout(WITHIN_S):
             while here not in await self.text():
                 pass
-            await self.type_address(address)
-            typed_at = asyncio.get_running_loop().time()
-            while True:
-                text = await self.text()
-                was_long_ago = asyncio.get_running_loop().time() > typed_at + AGAIN_S
-                # a part of it was lost, and the rest was looked for or stands in the bar
-                if "ERR_" in text or (was_long_ago and (not text or address in text or here in text)):
-                    await self.type_address(address)
-                    typed_at = asyncio.get_running_loop().time()
-                elif text and here not in text and address not in text:
-                    return text
+
+        def is_another(text):
+            return text and "ERR_" not in text and here not in text and address not in text
+
+        return await self.read(address, is_another)
 
     async def told(self, path):
         """Wait until the page has told that; return all that was told since it was asked for last."""
@@ -134,14 +152,9 @@ async def test_chromium_knows_and_takes_each_policy_that_is_set(pages, monkeypat
     wrong = {"NobodyKnowsThisPolicy": True, "ShowHomeButton": "of another type"}
     lift(monkeypatch, URLBlocklist=policy["URLBlocklist"], **wrong)
     async with at_the_browser(pages) as (person, _):
-        now, typed_at = asyncio.get_running_loop().time, float("-inf")
-        async with asyncio.timeout(2 * WITHIN_S):
-            while "NobodyKnowsThisPolicy" not in (text := await person.text()):
-                if now() > typed_at + AGAIN_S:  # of what was typed a part may be lost
-                    await person.type_address("chrome://policy")
-                    typed_at = now()
-                # out of the field that filters them; a key goes no further than to the next button
-                await person.screen.click(person.screen.width // 2, person.screen.height * 2 // 5)
+        # out of the field that filters them; a key goes no further than to the next button
+        out = partial(person.screen.click, person.screen.width // 2, person.screen.height * 2 // 5)
+        text = await person.read("chrome://policy", lambda text: "NobodyKnowsThisPolicy" in text, before=out)
     rows = {name: (value, status) for name, value, status in POLICY_ROW.findall(text)}
     assert {rows[name][1] for name in wrong} == {"Error"}, "a policy that is not taken is seen"
     assert {name: rows.get(name, ("", "missing"))[1] for name in policy} == {
@@ -176,12 +189,7 @@ async def test_without_the_policy_they_are_shown(pages, monkeypatch):
         assert "user:x:1000" in await person.shown("file:///etc/passwd")
         assert "JavaScript" in await person.shown("chrome://version")
         await person.visit()
-        async with asyncio.timeout(WITHIN_S):
-            while "/source" not in pages.asked:
-                await person.type_address(f"view-source:{SITE}/source")
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_S):  # of what was typed a part may be lost
-                        await pages.was_asked("/source", times=1)
+        await person.ask(f"view-source:{SITE}/source", "/source")
 
 
 EVENTS = b"""<!doctype html><script>

@@ -212,5 +212,13 @@ class Cli:
 def take_terminal() -> None:
     """Make a program's input its terminal, as its first act."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    heed_signals()
+
+
+def heed_signals() -> None:
+    """Have a program heed what it is sent, as its first act: what whoever starts it ignores, it would ignore too.
+
+    A service that a script has started in the background ignores the first two, and so does all that it starts.
+    """
     for sign in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(sign, signal.SIG_DFL)

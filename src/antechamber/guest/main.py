@@ -25,10 +25,6 @@ def main() -> None:
     """Run the agent until the host says stop, or until a signal asks for the end."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    for sign in (signal.SIGINT, signal.SIGQUIT):
-        # a service that a script has started in the background ignores them, and so would a CLI that is interrupted
-        if signal.getsignal(sign) is signal.SIG_IGN:
-            signal.signal(sign, signal.SIG_DFL)
     sys.exit(asyncio.run(_run()))
 
 

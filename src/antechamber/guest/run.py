@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from antechamber.guest import files, programs
 from antechamber.guest.capture import Capture
-from antechamber.guest.cli import MARK, take_terminal
+from antechamber.guest.cli import MARK, heed_signals, take_terminal
 from antechamber.guest.files import WholeFile
 from antechamber.guest.output import Output, Redactor, secrets_of
 from antechamber.guest.protocol import RUN_PIECE, RUN_SIGNALS, TERMINAL_SIDES, UNSTORED, WHOLE, FileState, ReportKind
@@ -197,6 +197,7 @@ class Run:
                 output=pairs[_OUT][1],
                 errors=pairs[_ERRORS][1],
                 cwd=self._folder,
+                before=heed_signals,
             )
         finally:
             os.close(read)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,10 +22,10 @@ from antechamber.model import GuestText, IdPrefix, new_id
 from antechamber.tasks import cancel_and_wait, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from antechamber.egress import Egress, Policy
-    from antechamber.isolation.catalogue import Attempt
     from antechamber.machine import Driver, Machine
 
 _PROGRAMS: Final = Path("/opt/isolation")
@@ -84,23 +85,31 @@ async def prove(
                 made_up = network.of(led)
                 async with _started(driver, program, json.dumps(told), limits=limits or Limits()) as machine:
                     said = await _heard(machine, ways_out.egress(made_up, policy))
-                went_off = []
-                beside = await floods.Neighbour.of(neighbour, ways_out.egress(network.of({})))
-                try:
-                    for one in CATALOGUE:
-                        if one.name in named:
-                            words = (one.name, json.dumps(floods.told(beside)))
-                            little = limits or _LITTLE
-                            async with _started(driver, program, *words, file="bombs.py", limits=little) as machine:
-                                served = ends(machine, ways_out.egress(network.of({})), beside)
-                                went_off.append(_finding(one, await floods.felt(machine, served, beside)))
-                finally:
-                    await beside.close()
+                start = partial(_started, driver, program, file="bombs.py", limits=limits or _LITTLE)
+                went_off = await _went_off(start, named, neighbour, lambda: ways_out.egress(network.of({})), ends)
             return [*_findings(said, targets.reached, made_up.connected), *went_off]
 
 
-def _finding(one: Attempt, felt: floods.Felt) -> Finding:
-    return Finding(one.name, one.wall, one.attempt, one.expected, felt.refused(one), GuestText(felt.saw()))
+async def _went_off(
+    start: Callable[..., AbstractAsyncContextManager[Machine]],
+    named: Collection[str],
+    neighbour: Machine,
+    way_out: Callable[[], Egress],
+    ends: type[floods.Ends],
+) -> Sequence[Finding]:
+    """Return what became of each of the bombs of these names, in a machine of its own beside that one."""
+    found = []
+    beside = await floods.Neighbour.of(neighbour, way_out())
+    try:
+        for one in CATALOGUE:
+            if one.name in named:
+                async with start(one.name, json.dumps(floods.told(beside))) as machine:
+                    felt = await floods.felt(machine, ends(machine, way_out(), beside), beside)
+                saw = GuestText(felt.saw())
+                found.append(Finding(one.name, one.wall, one.attempt, one.expected, felt.refused(one), saw))
+    finally:
+        await beside.close()
+    return found
 
 
 def _folders(made: Path) -> tuple[Path, Path]:

@@ -173,11 +173,11 @@ class GuestLink:
 
     async def watch_terminal(self) -> TerminalView:
         """Have one viewer follow what the CLI writes, an earlier one no more; a guest that is away is asked later."""
-        view = self._view = TerminalView(self._viewer(), self._say)
+        view = self._view = TerminalView(self._next_number(), self._say)
         await view.begin()
         return view
 
-    def _viewer(self) -> int:
+    def _next_number(self) -> int:
         self._viewers += 1
         return self._viewers
 
@@ -192,7 +192,7 @@ class GuestLink:
         if self._run is not None:
             self._run.close(replaced=True)
         self._unread_since = None
-        view = self._run = RunView(self._viewer, self._say, at=at, there=self._welcomed.wait, on_end=self._read)
+        view = self._run = RunView(self._next_number, self._say, at=at, there=self._welcomed.wait, on_end=self._read)
         await view.begin()
         return view
 

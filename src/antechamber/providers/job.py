@@ -29,7 +29,7 @@ def sign_in(spec: ProviderSpec) -> dict[str, Any]:
     form = spec.definition.sign_in
     return {
         "kind": "sign_in",
-        "argv": [*_program(spec), *form.arguments],
+        "argv": [*program(spec), *form.arguments],
         "drive": _drive(spec),
         "cli_version": spec.version,
         "env": dict(form.env),
@@ -46,7 +46,7 @@ def sign_in(spec: ProviderSpec) -> dict[str, Any]:
 def check(spec: ProviderSpec, bundle: bytes) -> dict[str, Any]:
     """Return the job of an offline check; the bundle's files are its seeds."""
     form = spec.definition
-    argv = [] if form.check.arguments is None else [*_program(spec), *form.check.arguments]
+    argv = [] if form.check.arguments is None else [*program(spec), *form.check.arguments]
     if form.check.parse is not None:
         how: dict[str, Any] = {"parse": form.check.parse}
     else:
@@ -72,7 +72,7 @@ def run(
     where = {} if folder is None else {"folder": folder}
     return {
         "kind": "run",
-        "argv": [*_program(spec), *form.run.arguments, *arguments],
+        "argv": [*program(spec), *form.run.arguments, *arguments],
         "streams": {"terminal": terminal, "held": held, **whole},
         "companion_wait_ms": form.sign_in.companion_wait_ms,
         **where,
@@ -95,9 +95,10 @@ def _signed_in(spec: ProviderSpec, bundle: bytes) -> dict[str, Any]:
     }
 
 
-def _program(spec: ProviderSpec) -> list[str]:
-    program = f"{CLI_AT}/{spec.program}"
-    return [f"{NODE_AT}/bin/node", program] if spec.needs_node else [program]
+def program(spec: ProviderSpec) -> list[str]:
+    """Return what starts the tool in a machine, before its arguments."""
+    file = f"{CLI_AT}/{spec.program}"
+    return [f"{NODE_AT}/bin/node", file] if spec.needs_node else [file]
 
 
 def _drive(spec: ProviderSpec) -> dict[str, Any]:

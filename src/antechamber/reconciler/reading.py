@@ -63,9 +63,6 @@ class RunReader:
         self._at = at
         self._view: RunView | None = None
         self._there = asyncio.Event()
-        self._gone = asyncio.Event()
-        """Set while its machine is not spoken with."""
-        self._gone.set()
         self._size: tuple[int, int] | None = None
         self._is_whole = False
         """Whether all that its tool wrote has been read."""
@@ -114,13 +111,15 @@ class RunReader:
         """Do it once its machine is spoken with, with the next view where the one of now ends before."""
         while True:
             await self._there.wait()
-            if self._view is not None:
+            if (view := self._view) is not None:
                 try:
-                    return await do(self._view)
+                    return await do(view)
                 except MachineError as error:
                     if error.code is not Code.MACHINE_ENDED:
                         raise
-            await self._gone.wait()
+            if self._view is view:
+                # it is set again with the next one
+                self._there.clear()
 
     async def resize(self, columns: int, rows: int) -> None:
         """Give its terminal that size, now and whenever its machine is found again."""
@@ -142,7 +141,6 @@ class RunReader:
             if self._view is not None:
                 if self._size is not None:
                     await self._view.resize(*self._size)
-                self._gone.clear()
                 self._there.set()
 
     async def _pieces(self, view: RunView) -> AsyncIterator[Written]:
@@ -167,7 +165,6 @@ class RunReader:
         await self._live.leave_run(self._run_id, view)
         self._view = None
         self._there.clear()
-        self._gone.set()
 
 
 async def _once_there(ask: Callable[[], Awaitable[T]]) -> T:

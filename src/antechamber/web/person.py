@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request, Response
@@ -9,11 +10,11 @@ from starlette.routing import WebSocketRoute
 
 from antechamber.egress import matches
 from antechamber.errors import CallerError
-from antechamber.web import onward, sessions
+from antechamber.web import onward, sessions, watching
 from antechamber.web.bodies import Again, Nothing, PageExchange, SessionId, Wait
 from antechamber.web.cookies import forget_oldest, of_session, set_session_cookie
 from antechamber.web.events import STREAMED
-from antechamber.web.rates import CHALLENGES, OPENINGS, STREAMS, TICKETS
+from antechamber.web.rates import CHALLENGES, OPENINGS, STREAMS
 from antechamber.web.relay import Relays
 from antechamber.web.terminal import Terminals
 from antechamber.web.views import (
@@ -151,22 +152,15 @@ def _add_deciding(app: FastAPI, services: Services) -> None:
     async def ticket(session_id: SessionId, request: Request, body: Nothing | None = None) -> TicketView:
         """Give a single-use ticket for the screen; 421 where it is on a node that cannot be reached from here."""
         del body
-        services.rates.require(TICKETS, f"{session_id} screen")
-        given = await signin.ticket(session_id)
-        services.rates.take(TICKETS, f"{session_id} screen")
-        # said here, where a page can read it: a WebSocket that is refused has no body for it
-        onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
-        return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
+        give, elsewhere = partial(signin.ticket, session_id), partial(onward.elsewhere, services, session_id)
+        return await watching.ticket(services, f"{session_id} screen", give, elsewhere, request.scope)
 
     @app.post("/api/auth/session/{session_id}/terminal/ticket", tags=["person"])
     async def terminal_ticket(session_id: SessionId, request: Request, body: Nothing | None = None) -> TicketView:
         """Give a single-use ticket for the tool's terminal, or what it writes; 421 as for the screen."""
         del body
-        services.rates.require(TICKETS, f"{session_id} terminal")
-        given = await signin.terminal_ticket(session_id)
-        services.rates.take(TICKETS, f"{session_id} terminal")
-        onward.require_reachable(await onward.elsewhere(services, session_id), request.scope)
-        return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
+        give, elsewhere = partial(signin.terminal_ticket, session_id), partial(onward.elsewhere, services, session_id)
+        return await watching.ticket(services, f"{session_id} terminal", give, elsewhere, request.scope)
 
     @app.post("/api/auth/session/{session_id}/again", tags=["person"])
     async def again(session_id: SessionId, body: Again) -> PageView:

@@ -35,11 +35,17 @@ if TYPE_CHECKING:
     from antechamber.link import Written
     from antechamber.model import ApiKey, NodeRow
     from antechamber.reconciler.reading import Told
+    from antechamber.runs import Runs
     from antechamber.web.services import Services
 
 _log = get_logger("terminal")
 _TYPED_AHEAD: Final = 64
 """Messages of a page that wait for the tool to take them; then no more is read of that page."""
+
+
+async def run_elsewhere(runs: Runs, run_id: str) -> NodeRow | None:
+    """Return the other node that a run's machine is on; None where it is on this one. Raises CallerError."""
+    return await runs.elsewhere(await runs.get(run_id))
 
 
 class RunTerminals:
@@ -53,13 +59,9 @@ class RunTerminals:
         """Serve one WebSocket that the wall has let in."""
         run_id: str = scope["path_params"]["run_id"]
         runs, site = self._services.runs, self._services.addresses.dashboard
-
-        async def elsewhere() -> NodeRow | None:
-            return await runs.elsewhere(await runs.get(run_id))
-
         watched = watching.Watched(
             onward.Place(run_id, site, scope["path"], (dashboard_cookie(site),), bearer=True),
-            elsewhere,
+            partial(run_elsewhere, runs, run_id),
             partial(runs.holds_ticket, run_id),
             partial(runs.redeem_ticket, run_id),
         )

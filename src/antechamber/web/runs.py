@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import FastAPI, Query, Request, Response
@@ -13,13 +14,13 @@ from starlette.routing import WebSocketRoute
 from antechamber.errors import CallerError, Code
 from antechamber.model import DEFAULT_APPLICATION, Actor, RunReason, RunStatus
 from antechamber.runs import RunRequest
-from antechamber.web import onward
+from antechamber.web import onward, watching
 from antechamber.web.bodies import AskedApplication, Body, IdempotencyKey, Nothing, RunId, UserId, whole
 from antechamber.web.callers import CalledBy
 from antechamber.web.events import last_event_id
-from antechamber.web.rates import STREAMS, TICKETS
+from antechamber.web.rates import STREAMS
 from antechamber.web.run_output import STREAMED, OutputStream
-from antechamber.web.run_terminal import RunTerminals
+from antechamber.web.run_terminal import RunTerminals, run_elsewhere
 from antechamber.web.views import TicketView, View
 
 if TYPE_CHECKING:
@@ -219,12 +220,8 @@ def _add_reading(app: FastAPI, services: Services) -> None:
     async def run_terminal_ticket(run_id: RunId, request: Request, body: Nothing | None = None) -> TicketView:
         """Give a single-use ticket for a run's terminal; 421 where it is on a node that cannot be reached from here."""
         del body
-        services.rates.require(TICKETS, run_id)
-        given = await runs.ticket(run_id)
-        services.rates.take(TICKETS, run_id)
-        # said here, where a page can read it: a WebSocket that is refused has no body for it
-        onward.require_reachable(await runs.elsewhere(await runs.get(run_id)), request.scope)
-        return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
+        give, elsewhere = partial(runs.ticket, run_id), partial(run_elsewhere, runs, run_id)
+        return await watching.ticket(services, run_id, give, elsewhere, request.scope)
 
     terminals = RunTerminals(services)
     app.router.routes.append(WebSocketRoute("/api/runs/{run_id}/terminal", terminals, name="run terminal"))

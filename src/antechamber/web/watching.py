@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 from antechamber.errors import AntechamberError, CallerError, Code, OperatorError
 from antechamber.log import get_logger
 from antechamber.web import closes, faults, onward
-from antechamber.web.rates import SOCKETS
+from antechamber.web.rates import SOCKETS, TICKETS
 from antechamber.web.seats import BINARY, offered_ticket
+from antechamber.web.views import TicketView
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
+    from starlette.types import Scope
+
     from antechamber.model import NodeRow, Secret
+    from antechamber.signin import Ticket
     from antechamber.web.closes import Close
     from antechamber.web.onward import Page
     from antechamber.web.services import Services
@@ -75,6 +79,22 @@ async def serve(
         why = await _refused(watched, ticket) or await watch()
     if why is not None:
         await closes.say(send, why)
+
+
+async def ticket(
+    services: Services,
+    key: str,
+    give: Callable[[], Awaitable[Ticket]],
+    elsewhere: Callable[[], Awaitable[NodeRow | None]],
+    scope: Scope,
+) -> TicketView:
+    """Give a ticket, so often for that key; raises CallerError too_often, wrong_node, and what `give` does."""
+    services.rates.require(TICKETS, key)
+    given = await give()
+    services.rates.take(TICKETS, key)
+    # said here, where a page can read it: a WebSocket that is refused has no body for it
+    onward.require_reachable(await elsewhere(), scope)
+    return TicketView(ticket=given.secret.reveal(), expires_at=given.expires_at)
 
 
 async def over(services: Services, session_id: str) -> Close:

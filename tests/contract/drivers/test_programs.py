@@ -8,7 +8,7 @@ import pytest
 
 from antechamber.machine import Mount
 from antechamber.places import place
-from antechamber.providers import Providers, install
+from antechamber.providers import Providers, install, job
 from antechamber.providers.job import CLI_AT, NODE_AT
 from antechamber.settings import Settings
 from tests.unit.guest.test_programs_of_the_host import started_by_the_guest
@@ -55,14 +55,16 @@ async def test_f079_every_program_of_the_host_that_the_guest_starts_runs_in_a_ma
     assert {name: said for name, said in told.items() if said[0] != 0} == {}
 
 
+def mounts_of(spec):
+    """Return how an installed tool lies in a machine."""
+    shared = place(Settings()).shared
+    mounts = [Mount(install.verify(spec, shared).folder, CLI_AT)]
+    return mounts + ([Mount(install.node(shared), NODE_AT)] if spec.needs_node else [])
+
+
 @pytest.mark.machine
 @pytest.mark.parametrize("spec", Providers.load().all(), ids=lambda spec: spec.id)
 async def test_f079_f082_each_vendors_tool_starts_in_a_machine_and_is_the_pinned_one(bench, spec):
-    shared = place(Settings()).shared
-    mounts = [Mount(install.verify(spec, shared).folder, CLI_AT)]
-    mounts += [Mount(install.node(shared), NODE_AT)] if spec.needs_node else []
-    argv = spec.job()["argv"]
-    program = argv[: len(argv) - len(spec.definition.sign_in.arguments)]
-    ((code, said),) = (await run_in_a_machine(bench, [[*program, "--version"]], *mounts)).values()
+    ((code, said),) = (await run_in_a_machine(bench, [[*job.program(spec), "--version"]], *mounts_of(spec))).values()
     assert code == 0, said
     assert spec.version in said

@@ -197,6 +197,18 @@ async def test_a_signal_reaches_the_cli(tmp_path):
         assert (await host.next_of(ReportKind.RUN_ENDED)).body["code"] == 9
 
 
+@pytest.mark.usefixtures("interrupts")
+async def test_an_interrupt_ends_a_cli_that_has_no_handler_for_it(tmp_path):
+    program = "import time\nprint('up', flush=True)\ntime.sleep(600)"
+    async with agent_with(tmp_path, job(program)) as (host, _):
+        view = await host.link.read_run()
+        piece = await view.next()
+        assert piece.output == b"up\n"
+        await view.taken(piece)
+        await view.signal("INT")
+        assert (await host.next_of(ReportKind.RUN_ENDED)).body["code"] == -signal.SIGINT
+
+
 async def test_what_the_cli_left_running_is_ended_with_it(tmp_path):
     program = (
         "import subprocess, sys\n"
